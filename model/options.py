@@ -1,0 +1,166 @@
+"""Every constant of the paper and every setting of a labelling run, with the three presets.
+
+References:
+    ToCo (Ru, Zheng, Zhan, Du; CVPR 2023, arXiv 2303.01267), sections 3 and 4.1 and the published defaults for VOC.
+"""
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
+from model.errors import InvalidOption
+
+Unit = Annotated[float, Field(gt=0.0, lt=1.0)]
+Scale = Annotated[float, Field(ge=0.1, le=4.0)]
+PresetName = Literal["fast", "balanced", "paper"]
+
+
+class Frozen(BaseModel):
+    """A settings value: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Thresholds(Frozen):
+    """The score thresholds of the label rules (paper, section 3.2), all in 0..1.
+
+    Attributes:
+        high: above it a CAM score is the tagged class for sure.
+        low: at or under it a pixel is background for sure; between the two it is ignored.
+        plain: the single threshold of the rule without an ignored band.
+    """
+
+    high: Unit = 0.7
+    low: Unit = 0.25
+    plain: Unit = 0.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Thresholds":
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must be under high ({self.high})")
+        return self
+
+
+VOC_THRESHOLDS = Thresholds()
+COCO_THRESHOLDS = Thresholds(high=0.65, plain=0.45)
+
+
+class Affinity(Frozen):
+    """Spreading of CAMs over the patch grid by the affinity of the auxiliary tokens.
+
+    Attributes:
+        power: exponent of the clamped cosine similarity; higher keeps to more alike patches.
+        rounds: how often the row-normalised affinity is applied.
+    """
+
+    power: Annotated[float, Field(ge=1.0, le=32.0)] = 8.0
+    rounds: Annotated[int, Field(ge=1, le=8)] = 2
+
+
+class CamOptions(Frozen):
+    """How CAMs are computed.
+
+    Attributes:
+        size: side in pixels of the square that the image is resized to (aspect ratio not kept).
+        scales: factors of `size` at which the network runs; the maps are summed.
+        flip: also run the mirrored image and keep the elementwise maximum.
+        auxiliary: use the CAMs of the auxiliary classifier instead of the final ones.
+        affinity: spread the maps by auxiliary-token affinity; None as in the paper.
+        decoder_weight: share (0..1) of the tag-gated decoder probabilities in the map; 0 as in the paper.
+    """
+
+    size: Annotated[int, Field(ge=64, le=2048)] = 448
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=8)] = (1.0, 0.5, 1.5)
+    flip: bool = True
+    auxiliary: bool = False
+    affinity: Affinity | None = None
+    decoder_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+
+
+class SegmentationOptions(Frozen):
+    """How the decoder's segmentation map is computed.
+
+    Attributes:
+        scales: factors of the working image at which the decoder runs; the maximum over them is kept.
+        flip: also run the mirrored image and add its logits.
+        gate: drop the channels of classes that are not among the tags.
+        crf: settings of the dense CRF; None takes the plain argmax.
+    """
+
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=8)] = (1.0, 1.25, 1.5)
+    flip: bool = True
+    gate: bool = True
+    crf: CrfSettings | None = SEGMENTATION_CRF
+
+
+class LabelOptions(Frozen):
+    """All settings of one labelling run.
+
+    Attributes:
+        preset: the preset that these settings started from.
+        thresholds: of the label rules; None takes those of the model's spec.
+        cam: how CAMs are computed.
+        refine: `crf` is the published pseudo-mask recipe; `none` applies the `with ignore` rule to the CAMs.
+        crf: settings of the pseudo-mask CRF; None takes those of the model's spec.
+        segmentation: how the segmentation map is computed; None leaves it out.
+        long_side: largest side in pixels at which refinement works; larger photos are shrunk for it and the
+            result is mapped back to the photo's own size.
+        batch_pixels: how many network input pixels go through the device at once.
+        tag_threshold: probability from which the classifier's own tags are taken when an image has none.
+    """
+
+    preset: PresetName = "balanced"
+    thresholds: Thresholds | None = None
+    cam: CamOptions = CamOptions()
+    refine: Literal["crf", "none"] = "crf"
+    crf: CrfSettings | None = None
+    segmentation: SegmentationOptions | None = None
+    long_side: Annotated[int, Field(ge=64, le=8192)] = 1024
+    batch_pixels: Annotated[int, Field(ge=64 * 64)] = 8 * 448 * 448
+    tag_threshold: Unit = 0.5
+
+    def digest(self) -> str:
+        """Return 12 hex digits that change with any setting."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+PRESETS: dict[PresetName, LabelOptions] = {
+    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False)),
+    "balanced": LabelOptions(
+        preset="balanced", cam=CamOptions(scales=(0.75, 1.0), affinity=Affinity()), segmentation=None
+    ),
+    "paper": LabelOptions(preset="paper", segmentation=SegmentationOptions()),
+}
+
+
+def preset_options(name: str, **changes: object) -> LabelOptions:
+    """Return the options of a preset with some settings replaced.
+
+    Args:
+        name: `fast`, `balanced` or `paper`.
+        changes: fields of `LabelOptions`; nested ones as mappings (`cam={"scales": [1.0]}`) that are merged in.
+
+    Raises:
+        InvalidOption: unknown preset, unknown field or a value out of range.
+    """
+    if name not in PRESETS:
+        raise InvalidOption(f"Unknown preset {name!r}.", fix=f"Use one of {', '.join(PRESETS)}.")
+    base = PRESETS[name].model_dump()
+    try:
+        return LabelOptions.model_validate(_merge(base, changes))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "options"
+        raise InvalidOption(
+            f"Option {where} = {first['input']!r}: {first['msg'].lower()}.", fix="See the labelling options."
+        ) from None
+
+
+def _merge(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in changes.items():
+        current = merged.get(key)
+        merged[key] = _merge(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,111 @@
+"""The spec that travels with a model's weights: everything needed to use them without guessing."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from model.classes import ClassName, Vocabulary
+from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
+from model.errors import TocoError
+from model.options import VOC_THRESHOLDS, Frozen, Thresholds
+
+SPEC_FILE = "spec.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class InvalidCheckpoint(TocoError):
+    """A model folder or file does not fit."""
+
+    code = "invalid_checkpoint"
+    kind = "invalid"
+
+
+class BackboneSpec(Frozen):
+    """Which timm ViT, and how it was built.
+
+    Attributes:
+        name: timm model name.
+        image_size: side in pixels of the square whose patch grid the position embedding has.
+        arguments: further keyword arguments of `timm.create_model`.
+    """
+
+    name: str
+    image_size: Annotated[int, Field(ge=16)] = 224
+    arguments: dict[str, Any] = {}
+
+
+class ModelSpec(Frozen):
+    """Describes one set of weights.
+
+    Attributes:
+        format: version of this layout.
+        name: short name under which the model is listed.
+        backbone: the encoder.
+        aux_layer: block whose patch tokens feed the auxiliary classifier, negative from the end.
+        classes: vocabulary in classifier-channel order.
+        mean, std: per-channel normalisation of RGB in 0..1.
+        input_size: side in pixels at which CAMs are made.
+        thresholds: of the label rules.
+        pseudo_mask_crf, segmentation_crf: dense CRF settings.
+        licence: SPDX id or a sentence.
+        provenance: how and on what the weights were trained (free-form).
+        figures: measured quality (free-form, written by `toco evaluate`).
+        weights_sha256: hex digest of the weights file.
+    """
+
+    format: Literal[1] = 1
+    name: str
+    backbone: BackboneSpec
+    aux_layer: Annotated[int, Field(le=-1)] = -3
+    classes: tuple[ClassName, ...]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    input_size: Annotated[int, Field(ge=64, le=2048)] = 448
+    thresholds: Thresholds = VOC_THRESHOLDS
+    pseudo_mask_crf: CrfSettings = PSEUDO_MASK_CRF
+    segmentation_crf: CrfSettings = SEGMENTATION_CRF
+    licence: str = "unknown"
+    provenance: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    weights_sha256: str = ""
+
+    @field_validator("classes")
+    @classmethod
+    def _valid_vocabulary(cls, classes: tuple[ClassName, ...]) -> tuple[ClassName, ...]:
+        return Vocabulary(classes).classes
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes as a vocabulary."""
+        return Vocabulary(self.classes)
+
+    @property
+    def version(self) -> str:
+        """Model version: the name and the first 12 hex digits of the weights' digest."""
+        return f"{self.name}@{self.weights_sha256[:12]}"
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read a model folder's spec without touching its weights.
+
+    Raises:
+        InvalidCheckpoint: the folder has no spec, or the spec does not fit the layout.
+    """
+    path = folder / SPEC_FILE
+    try:
+        return ModelSpec.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InvalidCheckpoint(
+            f"No {SPEC_FILE} in {str(folder)!r}.",
+            fix="Name a folder made by `toco train` or `toco import-checkpoint`.",
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidCheckpoint(
+            f"{str(path)!r} does not fit at {where!r}: {first['msg']}.", fix="Make the model folder again."
+        ) from None

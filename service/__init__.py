@@ -1,0 +1,1 @@
+"""HTTP API, annotation-tool protocols, web page, Python client and command line. Never imports torch itself."""
