@@ -1,0 +1,1 @@
+"""The dense CRF that sharpens CAMs and segmentation maps along the edges of the photo."""
