@@ -161,24 +161,42 @@ def read_image(
     with _opened(source, max_pixels, max_bytes) as image:
         width, height = image.size
         target = _shrunk(width, height, long_side)
-        try:
-            image.draft(None, target)  # does nothing but for JPEGs of at least twice the target
-            image.load()
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            rgb = _to_rgb(image)
-        except (TocoError, MemoryError):
-            raise
-        except Exception as error:  # decoders fed with corrupt data raise whatever they stumble over
-            raise UnreadableImage(
-                f"{_name(source)} cannot be decoded: {error}.", fix="The file is damaged or cut short; send it again."
-            ) from error
+        image.draft(None, target)  # does nothing but for JPEGs of at least twice the target
+        rgb = _to_rgb(_loaded(image, source))
         if rgb.size != target:
             rgb = rgb.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        orientation = _orientation(image)
         if orientation in _UPRIGHT:
             rgb = rgb.transpose(_UPRIGHT[orientation])
             if orientation >= 5:  # a quarter turn
                 width, height = height, width
         return DecodedImage(np.array(rgb), (height, width))
+
+
+def read_mask(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> npt.NDArray[np.uint8]:
+    """Read a mask whose values are class indices: a palette or 8-bit grey picture, palette colours not applied.
+
+    Args:
+        source: a file, or its content.
+        max_pixels: limit on width times height.
+        max_bytes: limit on the encoded size.
+
+    Returns:
+        (H, W) uint8 as stored.
+
+    Raises:
+        UnsupportedImageFormat: it is no image, or one in colour or of more than 8 bits.
+        UnreadableImage, ImageTooLarge: like `read_image`.
+    """
+    with _opened(source, max_pixels, max_bytes) as image:
+        if image.mode not in ("P", "L"):
+            raise UnsupportedImageFormat(
+                f"{_name(source)} has samples of kind {image.mode!r}, not class indices.",
+                fix="Store masks as palette or 8-bit grey PNG.",
+            )
+        return np.array(_loaded(image, source))
 
 
 def find_images(root: Path) -> list[Path]:
@@ -269,6 +287,26 @@ def _parsed(file: IO[bytes], prefix: bytes, name: str) -> ImageFile.ImageFile:
         raise UnreadableImage(
             f"{name} has a broken {kind} header: {error}.", fix="The file is damaged or cut short; send it again."
         ) from error
+
+
+def _loaded(image: ImageFile.ImageFile, source: Path | bytes) -> ImageFile.ImageFile:
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders fed with corrupt data raise whatever they stumble over
+        raise UnreadableImage(
+            f"{_name(source)} cannot be decoded: {error}.", fix="The file is damaged or cut short; send it again."
+        ) from error
+    return image
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """Return the EXIF orientation of a loaded photo; broken metadata says "upright"."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - as for corrupt pixels; the photo itself is fine
+        return 1
 
 
 def _shrunk(width: int, height: int, long_side: int | None) -> tuple[int, int]:

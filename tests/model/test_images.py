@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from model.images import (
     FORMATS,
@@ -21,6 +21,7 @@ from model.images import (
     find_images,
     probe_image,
     read_image,
+    read_mask,
 )
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -100,10 +101,13 @@ def test_exif_rotation_is_applied(orientation, kind, long_side):
     np.testing.assert_allclose(centres.astype(int), upright[12::24, 20::40], atol=8)
 
 
-def test_nonsense_orientation_is_taken_as_upright():
+def test_nonsense_orientation_is_taken_as_upright(monkeypatch):
     exif = Image.Exif()
     exif[0x0112] = 77
-    assert read_image(encode(Image.fromarray(quadrants()), "JPEG", exif=exif)).pixels.shape == (24, 40, 3)
+    data = encode(Image.fromarray(quadrants()), "JPEG", exif=exif)
+    assert read_image(data).pixels.shape == (24, 40, 3)
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "getexif", lambda _: {0x0112: "broken"})
+    assert read_image(data).pixels.shape == (24, 40, 3)
 
 
 GREY = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (4, 1))
@@ -341,6 +345,16 @@ def test_a_12_megapixel_jpeg_is_decoded_at_half_size(tmp_path):
     Image.effect_noise((4000, 3000), 50).convert("RGB").save(path, quality=80)
     _, peak = peak_kib(path)
     assert peak < 40 * 1024  # 4000 x 3000 x 3 bytes alone would be 35 MiB, Pillow's own copy another 46 MiB
+
+
+def test_masks_keep_their_indices():
+    indices = np.array([[0, 1, 15, 255]], np.uint8)
+    palette = Image.fromarray(indices, "P")
+    palette.putpalette([200, 100, 50] * 256)
+    for image in (palette, Image.fromarray(indices)):
+        np.testing.assert_array_equal(read_mask(encode(image, "PNG")), indices)
+    with pytest.raises(UnsupportedImageFormat, match="'RGB', not class indices"):
+        read_mask(encode(Image.new("RGB", (2, 2)), "PNG"))
 
 
 def test_reading_from_many_threads():
