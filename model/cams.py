@@ -1,0 +1,156 @@
+"""Class activation maps: multi-scale flip CAMs, the tag gate, and the rules that turn scores into labels.
+
+References:
+    ToCo, sections 3.1 (CAM), 3.2 (token labels) and 3.3 (region mask of the auxiliary CAM).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.classes import BACKGROUND, IGNORE
+from model.errors import InvalidArray
+from model.options import VOC_THRESHOLDS, Thresholds
+
+EPSILON = 1e-5
+
+CamFunction = Callable[[Tensor], Sequence[Tensor]]
+"""Maps (b, 3, H, W) images to one or more raw CAMs (b, C, h, w), all on the same token grid."""
+
+
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize maps (b, c, h, w) to (H, W), bilinear, align_corners=False; nothing happens where they have that size."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def normalise_cams(cams: Tensor) -> Tensor:
+    """Scale each map to 0..1: subtract its spatial minimum, divide by (its maximum + 1e-5).
+
+    Args:
+        cams: (b, C, H, W) float, 0 or more.
+
+    Returns:
+        The same shape, in 0..1.
+    """
+    cams = cams - cams.amin(dim=(-2, -1), keepdim=True)
+    return cams / (cams.amax(dim=(-2, -1), keepdim=True) + EPSILON)
+
+
+def multi_scale_cams(
+    raw_cams: CamFunction, images: Tensor, *, scales: Sequence[float] = (1.0, 0.5, 1.5), flip: bool = True
+) -> tuple[Tensor, ...]:
+    """Return normalised CAMs at the input size, summed over scales and maximised over mirroring.
+
+    Args:
+        raw_cams: runs the network; see `CamFunction`.
+        images: (b, 3, H, W) network input.
+        scales: factors of (H, W), truncated to whole pixels.
+        flip: also run the mirrored images.
+
+    Returns:
+        As many (b, C, H, W) float32 tensors in 0..1 as `raw_cams` gives.
+    """
+    height, width = images.shape[-2:]
+    totals: list[Tensor] = []
+    for scale in scales:
+        scaled = images
+        if scale != 1.0:
+            size = (int(scale * height), int(scale * width))
+            scaled = resize(images, size)
+        batch = torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
+        for position, raw in enumerate(raw_cams(batch)):
+            maps = resize(raw.float(), (height, width))
+            if flip:
+                straight, mirrored = maps.chunk(2)
+                maps = torch.maximum(straight, mirrored.flip(-1))
+            maps = F.relu(maps)
+            if position == len(totals):
+                totals.append(maps)
+            else:
+                totals[position] = totals[position] + maps
+    return tuple(normalise_cams(total) for total in totals)
+
+
+def gate(cams: Tensor, tags: Tensor) -> Tensor:
+    """Set the maps of classes that are not among the tags to 0.
+
+    Args:
+        cams: (b, C, H, W).
+        tags: (b, C) multi-hot, 0 or 1.
+
+    Raises:
+        InvalidArray: the shapes do not belong together.
+    """
+    if tags.shape != cams.shape[:2]:
+        raise InvalidArray(f"Tags {tuple(tags.shape)} for CAMs {tuple(cams.shape)}.", fix="Give tags of shape (b, C).")
+    return cams * tags[:, :, None, None].to(cams.dtype)
+
+
+def outside_box(labels: Tensor, boxes: Tensor | None, fill: int = IGNORE) -> Tensor:
+    """Set labels outside the valid box (the part of a crop that is not padding) to `fill`.
+
+    Args:
+        labels: (b, H, W).
+        boxes: (b, 4) rows y0, y1, x0, x1, ends exclusive; None keeps everything.
+    """
+    if boxes is None:
+        return labels
+    rows = torch.arange(labels.shape[-2], device=labels.device)[None, :, None]
+    columns = torch.arange(labels.shape[-1], device=labels.device)[None, None, :]
+    y0, y1, x0, x1 = (boxes[:, side, None, None].to(labels.device) for side in range(4))
+    inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
+    return labels.masked_fill(~inside, fill)
+
+
+def plain_label(cams: Tensor, tags: Tensor, *, threshold: float = VOC_THRESHOLDS.plain) -> Tensor:
+    """Label each pixel with its best tagged class, or background at or under one threshold.
+
+    Args:
+        cams: (b, C, H, W) in 0..1.
+        tags: (b, C) multi-hot.
+        threshold: 0..1.
+
+    Returns:
+        (b, H, W) int64, channel + 1, 0 for background.
+    """
+    score, channel = gate(cams, tags).max(dim=1)
+    return (channel + 1).masked_fill(score <= threshold, BACKGROUND)
+
+
+def label_with_ignore(
+    cams: Tensor, tags: Tensor, *, thresholds: Thresholds = VOC_THRESHOLDS, boxes: Tensor | None = None
+) -> Tensor:
+    """Label each pixel with its best tagged class, leaving the doubtful band open.
+
+    Args:
+        cams: (b, C, H, W) in 0..1.
+        tags: (b, C) multi-hot.
+        thresholds: at or under `high` a pixel is ignored, at or under `low` it is background.
+        boxes: (b, 4) valid boxes as in `outside_box`; ignored outside.
+
+    Returns:
+        (b, H, W) int64, channel + 1, 0 for background, 255 for ignored.
+    """
+    score, channel = gate(cams, tags).max(dim=1)
+    labels = (channel + 1).masked_fill(score <= thresholds.high, IGNORE)
+    labels = labels.masked_fill(score <= thresholds.low, BACKGROUND)
+    return outside_box(labels, boxes)
+
+
+def region_mask(score: Tensor, *, thresholds: Thresholds = VOC_THRESHOLDS) -> Tensor:
+    """Tell sure background, doubt and sure foreground apart.
+
+    Args:
+        score: (b, H, W) in 0..1, the best gated CAM of each pixel.
+        thresholds: 0 at or under `low`, 2 at or over `high`, else 1.
+
+    Returns:
+        (b, H, W) int16 of 0, 1, 2.
+    """
+    mask = torch.ones_like(score, dtype=torch.int16)
+    mask = mask.masked_fill(score <= thresholds.low, 0)
+    return mask.masked_fill(score >= thresholds.high, 2)

@@ -1,0 +1,241 @@
+"""The training configuration: one file, with the paper's values for VOC and COCO as presets.
+
+References:
+    ToCo, section 4.1 (schedule, augmentation, loss weights); METHOD sections 1, 3, 4 and 5 of this project's papers.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from model.errors import InvalidOption
+from model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Thresholds
+
+Positive = Annotated[float, Field(gt=0.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class SourceConfig(Frozen):
+    """One place that tagged photos come from.
+
+    Attributes:
+        images: folder of photos.
+        tags: CSV or JSONL table, COCO instances JSON or folder of VOC XML; None takes folder names as tags.
+        unknown: file-name pattern to the classes whose presence is unknown in the photos that match
+            (`["*"]` for all that are not listed). Such classes give no loss there.
+    """
+
+    images: Path
+    tags: Path | None = None
+    unknown: dict[str, tuple[str, ...]] = {}
+
+
+class BackboneConfig(Frozen):
+    """The encoder and where its first weights come from.
+
+    Attributes:
+        name: timm model name.
+        image_size: side in pixels of the position embedding's square; None keeps that of the initial weights.
+        initial: `random`, `timm` (pretrained, needs a reachable hub), or a .safetensors, .pth or .onnx file.
+        aux_layer: block of the auxiliary tokens, negative from the end.
+        frozen_blocks: how many lower blocks (and the patch embedding with them) are not trained.
+    """
+
+    name: str = "vit_base_patch16_224"
+    image_size: Annotated[int, Field(ge=16)] | None = None
+    initial: str = "timm"
+    aux_layer: Annotated[int, Field(le=-1)] = -3
+    frozen_blocks: Annotated[int, Field(ge=0)] = 0
+
+
+class ScheduleConfig(Frozen):
+    """Optimizer and learning rate.
+
+    Attributes:
+        steps: optimizer steps in all.
+        warmup_steps, warmup_ratio: linear warm-up from this share of the rate.
+        power: exponent of the polynomial decay.
+        learning_rate: of the encoder; heads and decoder get `head_factor` times as much.
+        batch_size: photos a step and process; `accumulate` such batches make one optimizer step.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 20_000
+    warmup_steps: Annotated[int, Field(ge=0)] = 1_500
+    warmup_ratio: Positive = 1e-6
+    power: Positive = 0.9
+    learning_rate: Positive = 6e-5
+    head_factor: Positive = 10.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Weight = 1e-2
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    accumulate: Annotated[int, Field(ge=1)] = 1
+
+
+class LossConfig(Frozen):
+    """Loss weights, and the share of the schedule after which the decoder's losses start."""
+
+    classification: Weight = 1.0
+    auxiliary: Weight = 1.0
+    ptc: Weight = 0.2
+    ctc: Weight = 0.5
+    segmentation: Weight = 0.1
+    energy: Weight = 0.05
+    segmentation_start: Share = 0.1
+    contrast_start: Share = 0.0
+
+
+class AugmentationConfig(Frozen):
+    """Random rescale, mirror and crop of the input, and the colour changes of the contrast views.
+
+    Attributes:
+        crop: side in pixels of the network input while training.
+        rescale: range of the random scale factor of the photo.
+        input_jitter: give the input itself the colour changes of a view (not in the paper).
+        jitter: brightness, contrast, saturation, hue.
+    """
+
+    crop: Annotated[int, Field(ge=64)] = 448
+    rescale: tuple[Positive, Positive] = (0.5, 2.0)
+    input_jitter: bool = False
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
+    jitter_probability: Share = 0.8
+    grey_probability: Share = 0.2
+    solarize_probability: Share = 0.2
+    view_scale: tuple[Positive, Positive] = (0.4, 1.0)
+
+
+class ContrastConfig(Frozen):
+    """Crops and heads of the class token contrast.
+
+    Attributes:
+        local_crops: how many.
+        local_size: side in pixels; rounded to whole patches by the caller's choice of backbone.
+        border: least distance in pixels of a crop centre from the border.
+        negative_below: a local crop whose region mask averages at or under this is negative.
+        extra_views: the paper's two jittered global views; without them the input itself is the one global view.
+        momentum: of the teacher head.
+        hidden, bottleneck, outputs: sizes of the projection heads.
+    """
+
+    local_crops: Annotated[int, Field(ge=1)] = 8
+    local_size: Annotated[int, Field(ge=16)] = 96
+    border: Annotated[int, Field(ge=1)] = 48
+    negative_below: Positive = 0.2
+    extra_views: bool = True
+    momentum: Share = 0.9
+    hidden: int = 2048
+    bottleneck: int = 256
+    outputs: int = 1024
+
+
+class CamConfig(Frozen):
+    """How CAMs and the decoder's labels are made while training.
+
+    Attributes:
+        scales, flip: of the CAMs; scales (1.0,) without flip reuse the step's own forward pass.
+        refine_downscale: factor by which PAR works on smaller images.
+    """
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 0.5, 1.5)
+    flip: bool = True
+    refine_downscale: Annotated[int, Field(ge=1, le=8)] = 2
+
+
+class TrainConfig(Frozen):
+    """Everything that a training run depends on.
+
+    Attributes:
+        name: of the model that comes out.
+        classes: vocabulary: `voc`, `coco`, or the class names themselves.
+        sources: where photos and tags come from.
+        seed: of everything random.
+        precision: autocast dtype; `auto` takes bf16 where the device has it.
+        compile: compile the encoder's blocks (needs a C++ compiler on CPUs); pays after some minutes.
+        workers: loader processes; 0 loads in a thread of the training process.
+        cache_side: keep decoded photos in memory, shrunk to this long side in pixels; None reads them every time.
+        cached_crops: cut this many crops a photo once and cycle over them; None cuts afresh every time.
+        checkpoint_minutes: time between checkpoints.
+        evaluate_every: steps between evaluations on `evaluation` (photos with masks), 0 for the end only.
+    """
+
+    name: str = "model"
+    classes: Literal["voc", "coco"] | tuple[str, ...] = "voc"
+    sources: tuple[SourceConfig, ...] = ()
+    backbone: BackboneConfig = BackboneConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: LossConfig = LossConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    contrast: ContrastConfig = ContrastConfig()
+    cam: CamConfig = CamConfig()
+    thresholds: Thresholds = VOC_THRESHOLDS
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
+    workers: Annotated[int, Field(ge=0)] = 4
+    cache_side: Annotated[int, Field(ge=64)] | None = None
+    cached_crops: Annotated[int, Field(ge=1)] | None = None
+    checkpoint_minutes: Positive = 10.0
+    evaluate_every: Annotated[int, Field(ge=0)] = 2_000
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainConfig":
+        if self.augmentation.crop < 2 * self.contrast.border:
+            raise ValueError(f"crop {self.augmentation.crop} is under twice the border {self.contrast.border}")
+        return self
+
+
+TRAIN_PRESETS: dict[str, TrainConfig] = {
+    "voc": TrainConfig(),
+    "coco": TrainConfig(classes="coco", schedule=ScheduleConfig(steps=80_000), thresholds=COCO_THRESHOLDS),
+    # Two cores: small crops, the input as its own global view, CAMs from the step's own pass.
+    "small-cpu": TrainConfig(
+        backbone=BackboneConfig(name="vit_small_patch14_dinov2", image_size=518, frozen_blocks=3),
+        schedule=ScheduleConfig(steps=4_000, warmup_steps=150, batch_size=12),
+        loss=LossConfig(energy=0.0),
+        augmentation=AugmentationConfig(crop=224, rescale=(0.6, 1.4), input_jitter=True),
+        contrast=ContrastConfig(local_crops=4, local_size=70, border=36, extra_views=False, hidden=1024),
+        cam=CamConfig(scales=(1.0,), flip=False, refine_downscale=4),
+        workers=0,
+        cache_side=352,
+        evaluate_every=1_000,
+    ),
+}
+
+
+def load_config(preset: str, *, file: Path | None = None, changes: dict[str, Any] | None = None) -> TrainConfig:
+    """Return a preset's configuration with a TOML file's values, then further changes, merged in.
+
+    Raises:
+        InvalidOption: unknown preset, unreadable file, unknown name or value out of range.
+    """
+    merged: dict[str, Any] = {}
+    if file is not None:
+        try:
+            merged = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InvalidOption(f"Cannot read {str(file)!r}: {error}.", fix="Give a TOML file.") from None
+    preset = str(merged.pop("preset", preset))
+    if preset not in TRAIN_PRESETS:
+        raise InvalidOption(f"Unknown training preset {preset!r}.", fix=f"Use one of {', '.join(TRAIN_PRESETS)}.")
+    base = TRAIN_PRESETS[preset].model_dump()
+    for layer in (merged, changes or {}):
+        base = merge(base, layer)
+    try:
+        return TrainConfig.model_validate(base)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise InvalidOption(f"Training option {where}: {first['msg']}.", fix="See docs/training.md.") from None
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` merged into it, mappings within mappings."""
+    merged = dict(base)
+    for key, value in changes.items():
+        current = merged.get(key)
+        nested = isinstance(current, dict) and isinstance(value, dict) and key != "unknown"
+        merged[key] = merge(current, value) if nested else value  # type: ignore[arg-type]
+    return merged

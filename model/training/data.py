@@ -1,0 +1,201 @@
+"""Tagged photos for training: sources, known and unknown tags, loading, and a sampler that resumes exactly.
+
+No masks are read here, or anywhere in training.
+"""
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from model.classes import COCO, VOC, Vocabulary
+from model.errors import TocoError
+from model.images import read_image
+from model.tags import TaggedImage, read_tags
+from model.training.augment import Pixels, random_crop, random_resized_crop, view
+from model.training.config import SourceConfig, TrainConfig
+
+SIDE_LIMIT = 1024  # photos are decoded to at most this long side; crops never need more
+
+
+class NoTrainingData(TocoError):
+    """A source gives no photo that can be trained on."""
+
+    code = "no_training_data"
+    kind = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPhoto:
+    """One photo and what is known of its tags.
+
+    Attributes:
+        path: the file.
+        tags: (C,) 1 = tagged.
+        known: (C,) 1 = presence or absence known; 0 gives no loss.
+    """
+
+    path: Path
+    tags: Tensor
+    known: Tensor
+
+
+class Sample(TypedDict):
+    """What the loader gives for one photo; collated, each gets a batch axis.
+
+    Attributes:
+        image: (3, H, W) uint8 crop.
+        box: (4,) int64 valid box y0, y1, x0, x1.
+        tags, known: (C,) float32.
+        views: (n, 3, H, W) uint8: the two global views and the source of the local crops; empty without extra views.
+        index: position of the photo in the training set.
+    """
+
+    image: Tensor
+    box: Tensor
+    tags: Tensor
+    known: Tensor
+    views: Tensor
+    index: int
+
+
+def vocabulary_of(config: TrainConfig) -> Vocabulary:
+    """Return the vocabulary that a configuration names."""
+    if config.classes == "voc":
+        return VOC
+    if config.classes == "coco":
+        return COCO
+    names = tuple(config.classes)
+    return VOC.subset(names) if all(name in VOC.names for name in names) else Vocabulary.of_names(names)
+
+
+def training_photos(config: TrainConfig, vocabulary: Vocabulary) -> tuple[TrainingPhoto, ...]:
+    """Collect the tagged photos of all sources.
+
+    Tags outside the vocabulary are dropped here (the health report counts them); photos left without a tag are
+    kept where their tags are complete, as pictures of none of the classes.
+
+    Raises:
+        NoTrainingData: a source has no photo with tags.
+    """
+    photos: list[TrainingPhoto] = []
+    for source in config.sources:
+        found = [
+            _photo(source.images / name, entry, source, vocabulary)
+            for name, entry in read_tags(source.tags, images=source.images).items()
+        ]
+        if not found:
+            raise NoTrainingData(
+                f"No tagged photo in {str(source.images)!r}.", fix="Check the folder and that the table names its files."
+            )
+        photos += [photo for photo in found if photo.known.any()]
+    if not photos:
+        raise NoTrainingData("No training source is configured.", fix="Give --images and --tags.")
+    return tuple(photos)
+
+
+def _photo(path: Path, entry: TaggedImage, source: SourceConfig, vocabulary: Vocabulary) -> TrainingPhoto:
+    tags = torch.zeros(len(vocabulary))
+    tags[list(vocabulary.split_known(entry.tags)[0])] = 1.0
+    known = torch.ones(len(vocabulary))
+    unknown = {name for pattern, names in source.unknown.items() if fnmatch.fnmatch(path.name, pattern) for name in names}
+    if not entry.complete or "*" in unknown:
+        known = tags.clone()
+    else:
+        known[list(vocabulary.channels(name for name in unknown if name in vocabulary))] = 0.0
+        known = torch.maximum(known, tags)
+    return TrainingPhoto(path, tags, known)
+
+
+class TaggedPhotos(Dataset[Sample]):
+    """Loads and augments training photos; the same (seed, pass, photo) always gives the same sample."""
+
+    def __init__(self, photos: tuple[TrainingPhoto, ...], config: TrainConfig) -> None:
+        self.photos = photos
+        self.config = config
+        self._decoded: dict[int, Pixels] = {}
+        self._cut: dict[tuple[int, int], tuple[Pixels, tuple[int, int, int, int]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def pixels(self, index: int) -> Pixels:
+        """Return the decoded photo (H, W, 3) uint8, from memory where the configuration keeps it there."""
+        if index in self._decoded:
+            return self._decoded[index]
+        side = self.config.cache_side
+        pixels = read_image(self.photos[index].path, long_side=side or SIDE_LIMIT).pixels
+        if side and max(pixels.shape[:2]) > side:
+            factor = side / max(pixels.shape[:2])
+            size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        if side:
+            self._decoded[index] = pixels
+        return pixels
+
+    def __getitem__(self, ticket: tuple[int, int]) -> Sample:  # type: ignore[override] # the sampler's tickets
+        """Return the sample of (pass, photo index)."""
+        epoch, index = ticket
+        config = self.config
+        photo = self.photos[index]
+        rng = np.random.default_rng([config.seed, epoch, index])
+        if config.cached_crops is None:
+            crop, box = random_crop(self.pixels(index), config.augmentation, rng)
+        else:
+            turn = epoch % config.cached_crops
+            if (index, turn) not in self._cut:
+                fixed = np.random.default_rng([config.seed, turn, index])
+                self._cut[index, turn] = random_crop(self.pixels(index), config.augmentation, fixed)
+            crop, box = self._cut[index, turn]
+        image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+        views = image.new_empty((0, *image.shape))
+        if config.contrast.extra_views and config.loss.ctc > 0:
+            whole = torch.from_numpy(random_resized_crop(self.pixels(index), config.augmentation, rng)).permute(2, 0, 1)
+            views = torch.stack(
+                [
+                    view(image, config.augmentation, rng, second=False),
+                    view(whole, config.augmentation, rng, second=True),
+                    view(image, config.augmentation, rng, second=False),
+                ]
+            )
+        if config.augmentation.input_jitter:
+            image = view(image, config.augmentation, rng, second=True)
+        return Sample(
+            image=image, box=torch.tensor(box), tags=photo.tags, known=photo.known, views=views, index=index
+        )
+
+
+class ResumableSampler(Sampler[tuple[int, int]]):
+    """Endless shuffled passes over the data, split over processes, that can start anywhere.
+
+    Args:
+        size: number of photos.
+        seed: of the shuffles.
+        rank, world: this process and how many there are.
+        start: how many tickets of this process were used already.
+    """
+
+    def __init__(self, size: int, *, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> None:
+        self.size = size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.start = start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Give (pass, photo index) tickets for ever."""
+        position = self.start * self.world + self.rank
+        epoch, order = -1, np.empty(0, np.int64)
+        while True:
+            if position // self.size != epoch:
+                epoch = position // self.size
+                order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
+            yield epoch, int(order[position % self.size])
+            position += self.world

@@ -1,0 +1,156 @@
+"""Initial weights of the backbone: timm's own, a local file, or an ONNX export of a Hugging Face DINOv2.
+
+References:
+    Oquab et al., DINOv2, TMLR 2024; Hugging Face `Dinov2Model` for the tensor names of the export.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.backbone import Encoder
+from model.errors import TocoError
+
+
+class InitialWeightsError(TocoError):
+    """Initial weights cannot be read or do not fit the backbone."""
+
+    code = "initial_weights"
+    kind = "invalid"
+
+
+def load_initial_weights(encoder: Encoder, source: str) -> None:
+    """Load a file of backbone weights into an encoder.
+
+    Args:
+        encoder: receives the weights; its name and image size must be those of the file.
+        source: .safetensors, .pth/.pt (a state dict, read without unpickling code) or .onnx.
+
+    Raises:
+        InitialWeightsError: missing file, unknown kind, or tensors that do not fit.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise InitialWeightsError(f"No weights file {source!r}.", fix="Give a .safetensors, .pth or .onnx file.")
+    match path.suffix:
+        case ".safetensors":
+            state = load_file(path)
+        case ".pth" | ".pt":
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        case ".onnx":
+            state = dinov2_from_onnx(path)
+        case other:
+            raise InitialWeightsError(f"Weights of kind {other!r}.", fix="Give a .safetensors, .pth or .onnx file.")
+    wanted = encoder.vit.state_dict()
+    state = {_strip(name): value for name, value in state.items()}
+    state = {name: value for name, value in state.items() if not name.startswith("head.")}
+    missing = sorted(wanted.keys() - state.keys())
+    wrong = [name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape]
+    if missing or wrong:
+        name = (missing or sorted(wrong))[0]
+        what = "misses" if missing else f"has shape {tuple(state[name].shape)}, not {tuple(wanted[name].shape)}, for"
+        raise InitialWeightsError(
+            f"{source!r} {what} {name!r}.", fix="Give the backbone's name and image size that the file was made for."
+        )
+    encoder.vit.load_state_dict({name: state[name] for name in wanted}, strict=True)
+
+
+def _strip(name: str) -> str:
+    return re.sub(r"^(module\.|model\.|encoder\.|backbone\.|vit\.)+", "", name)
+
+
+def dinov2_from_onnx(path: Path) -> dict[str, Tensor]:
+    """Read the encoder of an ONNX export of a Hugging Face DINOv2 as a timm state dict.
+
+    Linear weights are anonymous transposed tensors in such exports; each is found through the `Add` that carries
+    its named bias. The position embedding is the only anonymous (1, grid, grid, d) or (1, n, d) constant.
+
+    Raises:
+        InitialWeightsError: the file is not such an export.
+    """
+    import onnx  # noqa: PLC0415 - only this importer needs it
+    from onnx import numpy_helper  # noqa: PLC0415
+
+    graph = onnx.load(str(path)).graph
+    tensors = {entry.name: torch.from_numpy(numpy_helper.to_array(entry).copy()) for entry in graph.initializer}
+    for node in graph.node:
+        # Matrix products name their anonymous weight; the bias is added right after.
+        if node.op_type == "Add":
+            bias = next((name for name in node.input if name.endswith(".bias") and name in tensors), None)
+            product = next((name for name in node.input if name != bias), None)
+            source = next((other for other in graph.node if product in other.output), None)
+            if bias and source is not None and source.op_type == "MatMul":
+                weight = next((name for name in source.input if name in tensors), None)
+                if weight is not None:
+                    tensors[bias.removesuffix("bias") + "weight"] = tensors[weight].T.contiguous()
+    return _timm_names(tensors, path)
+
+
+_LAYER = {
+    "norm1.weight": "norm1.weight",
+    "norm1.bias": "norm1.bias",
+    "attention.output.dense.weight": "attn.proj.weight",
+    "attention.output.dense.bias": "attn.proj.bias",
+    "layer_scale1.lambda1": "ls1.gamma",
+    "norm2.weight": "norm2.weight",
+    "norm2.bias": "norm2.bias",
+    "mlp.fc1.weight": "mlp.fc1.weight",
+    "mlp.fc1.bias": "mlp.fc1.bias",
+    "mlp.fc2.weight": "mlp.fc2.weight",
+    "mlp.fc2.bias": "mlp.fc2.bias",
+    "layer_scale2.lambda1": "ls2.gamma",
+}
+
+
+def _find(tensors: dict[str, Tensor], suffixes: Iterable[str], path: Path) -> Tensor:
+    for suffix in suffixes:
+        for name, value in tensors.items():
+            if name.endswith(suffix):
+                return value
+    raise InitialWeightsError(
+        f"{str(path)!r} has no tensor ending in {', '.join(suffixes)!r}.",
+        fix="Give an ONNX export of a Hugging Face DINOv2 encoder.",
+    )
+
+
+def _timm_names(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    layers = {int(found[1]) for name in tensors if (found := re.search(r"encoder\.layer\.(\d+)\.norm1\.weight", name))}
+    for layer in sorted(layers):
+        prefix = f"encoder.layer.{layer}."
+        for theirs, ours in _LAYER.items():
+            state[f"blocks.{layer}.{ours}"] = _find(tensors, [prefix + theirs], path)
+        for kind in ("weight", "bias"):
+            parts = [
+                _find(tensors, [f"{prefix}attention.attention.{name}.{kind}"], path) for name in ("query", "key", "value")
+            ]
+            state[f"blocks.{layer}.attn.qkv.{kind}"] = torch.cat(parts)
+    state["patch_embed.proj.weight"] = _find(tensors, ["patch_embeddings.projection.weight"], path)
+    state["patch_embed.proj.bias"] = _find(tensors, ["patch_embeddings.projection.bias"], path)
+    width = state["patch_embed.proj.bias"].numel()
+    state["norm.weight"] = _find(tensors, ["model.layernorm.weight", "backbone.layernorm.weight", "layernorm.weight"], path)
+    state["norm.bias"] = _find(tensors, ["model.layernorm.bias", "backbone.layernorm.bias", "layernorm.bias"], path)
+    state["cls_token"] = _find(tensors, ["embeddings.cls_token"], path)
+    state["pos_embed"] = _position_embedding(tensors, width, path)
+    return state
+
+
+def _position_embedding(tensors: dict[str, Tensor], width: int, path: Path) -> Tensor:
+    """Join the class position (one row) and the patch positions (a square grid) that the export split."""
+    rows = [value.reshape(-1, width) for name, value in tensors.items() if name.startswith("onnx::") and _is_rows(value, width)]
+    grids = [value for value in rows if value.shape[0] > 1 and int(value.shape[0] ** 0.5) ** 2 == value.shape[0]]
+    single = [value for value in rows if value.shape[0] == 1]
+    if len(grids) != 1 or len(single) != 1:
+        raise InitialWeightsError(
+            f"{str(path)!r} has {len(grids)} position grids and {len(single)} class positions.",
+            fix="Give an ONNX export of a Hugging Face DINOv2 encoder.",
+        )
+    return torch.cat([single[0], grids[0]])[None]
+
+
+def _is_rows(value: Tensor, width: int) -> bool:
+    return value.ndim in (2, 3, 4) and value.shape[-1] == width and value.shape[0] == 1

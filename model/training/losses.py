@@ -1,0 +1,115 @@
+"""The training losses, as pure functions.
+
+References:
+    ToCo, equations 2 to 6: classification, patch token contrast (PTC), class token contrast (CTC), segmentation.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.classes import BACKGROUND, IGNORE
+from model.errors import InvalidArray
+
+CTC_TEMPERATURE = 0.5
+CTC_EPSILON = 1e-4
+
+
+def classification_loss(logits: Tensor, tags: Tensor, known: Tensor | None = None) -> Tensor:
+    """Multi-label soft margin loss on image logits, with classes whose presence is unknown left out.
+
+    Args:
+        logits: (b, C).
+        tags: (b, C) multi-hot.
+        known: (b, C) 1 where the presence or absence of the class is known; None means everywhere.
+
+    Returns:
+        Scalar. With everything known it equals `torch.nn.functional.multilabel_soft_margin_loss`.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, tags.to(logits.dtype), reduction="none")
+    if known is None:
+        return losses.mean()
+    known = known.to(losses.dtype)
+    # Divide by C, not by the number of known classes: one listed tag must not weigh as much as a whole tag set.
+    return (losses * known).mean()
+
+
+def patch_token_contrast(patches: Tensor, labels: Tensor) -> Tensor:
+    """PTC: pull patch tokens of one label together, push those of different labels apart.
+
+    Args:
+        patches: (b, d, h, w) final patch tokens.
+        labels: (b, h, w) channel + 1, 0 background, 255 ignored.
+
+    Returns:
+        Scalar: 0.5 * (1 - sum_pos s / (n_pos + 1)) + 0.5 * sum_neg s / (n_neg + 1), s = |cosine|, over all ordered
+        pairs of different tokens of one image, summed and counted over the batch.
+
+    Raises:
+        InvalidArray: the grids differ.
+    """
+    if patches.shape[0] != labels.shape[0] or patches.shape[2:] != labels.shape[1:]:
+        raise InvalidArray(
+            f"Patch tokens {tuple(patches.shape)} and labels {tuple(labels.shape)}.", fix="Give them one token grid."
+        )
+    tokens = F.normalize(patches.flatten(2).float(), dim=1)
+    similarity = torch.einsum("bdi,bdj->bij", tokens, tokens).abs()
+    flat = labels.flatten(1)
+    valid = flat != IGNORE
+    pairs = valid[:, :, None] & valid[:, None, :]
+    pairs = pairs & ~torch.eye(flat.shape[1], dtype=torch.bool, device=flat.device)
+    same = flat[:, :, None] == flat[:, None, :]
+    positive, negative = pairs & same, pairs & ~same
+    pull = 1.0 - (similarity * positive).sum() / (positive.sum() + 1)
+    push = (similarity * negative).sum() / (negative.sum() + 1)
+    return 0.5 * pull + 0.5 * push
+
+
+def class_token_contrast(student: Tensor, teacher: Tensor, flags: Tensor) -> Tensor:
+    """CTC: pull the class tokens of crops with objects to the whole image, push those of background crops away.
+
+    Args:
+        student: (n * b, k) student-head outputs, crop-major (all images of crop 0, then of crop 1, ...).
+        teacher: (m * b, k) teacher-head outputs of the m global views, crop-major, without gradient.
+        flags: (b, n) 1 = positive crop, 0 = negative crop.
+
+    Returns:
+        Scalar mean over images.
+
+    Raises:
+        InvalidArray: the counts do not belong together.
+    """
+    images, crops = flags.shape
+    if student.shape[0] != images * crops or teacher.shape[0] % images:
+        raise InvalidArray(
+            f"Student {tuple(student.shape)}, teacher {tuple(teacher.shape)}, flags {tuple(flags.shape)}.",
+            fix="Give crop-major outputs of every flagged crop.",
+        )
+    views = teacher.shape[0] // images
+    student = student.float().view(crops, images, -1)
+    teacher = teacher.detach().float().view(views, images, -1)
+    energy = torch.exp(torch.einsum("vik,cik->ivc", teacher, student) / CTC_TEMPERATURE)  # (b, views, crops)
+    positive = flags[:, None, :].to(energy.dtype)
+    negatives = (energy * (1.0 - positive)).sum(dim=2, keepdim=True)
+    pulled = (-torch.log(energy / (energy + negatives + CTC_EPSILON)) * positive).sum(dim=2)
+    own = -torch.log(1.0 / (1.0 + negatives + CTC_EPSILON)).squeeze(2)
+    per_view = (pulled + own) / 2.0 / (positive.sum(dim=2) + CTC_EPSILON)
+    return per_view.sum(dim=1).mean()
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean of the background-only and the foreground-only cross-entropy, so that background does not drown objects.
+
+    Args:
+        logits: (b, C + 1, H, W).
+        labels: (b, H, W) int64, 255 ignored.
+
+    Returns:
+        Scalar. A side without any pixel contributes 0.
+    """
+    labels = labels.long()
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    background = labels == BACKGROUND
+    foreground = (labels != BACKGROUND) & (labels != IGNORE)
+    terms = [(losses * side).sum() / side.sum().clamp_min(1) for side in (background, foreground)]
+    return (terms[0] + terms[1]) / 2.0

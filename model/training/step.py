@@ -1,0 +1,182 @@
+"""One training step: from a batch to the weighted losses.
+
+References:
+    ToCo, figure 2 and sections 3.1 to 3.4.
+"""
+
+import contextlib
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.cams import gate, label_with_ignore, multi_scale_cams, normalise_cams, region_mask, resize
+from model.network import Classified, ToCoNetwork, normalise_images
+from model.refine import refined_label
+from model.spec import IMAGENET_MEAN, IMAGENET_STD
+from model.training.config import TrainConfig
+from model.training.crops import local_crops, with_global_flags
+from model.training.heads import ContrastHeads
+from model.training.losses import (
+    class_token_contrast,
+    classification_loss,
+    patch_token_contrast,
+    segmentation_loss,
+)
+
+
+class Batch(NamedTuple):
+    """Collated samples on the device; see `data.Sample`."""
+
+    image: Tensor
+    box: Tensor
+    tags: Tensor
+    known: Tensor
+    views: Tensor
+
+
+class Losses(NamedTuple):
+    """The total to descend, and each loss before its weight, by name."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Trainee(nn.Module):
+    """The network with its contrast heads: the module that DDP wraps, whose forward is the whole step."""
+
+    def __init__(self, network: ToCoNetwork, config: TrainConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.contrast = ContrastHeads(network.encoder.width, config.contrast)
+        self.config = config
+
+    def encode(self, images: Tensor) -> Classified:
+        """Run encoder and classifiers with the frozen lower blocks outside the gradient."""
+        encoder = self.network.encoder
+        frozen = self.config.backbone.frozen_blocks
+        if not frozen:
+            return self.network.classify(encoder(images))
+        with torch.no_grad():
+            tokens, grid = encoder.embed(images)
+            for block in encoder.vit.blocks[:frozen]:
+                tokens = block(tokens)
+        return self.network.classify(encoder.run_blocks(tokens, grid, first=frozen))
+
+    @torch.no_grad()
+    def cams(self, images: Tensor, output: Classified) -> tuple[Tensor, Tensor]:
+        """Return CAMs and auxiliary CAMs in 0..1 without gradient.
+
+        They are (b, C, H, W) as published; with one scale and no mirroring they are the step's own raw CAMs,
+        normalised on the token grid (b, C, h, w), which saves every further pass and all upsampling of absent classes.
+        """
+        options = self.config.cam
+        if options.scales == (1.0,) and not options.flip:
+            cam, aux = (normalise_cams(F.relu(raw.detach().float())) for raw in (output.cam, output.aux_cam))
+            return cam, aux
+
+        def raw_cams(batch: Tensor) -> tuple[Tensor, Tensor]:
+            scaled = self.encode(batch)
+            return scaled.cam, scaled.aux_cam
+
+        cam, aux = multi_scale_cams(raw_cams, images, scales=options.scales, flip=options.flip)
+        return cam, aux
+
+    def forward(self, batch: Batch, progress: float, rng: np.random.Generator) -> Losses:
+        """Compute all losses of a batch.
+
+        Args:
+            batch: on the device.
+            progress: share (0..1) of the schedule that is done.
+            rng: source of the local crops' places.
+        """
+        config, weights = self.config, self.config.loss
+        images = normalise_images(batch.image, IMAGENET_MEAN, IMAGENET_STD)
+        output = self.encode(images)
+        parts = {
+            "cls": classification_loss(output.logits, batch.tags, batch.known),
+            "cls_aux": classification_loss(output.aux_logits, batch.tags, batch.known),
+        }
+        total = weights.classification * parts["cls"] + weights.auxiliary * parts["cls_aux"]
+        cam, aux = self.cams(images, output)
+        if weights.ptc > 0:
+            parts["ptc"] = self._ptc(output, aux, batch)
+            total = total + weights.ptc * parts["ptc"]
+        if weights.ctc > 0:
+            parts["ctc"] = self._ctc(images, output, aux, batch, rng)
+            total = total + weights.ctc * parts["ctc"] * (progress >= weights.contrast_start)
+        if weights.segmentation > 0 and progress >= weights.segmentation_start:
+            logits = self.network.decoder(output.patches)
+            parts["seg"] = self._segmentation(logits, cam, batch)
+            total = total + weights.segmentation * parts["seg"]
+        return Losses(total, parts)
+
+    def _ptc(self, output: Classified, aux: Tensor, batch: Batch) -> Tensor:
+        grid = output.cam.shape[-2:]
+        small = resize(aux, grid)
+        patch = self.network.encoder.patch_size
+        boxes = torch.div(batch.box + patch // 2, patch, rounding_mode="floor")
+        labels = label_with_ignore(small, batch.tags, thresholds=self.config.thresholds, boxes=boxes)
+        return patch_token_contrast(output.patches, labels)
+
+    def _ctc(self, images: Tensor, output: Classified, aux: Tensor, batch: Batch, rng: np.random.Generator) -> Tensor:
+        best = gate(aux, batch.tags).amax(dim=1, keepdim=True)
+        regions = region_mask(resize(best, images.shape[-2:])[:, 0], thresholds=self.config.thresholds)
+        if batch.views.shape[1]:
+            views = [normalise_images(batch.views[:, k], IMAGENET_MEAN, IMAGENET_STD) for k in range(3)]
+            crops, flags = local_crops(views[2], regions, self.config.contrast, rng)
+            global_tokens = torch.cat([self.encode(view).class_token for view in views[:2]])
+        else:
+            crops, flags = local_crops(images, regions, self.config.contrast, rng)
+            global_tokens = output.class_token
+        local_tokens = self.encode(crops).class_token
+        student = self.contrast.student(torch.cat([global_tokens, local_tokens]))
+        with torch.no_grad():
+            teacher = self.contrast.teacher(global_tokens)
+        views_count = global_tokens.shape[0] // images.shape[0]
+        return class_token_contrast(student, teacher, with_global_flags(flags, views_count))
+
+    def _segmentation(self, logits: Tensor, cam: Tensor, batch: Batch) -> Tensor:
+        logits = resize(logits.float(), batch.image.shape[-2:])
+        with torch.no_grad():
+            labels = refined_label(
+                batch.image.float() / 255.0,
+                cam,
+                batch.tags,
+                boxes=batch.box,
+                thresholds=self.config.thresholds,
+                downscale=self.config.cam.refine_downscale,
+            )
+        return segmentation_loss(logits, labels)
+
+
+def parameter_groups(trainee: Trainee, config: TrainConfig) -> list[dict[str, object]]:
+    """Split the trained parameters: the encoder at the base rate, heads and decoder at `head_factor` times it.
+
+    The position embedding and the frozen lower blocks are excluded from training.
+    """
+    encoder = trainee.network.encoder
+    vit = encoder.vit
+    vit.pos_embed.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    if config.backbone.frozen_blocks:
+        for part in (vit.patch_embed, *vit.blocks[: config.backbone.frozen_blocks]):
+            part.requires_grad_(False)  # noqa: FBT003
+        vit.cls_token.requires_grad_(False)  # noqa: FBT003
+    inside = {id(parameter) for parameter in encoder.parameters()}
+    trained = [parameter for parameter in trainee.parameters() if parameter.requires_grad]
+    rate = config.schedule.learning_rate
+    return [
+        {"params": [p for p in trained if id(p) in inside], "lr": rate, "base_lr": rate},
+        {
+            "params": [p for p in trained if id(p) not in inside],
+            "lr": rate * config.schedule.head_factor,
+            "base_lr": rate * config.schedule.head_factor,
+        },
+    ]
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[object]:
+    """Return the autocast context of a precision; `None` computes in float32."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -1,0 +1,249 @@
+"""The training loop: schedule, precision, accumulation, DDP, checkpoints that resume exactly, and a loss guard.
+
+References:
+    ToCo, section 4.1.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from model.checkpoint import save_model
+from model.device import Device, choose_device
+from model.errors import TocoError
+from model.network import ToCoNetwork
+from model.spec import BackboneSpec, ModelSpec
+from model.training.config import TrainConfig
+from model.training.data import ResumableSampler, Sample, TaggedPhotos, TrainingPhoto, vocabulary_of
+from model.training.initial_weights import load_initial_weights
+from model.training.schedule import learning_rate_factor
+from model.training.step import Batch, Trainee, autocast, parameter_groups
+
+CHECKPOINT_FILE = "checkpoint.pt"
+LOG_FILE = "losses.jsonl"
+
+
+class LossNotFinite(TocoError):
+    """A loss became NaN or infinite."""
+
+    code = "loss_not_finite"
+
+
+class CannotResume(TocoError):
+    """A checkpoint belongs to another configuration."""
+
+    code = "cannot_resume"
+    kind = "conflict"
+
+
+class Trainer:
+    """Trains one model; makes a checkpoint from time to time and resumes from it bit for bit.
+
+    Args:
+        config: the run.
+        photos: what it trains on.
+        out: folder for checkpoint, losses and the finished model.
+        device: name as in `choose_device`.
+        report: called after each step with (step, losses by name, learning rate, seconds left).
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        photos: tuple[TrainingPhoto, ...],
+        out: Path,
+        *,
+        device: str = "auto",
+        report: Callable[[int, dict[str, float], float, float], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.photos = photos
+        self.out = out
+        self.report = report or (lambda *_: None)
+        self.rank, self.world = _processes()
+        self.device: Device = choose_device(_local_device(device), config.precision)
+        torch.manual_seed(config.seed)
+        self.spec = initial_spec(config)
+        network = ToCoNetwork.from_spec(self.spec, pretrained=config.backbone.initial == "timm")
+        if config.backbone.initial not in ("timm", "random"):
+            load_initial_weights(network.encoder, config.backbone.initial)
+        if config.compile:
+            for block in network.encoder.vit.blocks:
+                block.compile(dynamic=False)
+        self.trainee = Trainee(network, config).to(self.device.device)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.trainee, config),
+            betas=config.schedule.betas,
+            weight_decay=config.schedule.weight_decay,
+            fused=self.device.device.type in ("cuda", "cpu"),
+        )
+        self.scaler = torch.amp.GradScaler(self.device.device.type, enabled=self.device.dtype == torch.float16)
+        self.step = 0
+        out.mkdir(parents=True, exist_ok=True)
+        if (out / CHECKPOINT_FILE).exists():
+            self._resume()
+
+    @property
+    def network(self) -> ToCoNetwork:
+        """The network in training."""
+        return self.trainee.network
+
+    def run(self, *, until: int | None = None, evaluate: Callable[[int, ToCoNetwork], None] | None = None) -> None:
+        """Train to the end of the schedule, or to step `until`, and leave checkpoint and model folder behind.
+
+        Args:
+            until: stop after this many steps of the schedule.
+            evaluate: called on the first process every `evaluate_every` steps and at the end.
+
+        Raises:
+            LossNotFinite: names the photos of the batch.
+        """
+        schedule = self.config.schedule
+        last = min(until or schedule.steps, schedule.steps)
+        module: nn.Module = self.trainee
+        if self.world > 1:
+            module = DistributedDataParallel(self.trainee, find_unused_parameters=True)
+        batches = self._batches()
+        saved = started = time.monotonic()
+        first = self.step
+        while self.step < last:
+            losses = self._one_step(module, batches)
+            self.step += 1
+            left = (time.monotonic() - started) / (self.step - first) * (last - self.step)
+            rate = schedule.learning_rate * learning_rate_factor(self.step - 1, schedule)
+            if self.rank == 0:
+                self._log(losses, rate)
+                self.report(self.step, losses, rate, left)
+            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                self.save()
+                saved = time.monotonic()
+            every = self.config.evaluate_every
+            if evaluate and self.rank == 0 and (self.step == schedule.steps or (every and self.step % every == 0)):
+                self.network.eval()
+                evaluate(self.step, self.network)
+                self.network.train()
+        self.save()
+
+    def _one_step(self, module: nn.Module, batches: Iterator[tuple[Batch, list[int]]]) -> dict[str, float]:
+        schedule = self.config.schedule
+        factor = learning_rate_factor(self.step, schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        summed: dict[str, float] = {}
+        for turn in range(schedule.accumulate):
+            batch, indices = next(batches)
+            rng = np.random.default_rng([self.config.seed, self.step, turn, self.rank])
+            with autocast(self.device.device, self.device.dtype):
+                losses = module(batch, self.step / schedule.steps, rng)
+            self._guard(losses.total, losses.parts, indices)
+            self.scaler.scale(losses.total / schedule.accumulate).backward()
+            for name, value in losses.parts.items():
+                summed[name] = summed.get(name, 0.0) + float(value.detach()) / schedule.accumulate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.trainee.contrast.update_teacher()
+        return summed
+
+    def _guard(self, total: Tensor, parts: dict[str, Tensor], indices: list[int]) -> None:
+        if math.isfinite(float(total.detach())):
+            return
+        broken = ", ".join(f"{name} = {float(value.detach())}" for name, value in parts.items())
+        names = ", ".join(self.photos[index].path.name for index in indices)
+        raise LossNotFinite(
+            f"Step {self.step}: {broken} on {names}.", fix="Look at these photos, or lower the learning rate."
+        )
+
+    def _batches(self) -> Iterator[tuple[Batch, list[int]]]:
+        schedule = self.config.schedule
+        used = self.step * schedule.accumulate * schedule.batch_size
+        sampler = ResumableSampler(
+            len(self.photos), seed=self.config.seed, rank=self.rank, world=self.world, start=used
+        )
+        loader: DataLoader[Sample] = DataLoader(
+            TaggedPhotos(self.photos, self.config),
+            batch_size=schedule.batch_size,
+            sampler=sampler,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=self.device.device.type == "cuda",
+        )
+        for sample in loader:
+            moved = {
+                name: sample[name].to(self.device.device, non_blocking=True) for name in Batch._fields
+            }
+            yield Batch(**moved), sample["index"].tolist()
+
+    def _log(self, losses: dict[str, float], rate: float) -> None:
+        row = {"step": self.step, "rate": rate} | {name: round(value, 6) for name, value in losses.items()}
+        with (self.out / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def save(self) -> None:
+        """Write the checkpoint (atomically) and the model folder; the first process only."""
+        if self.rank:
+            return
+        state: dict[str, Any] = {
+            "config": self.config.model_dump_json(),
+            "step": self.step,
+            "trainee": self.trainee.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+        }
+        target = self.out / CHECKPOINT_FILE
+        torch.save(state, target.with_suffix(".tmp"))
+        target.with_suffix(".tmp").replace(target)
+        provenance = {"steps": self.step, "configuration": json.loads(self.config.model_dump_json())}
+        save_model(self.out / "model", self.network, self.spec.model_copy(update={"provenance": provenance}))
+
+    def _resume(self) -> None:
+        state = torch.load(self.out / CHECKPOINT_FILE, map_location=self.device.device, weights_only=True)
+        if json.loads(state["config"]) != json.loads(self.config.model_dump_json()):
+            raise CannotResume(
+                f"{str(self.out / CHECKPOINT_FILE)!r} was made with another configuration.",
+                fix="Give the same configuration, or another output folder.",
+            )
+        self.trainee.load_state_dict(state["trainee"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["torch_rng"].cpu())
+        self.step = int(state["step"])
+
+
+def initial_spec(config: TrainConfig) -> ModelSpec:
+    """Return the spec of the model that a configuration trains."""
+    return ModelSpec(
+        name=config.name,
+        backbone=BackboneSpec(name=config.backbone.name, image_size=config.backbone.image_size or 224),
+        aux_layer=config.backbone.aux_layer,
+        classes=vocabulary_of(config).classes,
+        thresholds=config.thresholds,
+        licence="see MODEL_CARD.md",
+    )
+
+
+def _processes() -> tuple[int, int]:
+    """Return this process's rank and how many there are, joining the group that `torchrun` describes."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def _local_device(name: str) -> str:
+    if name in ("auto", "cuda") and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return name
