@@ -1,0 +1,233 @@
+"""The artifacts of one item: a label as files, written and read back.
+
+| name | content |
+|---|---|
+| `cam.npz` | `cams` (K, h, w) float16 in 0..1 at the working size, `names`, `indices` (K,), `size` as (H, W) |
+| `heat_<tag>.jpg` | the CAM of one tag over the photo, for people |
+| `pseudo_mask.png` | palette PNG, mask indices, 255 = ignore |
+| `segmentation.png` | palette PNG, mask indices |
+| `overlay.jpg` | the pseudo mask over the photo, for people |
+| `result.json` | `ItemResult` |
+
+Exports are built from these alone. The bytes depend on nothing but the label, photo and options.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import ValidationError
+
+from model.errors import InvalidArray, InvalidOption, TocoError
+from model.formats.result import ItemResult, result_of
+from model.label import Label
+from model.options import LabelOptions
+from model.palette import PALETTE
+from model.pictures import heat_picture, overlay_picture
+
+CAMS: Final = "cam.npz"
+PSEUDO_MASK: Final = "pseudo_mask.png"
+SEGMENTATION: Final = "segmentation.png"
+OVERLAY: Final = "overlay.jpg"
+RESULT: Final = "result.json"
+
+Output = Literal["cam", "heat", "pseudo_mask", "segmentation", "overlay"]
+ALL_OUTPUTS: Final[frozenset[Output]] = frozenset(get_args(Output))
+
+PICTURE_SIDE: Final = 1280
+"""Longest side in pixels of the pictures for people."""
+
+JPEG_QUALITY: Final = 90
+# Scores between 0.5 and 1 have this step in float16. Finer digits of smaller scores are noise, which does not compress.
+CAM_STEPS: Final = 2048
+
+
+class InvalidArtifact(TocoError):
+    """A stored artifact is missing, damaged or of another layout."""
+
+    code = "invalid_artifact"
+    kind = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Cams:
+    """Class activation maps of one photo.
+
+    Attributes:
+        names: K canonical class names.
+        indices: (K,) uint8, their mask indices.
+        maps: (K, h, w) float16 in 0..1 at the working size.
+        size: (H, W) of the photo.
+    """
+
+    names: tuple[str, ...]
+    indices: npt.NDArray[np.uint8]
+    maps: npt.NDArray[np.float16]
+    size: tuple[int, int]
+
+
+def heat_name(tag: str) -> str:
+    """Return the file name of a tag's heat picture: `heat_traffic_light.jpg`.
+
+    Spaces and hyphens become underscores, which keeps names of one vocabulary apart (it ignores them too); whatever
+    else is no letter, digit or dot is written as its code point in hex.
+    """
+    spaced = re.sub(r"[\s\-_]+", "_", tag.strip())
+    safe = re.sub(r"[^\w.]", lambda found: f"~{ord(found[0]):x}", spaced)
+    return f"heat_{safe}.jpg"
+
+
+def encode_artifacts(
+    label: Label,
+    image: npt.NDArray[np.uint8],
+    *,
+    model_version: str,
+    options: LabelOptions,
+    outputs: Collection[Output] = ALL_OUTPUTS,
+) -> dict[str, bytes]:
+    """Encode a label as its artifacts.
+
+    Args:
+        label: the label of the photo.
+        image: (H, W, 3) uint8 RGB, the upright photo; it may be a shrunk copy, since only pictures are made from it.
+        model_version: of the model that made the label.
+        options: with which it was made.
+        outputs: the artifacts wanted; a segmentation map that was not made is left out. `result.json` always comes.
+
+    Returns:
+        Bytes by artifact name.
+
+    Raises:
+        InvalidOption: an unknown output.
+        InvalidArray: the photo is not (H, W, 3) uint8.
+    """
+    unknown = sorted(set(outputs) - ALL_OUTPUTS)
+    if unknown:
+        raise InvalidOption(f"Unknown outputs {unknown}.", fix=f"Use some of {', '.join(sorted(ALL_OUTPUTS))}.")
+    artifacts: dict[str, bytes] = {}
+    if "cam" in outputs:
+        artifacts[CAMS] = encode_cams(label)
+    if "heat" in outputs:
+        for tag, cam in zip(label.tags, label.cams, strict=True):
+            artifacts[heat_name(tag)] = encode_jpeg(heat_picture(cam, image, side=PICTURE_SIDE))
+    if "pseudo_mask" in outputs:
+        artifacts[PSEUDO_MASK] = encode_mask(label.pseudo_mask)
+    if "segmentation" in outputs and label.segmentation is not None:
+        artifacts[SEGMENTATION] = encode_mask(label.segmentation)
+    if "overlay" in outputs:
+        artifacts[OVERLAY] = encode_jpeg(overlay_picture(image, label.pseudo_mask, side=PICTURE_SIDE))
+    artifacts[RESULT] = encode_result(result_of(label, model_version=model_version, options=options))
+    return artifacts
+
+
+def encode_mask(mask: npt.NDArray[np.uint8]) -> bytes:
+    """Encode a mask as a palette PNG: the value of a pixel is its index, its colour VOC's.
+
+    Args:
+        mask: (H, W) uint8 mask indices.
+
+    Raises:
+        InvalidArray: another shape or dtype.
+    """
+    if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
+        raise InvalidArray(
+            f"A mask of shape {mask.shape} and dtype {mask.dtype}.", fix="Give a non-empty (H, W) uint8 array."
+        )
+    picture = Image.fromarray(mask)
+    picture.putpalette(PALETTE.tobytes())
+    return encode_png(picture)
+
+
+def read_mask(data: bytes) -> npt.NDArray[np.uint8]:
+    """Read a palette or 8-bit grey PNG as mask indices.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InvalidArtifact: no PNG, a damaged one, or one with colours instead of indices.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            if picture.mode not in {"P", "L"}:
+                raise InvalidArtifact(f"A mask PNG of mode {picture.mode}.", fix="Give a palette or 8-bit grey PNG.")
+            return np.array(picture, np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidArtifact(
+            f"A mask of {len(data):,} bytes cannot be read: {error}.", fix="Label the photo again."
+        ) from None
+
+
+def encode_cams(label: Label) -> bytes:
+    """Encode the CAMs of a label as `cam.npz`."""
+    channels = [label.vocabulary.channel(tag) for tag in label.tags]
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        cams=(np.round(label.cams * CAM_STEPS) / CAM_STEPS).astype(np.float16),
+        names=np.array(label.tags, dtype=np.str_),
+        indices=np.array([label.vocabulary.classes[channel].index for channel in channels], np.uint8),
+        size=np.array(label.size, np.int64),
+    )
+    return file.getvalue()
+
+
+def read_cams(data: bytes) -> Cams:
+    """Read `cam.npz`.
+
+    Raises:
+        InvalidArtifact: damaged or of another layout.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            height, width = (int(value) for value in arrays["size"])
+            names = tuple(str(name) for name in arrays["names"])
+            cams = Cams(names=names, indices=arrays["indices"], maps=arrays["cams"], size=(height, width))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InvalidArtifact(f"{CAMS} cannot be read: {error}.", fix="Label the photo again.") from None
+    if cams.maps.ndim != 3 or not len(cams.maps) == len(names) == len(cams.indices):
+        raise InvalidArtifact(f"{CAMS} has {cams.maps.shape} maps for {names}.", fix="Label the photo again.")
+    return cams
+
+
+def encode_result(result: ItemResult) -> bytes:
+    """Encode `result.json`."""
+    return result.model_dump_json(indent=1).encode()
+
+
+def read_result(data: bytes) -> ItemResult:
+    """Read `result.json`.
+
+    Raises:
+        InvalidArtifact: damaged or of another layout.
+    """
+    try:
+        return ItemResult.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its start"
+        raise InvalidArtifact(
+            f"{RESULT} does not fit at {where}: {first['msg']}.", fix="Label the photo again."
+        ) from None
+
+
+def encode_jpeg(picture: npt.NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as JPEG."""
+    return _saved(Image.fromarray(picture), "JPEG", quality=quality)
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """Encode a picture of any mode as PNG."""
+    return _saved(picture, "PNG")
+
+
+def _saved(picture: Image.Image, kind: str, **settings: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **settings)
+    return file.getvalue()

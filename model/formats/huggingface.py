@@ -1,0 +1,70 @@
+"""A folder that Hugging Face `datasets` loads: `load_dataset("imagefolder", data_dir=...)`.
+
+    <subset>/metadata.jsonl        a row a photo: `file_name`, `mask_file_name`, tags, scores and sizes
+    <subset>/images/<photo>        the photos
+    <subset>/masks/<photo>.png     palette PNG, mask indices
+    id2label.json                  class names by mask index
+    README.md                      the data set's card
+
+The loaded rows have the columns `image` and `mask`. Ignored pixels keep the index 255, which is the default
+`ignore_index` of the segmentation image processors and losses of `transformers`.
+
+References:
+    huggingface.co/docs/datasets/image_dataset, "ImageFolder".
+"""
+
+import json
+from typing import Any, ClassVar
+
+from model.classes import Vocabulary
+from model.formats.artifacts import encode_mask
+from model.formats.item import LabelledItem
+from model.formats.photo import export_photo
+from model.formats.sink import Sink
+from model.formats.spool import LineSpool, compact_json
+from model.formats.writer import ExportOptions, ExportWriter
+
+
+class HuggingFaceWriter(ExportWriter):
+    """See the module. The photos are always written, as the layout cannot do without."""
+
+    name: ClassVar[str] = "huggingface"
+    description: ClassVar[str] = "Hugging Face datasets folder: palette PNGs, 255 = ignore"
+
+    def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
+        super().__init__(sink, vocabulary, options)
+        self._rows = self.keep(LineSpool())
+
+    def add(self, item: LabelledItem) -> None:
+        """See `ExportWriter.add`."""
+        mask = self.mask_of(item)
+        suffix, photo = export_photo(self.loader_of(item)(), item.name)
+        stem, result = self.stem_of(item), item.result
+        row: dict[str, Any] = {
+            "file_name": f"images/{stem}{suffix}",
+            "mask_file_name": f"masks/{stem}.png",
+            "tags": list(result.tags),
+            "tag_source": result.tag_source,
+            "scores": [round(entry.score, 4) for entry in result.classes],
+            "ignore_ratio": round(result.ignore_ratio, 4),
+            "model_version": result.model_version,
+        }
+        self.sink.write(f"{self.options.subset}/{row['file_name']}", photo)
+        self.sink.write(f"{self.options.subset}/{row['mask_file_name']}", encode_mask(mask))
+        self._rows.add(compact_json(row).decode())
+
+    def finish(self) -> None:
+        """See `ExportWriter.finish`."""
+        with self.sink.open(f"{self.options.subset}/metadata.jsonl") as file:
+            self._rows.copy_to(file)
+        names = {str(index): name for index, name in sorted(self.vocabulary.name_of_index.items())}
+        self.sink.write("id2label.json", json.dumps(names, indent=1, ensure_ascii=False).encode())
+        self.sink.write("README.md", _CARD.encode())
+
+
+_CARD = """---
+task_categories:
+- image-segmentation
+---
+Pseudo masks made from image-level tags. `mask` holds class indices (`id2label.json`); 255 means "ignore".
+"""

@@ -1,0 +1,43 @@
+"""Raw class activation maps as NumPy archives.
+
+    cams/<photo>.npz    `cams` (K, h, w) in 0..1, `names` (K,), `indices` (K,) uint8, `size` (2,) int64 (H, W)
+    labels.txt          index and name of each class, one a line
+
+The maps have the size at which they were refined: the photo's own, unless it was shrunk. A map has no ignored pixels;
+these only come about when maps become masks.
+"""
+
+import io
+from typing import ClassVar
+
+import numpy as np
+
+from model.formats.item import LabelledItem
+from model.formats.voc import labels_list
+from model.formats.writer import ExportWriter, MissingPart
+
+
+class NpzWriter(ExportWriter):
+    """See the module."""
+
+    name: ClassVar[str] = "npz"
+    description: ClassVar[str] = "raw CAMs as NumPy archives"
+
+    def add(self, item: LabelledItem) -> None:
+        """See `ExportWriter.add`."""
+        if item.load_cams is None:
+            raise MissingPart(f"The CAMs of {item.name!r} are not at hand.", fix="Label with the output `cam`.")
+        cams = item.load_cams()
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            cams=cams.maps.astype(self.options.cam_dtype),
+            names=np.array(cams.names, dtype=np.str_),
+            indices=cams.indices,
+            size=np.array(cams.size, np.int64),
+        )
+        self.sink.write(f"cams/{self.stem_of(item)}.npz", file.getvalue())
+
+    def finish(self) -> None:
+        """See `ExportWriter.finish`."""
+        self.sink.write("labels.txt", labels_list(self.vocabulary))

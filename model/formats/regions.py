@@ -1,0 +1,100 @@
+"""Connected regions of masks: which there are, and masks without specks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from model.classes import ClassName, Vocabulary
+from model.errors import InvalidArray
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One connected region of a mask.
+
+    Attributes:
+        mask: (H, W) bool, at the size of the whole mask.
+        area: pixels.
+    """
+
+    mask: npt.NDArray[np.bool_]
+    area: int
+
+
+def require_mask(mask: npt.NDArray[np.bool_]) -> None:
+    """Check that a mask is a 2-D bool array with at least one pixel.
+
+    Raises:
+        InvalidArray: it is not.
+    """
+    if mask.ndim != 2 or mask.dtype != np.bool_ or not mask.size:
+        raise InvalidArray(
+            f"A mask of shape {mask.shape} and dtype {mask.dtype}.", fix="Give a non-empty (H, W) bool array."
+        )
+
+
+def classes_in(
+    mask: npt.NDArray[np.uint8], vocabulary: Vocabulary
+) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
+    """Yield every class that a mask shows, in channel order, with its own (H, W) bool mask.
+
+    Background (0) and ignored pixels (255) belong to no class and are left out.
+
+    Args:
+        mask: (H, W) uint8 mask indices.
+        vocabulary: the classes of the mask.
+    """
+    present = np.bincount(mask.ravel(), minlength=256) > 0
+    for entry in vocabulary:
+        if present[entry.index]:
+            yield entry, mask == entry.index
+
+
+def connected_regions(
+    mask: npt.NDArray[np.bool_], *, min_area: int = 0, connectivity: Literal[4, 8] = 8
+) -> Iterator[Region]:
+    """Yield the connected regions of a mask, the largest first; equal ones from the top left.
+
+    Args:
+        mask: (H, W) bool.
+        min_area: regions of fewer pixels are left out.
+        connectivity: 8 joins pixels that touch at a corner, 4 does not.
+
+    Raises:
+        InvalidArray: the mask is not a 2-D bool array.
+    """
+    require_mask(mask)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
+    areas = statistics[1:, cv2.CC_STAT_AREA]  # row 0 is everything outside the mask
+    for position in np.argsort(-areas, kind="stable"):
+        area = int(areas[position])
+        if area >= min_area:
+            yield Region(labels == position + 1, area)
+
+
+def drop_specks(mask: npt.NDArray[np.bool_], min_area: int) -> npt.NDArray[np.bool_]:
+    """Return a mask without its regions, and with its holes filled, of fewer than `min_area` pixels.
+
+    Regions are 4-connected and holes 8-connected (a hole that leaks out at a corner is open), as in `polygons`.
+
+    Raises:
+        InvalidArray: the mask is not a 2-D bool array.
+    """
+    require_mask(mask)
+    if min_area <= 1:
+        return mask
+    # The border makes everything outside one region, so that only true holes are separate.
+    framed = np.pad(mask, 1)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(framed.astype(np.uint8), connectivity=4)
+    small = statistics[:, cv2.CC_STAT_AREA] < min_area
+    small[0] = False
+    framed &= ~small[labels]
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats((~framed).astype(np.uint8), connectivity=8)
+    small = statistics[:, cv2.CC_STAT_AREA] < min_area
+    small[[0, labels[0, 0]]] = False
+    framed |= small[labels]
+    return framed[1:-1, 1:-1]

@@ -1,0 +1,112 @@
+"""`result.json`: everything about one labelled photo but its pixels."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from model.label import Label, TagSource
+from model.options import Frozen, LabelOptions
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Size(Frozen):
+    """Height and width in pixels."""
+
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+
+
+class ClassResult(Frozen):
+    """What became of one tag.
+
+    Attributes:
+        name: canonical class name.
+        index: its value in the masks.
+        area: pixels of the pseudo mask.
+        area_ratio: the same as a share of the photo.
+        score: mean CAM value inside those pixels; 0 where there are none.
+        peak: highest CAM value.
+        tag_probability: the classifier's own belief in the tag.
+    """
+
+    name: str
+    index: Annotated[int, Field(ge=1, le=254)]
+    area: Annotated[int, Field(ge=0)]
+    area_ratio: Share
+    score: Share
+    peak: Share
+    tag_probability: Share
+
+
+class ItemResult(Frozen):
+    """The result of one photo.
+
+    Attributes:
+        format: version of this layout.
+        tags: canonical class names in channel order.
+        tag_source: `user`, or `model` where the classifier chose the tags of an untagged photo.
+        unknown_tags: tags that the model does not know and that were left out.
+        model_version: name and digest of the weights.
+        options: all settings of the run (`LabelOptions` as JSON).
+        options_digest: changes with any of them.
+        size: of the photo, upright, and of its masks.
+        working_size: at which the CAMs were refined and are stored.
+        capped: the photo was shrunk for refinement and the result mapped back to its own size.
+        ignore_ratio: share of the pixels that the pseudo mask leaves open.
+        classes: a row a tag, in the order of `tags`.
+        timings: seconds a stage.
+    """
+
+    format: Literal[1] = 1
+    tags: tuple[str, ...]
+    tag_source: TagSource
+    unknown_tags: tuple[str, ...] = ()
+    model_version: str
+    options: dict[str, JsonValue] = {}
+    options_digest: str = ""
+    size: Size
+    working_size: Size
+    capped: bool
+    ignore_ratio: Share
+    classes: tuple[ClassResult, ...]
+    timings: dict[str, float] = {}
+
+    @property
+    def score(self) -> float:
+        """Mean score (0..1) of the tags that the pseudo mask shows; 0 if it shows none."""
+        shown = [entry.score for entry in self.classes if entry.area]
+        return sum(shown) / len(shown) if shown else 0.0
+
+    def class_score(self, name: str) -> float | None:
+        """Return the score (0..1) of a tag, or None for a class that was not among the tags."""
+        return next((entry.score for entry in self.classes if entry.name == name), None)
+
+
+def result_of(label: Label, *, model_version: str, options: LabelOptions) -> ItemResult:
+    """Describe a label.
+
+    Args:
+        label: the label.
+        model_version: of the model that made it.
+        options: with which it was made.
+    """
+    (height, width), (low, narrow) = label.size, label.working_size
+    rows: list[dict[str, Any]] = label.class_report()
+    for row in rows:  # float32 arithmetic may end a hair outside 0..1
+        for key in ("score", "peak", "tag_probability"):
+            row[key] = min(max(row[key], 0.0), 1.0)
+    return ItemResult(
+        tags=label.tags,
+        tag_source=label.tag_source,
+        unknown_tags=label.unknown_tags,
+        model_version=model_version,
+        options=options.model_dump(mode="json"),
+        options_digest=options.digest(),
+        size=Size(height=height, width=width),
+        working_size=Size(height=low, width=narrow),
+        capped=label.working_size != label.size,
+        ignore_ratio=label.ignore_ratio,
+        classes=tuple(ClassResult(**row) for row in rows),
+        timings=label.timings,
+    )

@@ -1,0 +1,51 @@
+"""PASCAL VOC segmentation layout.
+
+    JPEGImages/<photo>.jpg                 the photos; others than JPEG are converted
+    SegmentationClass/<photo>.png          palette PNG, mask indices
+    ImageSets/Segmentation/<subset>.txt    the photos' names without suffix, one a line
+    labels.txt                             index and name of each class, one a line
+
+Ignored pixels keep the index 255, which is VOC's own "void".
+
+References:
+    VOC 2012 development kit, sections 3.2 and 7.
+"""
+
+from typing import ClassVar
+
+from model.classes import Vocabulary
+from model.formats.artifacts import encode_mask
+from model.formats.item import LabelledItem
+from model.formats.sink import Sink
+from model.formats.spool import LineSpool
+from model.formats.writer import ExportOptions, ExportWriter
+
+
+def labels_list(vocabulary: Vocabulary) -> bytes:
+    """Return the lines `<index><tab><name>` of a vocabulary, background first."""
+    return "".join(f"{index}\t{name}\n" for index, name in sorted(vocabulary.name_of_index.items())).encode()
+
+
+class VocWriter(ExportWriter):
+    """See the module."""
+
+    name: ClassVar[str] = "voc"
+    description: ClassVar[str] = "PASCAL VOC: palette PNGs, 255 = ignore"
+
+    def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
+        super().__init__(sink, vocabulary, options)
+        self._list = self.keep(LineSpool())
+
+    def add(self, item: LabelledItem) -> None:
+        """See `ExportWriter.add`."""
+        mask, photo, stem = self.mask_of(item), self.photo_of(item, jpeg_only=True), self.stem_of(item)
+        if photo:
+            self.sink.write(f"JPEGImages/{stem}{photo[0]}", photo[1])
+        self.sink.write(f"SegmentationClass/{stem}.png", encode_mask(mask))
+        self._list.add(stem)
+
+    def finish(self) -> None:
+        """See `ExportWriter.finish`."""
+        with self.sink.open(f"ImageSets/Segmentation/{self.options.subset}.txt") as file:
+            self._list.copy_to(file)
+        self.sink.write("labels.txt", labels_list(self.vocabulary))

@@ -1,0 +1,152 @@
+"""What all export formats share: options, names, checks and the order of calls."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from model.classes import BACKGROUND, IGNORE, Vocabulary
+from model.errors import InvalidArray, TocoError
+from model.formats.item import LabelledItem
+from model.formats.photo import export_photo
+from model.formats.sink import Sink
+from model.formats.spool import Spool
+from model.options import Frozen
+
+SpoolT = TypeVar("SpoolT", bound=Spool)
+
+
+class MissingPart(TocoError):
+    """The export needs a part of the item that is not there."""
+
+    code = "missing_part"
+    kind = "invalid"
+
+
+class ExportOptions(Frozen):
+    """Settings of an export; each format uses those that concern it.
+
+    Attributes:
+        mask: which of the two masks is exported.
+        images: whether the photos go into the export too.
+        subset: name of the part of a data set that the photos make up.
+        components: a COCO or CVAT instance for each connected region instead of one a class.
+        min_area: regions and holes of fewer pixels are left out of polygons and separate regions.
+        tolerance: how far, in pixels, a polygon may stray from the mask's outline; 0 keeps every corner.
+        regions: what Label Studio shows.
+        image_prefix: Label Studio's address of the exported folder's photos; the quoted name follows.
+        cam_dtype: number format of exported CAMs.
+    """
+
+    mask: Literal["pseudo_mask", "segmentation"] = "pseudo_mask"
+    images: bool = True
+    subset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")] = "train"
+    components: bool = False
+    min_area: Annotated[int, Field(ge=0)] = 16
+    tolerance: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    regions: Literal["brush", "polygon"] = "brush"
+    image_prefix: str = "/data/local-files/?d=images/"
+    cam_dtype: Literal["float16", "float32"] = "float32"
+
+
+class ExportWriter(ABC):
+    """Writes labelled photos in one format, one after the other, in memory that does not grow with their number.
+
+    Use it as a context manager: leaving it closes it, and after an error drops what is unfinished. The sink stays
+    open; closing it is up to whoever opened it.
+
+    Args:
+        sink: where the files go.
+        vocabulary: the classes of the masks.
+        options: settings of the export.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+
+    def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
+        self.sink = sink
+        self.vocabulary = vocabulary
+        self.options = options
+        self._stems: set[str] = set()
+        self._temporary = ExitStack()
+        known = np.zeros(256, bool)
+        known[[BACKGROUND, IGNORE, *vocabulary.indices]] = True
+        self._known = known
+
+    @abstractmethod
+    def add(self, item: LabelledItem) -> None:
+        """Write one photo's files.
+
+        Raises:
+            MissingPart: the format needs a part that the item does not have.
+            InvalidArray: the mask holds an index that the vocabulary does not know.
+            UnreadableImage, UnsupportedImageFormat, ImageTooLarge: the photo cannot be read.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write the files that come last."""
+
+    def close(self) -> None:
+        """Write the files that come last and drop temporary ones."""
+        with self._temporary:
+            self.finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._temporary.close()
+
+    def keep(self, spool: SpoolT) -> SpoolT:
+        """Return a spool that is closed with the writer."""
+        self._temporary.callback(spool.close)
+        return spool
+
+    def mask_of(self, item: LabelledItem) -> npt.NDArray[np.uint8]:
+        """Return the mask that the options choose, (H, W) uint8. Raises like `add`."""
+        mask = item.pseudo_mask if self.options.mask == "pseudo_mask" else item.segmentation
+        if mask is None:
+            raise MissingPart(
+                f"{item.name!r} has no segmentation map.", fix="Label with segmentation, or export the pseudo masks."
+            )
+        unknown = np.flatnonzero((np.bincount(mask.ravel(), minlength=256) > 0) & ~self._known)
+        if unknown.size:
+            raise InvalidArray(
+                f"The mask of {item.name!r} holds the index {unknown[0]}.",
+                fix="Export with the vocabulary of its model.",
+            )
+        return mask
+
+    def stem_of(self, item: LabelledItem) -> str:
+        """Return the photo's path without suffix, made unique: the `a.png` beside an `a.jpg` becomes `a_png`."""
+        path = PurePosixPath(item.name)
+        stem = str(path.with_suffix(""))
+        while stem in self._stems:
+            stem = f"{stem}_{path.suffix.lstrip('.') or 'image'}"
+        self._stems.add(stem)
+        return stem
+
+    def photo_of(self, item: LabelledItem, *, jpeg_only: bool = False) -> tuple[str, bytes] | None:
+        """Return suffix and bytes of the photo (see `export_photo`), or None if it is not wanted. Raises like `add`."""
+        if not self.options.images:
+            return None
+        return export_photo(self.loader_of(item)(), item.name, jpeg_only=jpeg_only)
+
+    def loader_of(self, item: LabelledItem) -> Callable[[], bytes]:
+        """Return the loader of the photo's bytes. Raises MissingPart if there is none."""
+        if item.load_image is None:
+            raise MissingPart(f"The photo {item.name!r} is not at hand.", fix="Export without images.")
+        return item.load_image
