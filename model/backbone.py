@@ -6,7 +6,7 @@ References:
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -78,6 +78,11 @@ class Encoder(nn.Module):
         self.patch_size: int = int(vit.patch_embed.patch_size[0])
         self.width: int = int(vit.embed_dim)
 
+    @property
+    def positions(self) -> nn.Parameter:
+        """The position embedding as trained: (1, prefix + grid * grid, d); frozen while ToCo trains."""
+        return cast("nn.Parameter", self.vit.pos_embed)
+
     def position_embedding(self, grid: tuple[int, int]) -> Tensor:
         """Return the position embedding for a token grid.
 
@@ -92,7 +97,7 @@ class Encoder(nn.Module):
         """
         vit = self.vit
         prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        embedding = vit.pos_embed
+        embedding = self.positions
         side = math.isqrt(embedding.shape[1] - prefix)
         if grid == (side, side):
             return embedding
@@ -122,8 +127,8 @@ class Encoder(nn.Module):
         grid = (int(patches.shape[2]), int(patches.shape[3]))
         tokens = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
         position = self.position_embedding(grid).to(tokens.dtype)
-        prefix = [vit.cls_token] if vit.reg_token is None else [vit.cls_token, vit.reg_token]
-        prefix = [token.to(tokens.dtype).expand(tokens.shape[0], -1, -1) for token in prefix]
+        learned = [token for token in (vit.cls_token, vit.reg_token) if token is not None]
+        prefix = [token.to(tokens.dtype).expand(tokens.shape[0], -1, -1) for token in learned]
         if vit.no_embed_class:
             tokens = torch.cat([*prefix, tokens + position], dim=1)
         else:

@@ -40,6 +40,30 @@ def normalise_cams(cams: Tensor) -> Tensor:
     return cams / (cams.amax(dim=(-2, -1), keepdim=True) + EPSILON)
 
 
+def upsample_pair(raw: Tensor, size: Sequence[int], *, flip: bool) -> Tensor:
+    """Bring the raw CAMs of one scale to the input size; the share of one scale in the sum.
+
+    Args:
+        raw: (b, C, h, w), or (2 b, C, h, w) with `flip`: the straight images, then the mirrored ones.
+        size: (H, W).
+        flip: un-mirror the second half and keep the elementwise maximum.
+
+    Returns:
+        (b, C, H, W) float32, 0 or more.
+    """
+    maps = resize(raw.float(), size)
+    if flip:
+        straight, mirrored = maps.chunk(2)
+        maps = torch.maximum(straight, mirrored.flip(-1))
+    return F.relu(maps)
+
+
+def scaled_input(images: Tensor, scale: float, *, flip: bool) -> Tensor:
+    """Return images (b, 3, H, W) at (int(scale * H), int(scale * W)), followed by their mirrored copies if asked."""
+    scaled = resize(images, (int(scale * images.shape[-2]), int(scale * images.shape[-1])))
+    return torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
+
+
 def multi_scale_cams(
     raw_cams: CamFunction, images: Tensor, *, scales: Sequence[float] = (1.0, 0.5, 1.5), flip: bool = True
 ) -> tuple[Tensor, ...]:
@@ -54,25 +78,12 @@ def multi_scale_cams(
     Returns:
         As many (b, C, H, W) float32 tensors in 0..1 as `raw_cams` gives.
     """
-    height, width = images.shape[-2:]
-    totals: list[Tensor] = []
+    size = images.shape[-2:]
+    kinds: list[list[Tensor]] = []
     for scale in scales:
-        scaled = images
-        if scale != 1.0:
-            size = (int(scale * height), int(scale * width))
-            scaled = resize(images, size)
-        batch = torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
-        for position, raw in enumerate(raw_cams(batch)):
-            maps = resize(raw.float(), (height, width))
-            if flip:
-                straight, mirrored = maps.chunk(2)
-                maps = torch.maximum(straight, mirrored.flip(-1))
-            maps = F.relu(maps)
-            if position == len(totals):
-                totals.append(maps)
-            else:
-                totals[position] = totals[position] + maps
-    return tuple(normalise_cams(total) for total in totals)
+        raws = raw_cams(scaled_input(images, scale, flip=flip))
+        kinds.append([upsample_pair(raw, size, flip=flip) for raw in raws])
+    return tuple(normalise_cams(torch.stack(maps).sum(dim=0)) for maps in zip(*kinds, strict=True))
 
 
 def gate(cams: Tensor, tags: Tensor) -> Tensor:
@@ -96,6 +107,7 @@ def outside_box(labels: Tensor, boxes: Tensor | None, fill: int = IGNORE) -> Ten
     Args:
         labels: (b, H, W).
         boxes: (b, 4) rows y0, y1, x0, x1, ends exclusive; None keeps everything.
+        fill: the label of the outside.
     """
     if boxes is None:
         return labels

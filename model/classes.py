@@ -59,7 +59,7 @@ class Vocabulary:
     def __init__(self, classes: Iterable[ClassName]) -> None:
         self.classes: tuple[ClassName, ...] = tuple(classes)
         if not 1 <= len(self.classes) <= MAX_CLASSES:
-            raise InvalidOption(f"A vocabulary of {len(self.classes)} classes.", fix=f"Give 1 to {MAX_CLASSES} classes.")
+            raise InvalidOption(f"A vocabulary of {len(self.classes)} classes.", fix=f"Give 1 to {MAX_CLASSES}.")
         self._channel: dict[str, int] = {}
         for channel, entry in enumerate(self.classes):
             if not 1 <= entry.index <= MAX_CLASSES:
@@ -157,10 +157,10 @@ _VOC_SYNONYMS: dict[str, tuple[str, ...]] = {
     "tvmonitor": ("tv", "television", "monitor", "tv/monitor"),
 }
 
-VOC_NAMES: tuple[str, ...] = tuple(
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
-    "sheep sofa train tvmonitor".split()
-)
+VOC_NAMES: tuple[str, ...] = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 
 VOC = Vocabulary(ClassName(name, index, _VOC_SYNONYMS.get(name, ())) for index, name in enumerate(VOC_NAMES, start=1))
 

@@ -56,6 +56,7 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
         raise DeviceUnavailable(f"Device {name!r} is not available here.", fix="Use --device auto or cpu.")
     device = torch.device(name)
     if precision == "auto":
-        fast = (device.type == "cuda" and torch.cuda.is_bf16_supported()) or (device.type == "cpu" and _cpu_has_bfloat16())
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        fast = on_gpu or (device.type == "cpu" and _cpu_has_bfloat16())
         return Device(device, torch.bfloat16 if fast else None)
     return Device(device, {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision])

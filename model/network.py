@@ -116,7 +116,8 @@ def normalise_images(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, 
 
     Args:
         pixels: (b, 3, H, W) uint8 or float in 0..255.
-        mean, std: per channel, for values in 0..1.
+        mean: per channel, for values in 0..1.
+        std: likewise.
 
     Returns:
         (b, 3, H, W) float32, (pixels / 255 - mean) / std.

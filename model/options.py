@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
+from model.crf.settings import SEGMENTATION_CRF, CrfSettings
 from model.errors import InvalidOption
 
 Unit = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -109,6 +109,7 @@ class LabelOptions(Frozen):
             result is mapped back to the photo's own size.
         batch_pixels: how many network input pixels go through the device at once.
         tag_threshold: probability from which the classifier's own tags are taken when an image has none.
+        precision: `float32` as published, or `auto`: bfloat16 where the device has it.
     """
 
     preset: PresetName = "balanced"
@@ -120,6 +121,7 @@ class LabelOptions(Frozen):
     long_side: Annotated[int, Field(ge=64, le=8192)] = 1024
     batch_pixels: Annotated[int, Field(ge=64 * 64)] = 8 * 448 * 448
     tag_threshold: Unit = 0.5
+    precision: Literal["auto", "float32"] = "auto"
 
     def digest(self) -> str:
         """Return 12 hex digits that change with any setting."""
@@ -131,7 +133,7 @@ PRESETS: dict[PresetName, LabelOptions] = {
     "balanced": LabelOptions(
         preset="balanced", cam=CamOptions(scales=(0.75, 1.0), affinity=Affinity()), segmentation=None
     ),
-    "paper": LabelOptions(preset="paper", segmentation=SegmentationOptions()),
+    "paper": LabelOptions(preset="paper", segmentation=SegmentationOptions(), precision="float32"),
 }
 
 

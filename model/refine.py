@@ -47,7 +47,10 @@ def refined_label(
         channels = tags[position].nonzero().flatten()
         # Background in front, then the tagged classes: argmax 0 means background.
         values = torch.cat([channels.new_zeros(1), channels + 1])
-        tagged = resize(cams[position, channels][None], (height, width)) if len(channels) else cams.new_empty((1, 0, height, width))
+        if not len(channels):  # resizing cannot take zero channels
+            labels[position] = BACKGROUND
+            continue
+        tagged = resize(cams[position, channels][None], (height, width))
         stacks = []
         for level in (thresholds.high, thresholds.low):
             background = tagged.new_full((1, 1, height, width), level)

@@ -17,8 +17,8 @@ from torch.utils.data import Dataset, Sampler
 
 from model.classes import COCO, VOC, Vocabulary
 from model.errors import TocoError
-from model.images import read_image
-from model.tags import TaggedImage, read_tags
+from model.images import find_images, read_image
+from model.tags import TaggedImage, TagTable, read_tags, tags_from_folders
 from model.training.augment import Pixels, random_crop, random_resized_crop, view
 from model.training.config import SourceConfig, TrainConfig
 
@@ -87,13 +87,10 @@ def training_photos(config: TrainConfig, vocabulary: Vocabulary) -> tuple[Traini
     """
     photos: list[TrainingPhoto] = []
     for source in config.sources:
-        found = [
-            _photo(source.images / name, entry, source, vocabulary)
-            for name, entry in read_tags(source.tags, images=source.images).items()
-        ]
+        found = [_photo(source.images / name, entry, source, vocabulary) for name, entry in source_tags(source).items()]
         if not found:
             raise NoTrainingData(
-                f"No tagged photo in {str(source.images)!r}.", fix="Check the folder and that the table names its files."
+                f"No tagged photo in {str(source.images)!r}.", fix="Check that the table names files of the folder."
             )
         photos += [photo for photo in found if photo.known.any()]
     if not photos:
@@ -101,11 +98,19 @@ def training_photos(config: TrainConfig, vocabulary: Vocabulary) -> tuple[Traini
     return tuple(photos)
 
 
+def source_tags(source: SourceConfig) -> TagTable:
+    """Read the tags of a source; without a table the names of the folders are the tags."""
+    if source.tags is not None:
+        return read_tags(source.tags)
+    return tags_from_folders([path.relative_to(source.images) for path in find_images(source.images)])
+
+
 def _photo(path: Path, entry: TaggedImage, source: SourceConfig, vocabulary: Vocabulary) -> TrainingPhoto:
     tags = torch.zeros(len(vocabulary))
     tags[list(vocabulary.split_known(entry.tags)[0])] = 1.0
     known = torch.ones(len(vocabulary))
-    unknown = {name for pattern, names in source.unknown.items() if fnmatch.fnmatch(path.name, pattern) for name in names}
+    patterns = [names for pattern, names in source.unknown.items() if fnmatch.fnmatch(path.name, pattern)]
+    unknown = {name for names in patterns for name in names}
     if not entry.complete or "*" in unknown:
         known = tags.clone()
     else:
@@ -140,7 +145,7 @@ class TaggedPhotos(Dataset[Sample]):
             self._decoded[index] = pixels
         return pixels
 
-    def __getitem__(self, ticket: tuple[int, int]) -> Sample:  # type: ignore[override] # the sampler's tickets
+    def __getitem__(self, ticket: tuple[int, int]) -> Sample:
         """Return the sample of (pass, photo index)."""
         epoch, index = ticket
         config = self.config
@@ -167,9 +172,7 @@ class TaggedPhotos(Dataset[Sample]):
             )
         if config.augmentation.input_jitter:
             image = view(image, config.augmentation, rng, second=True)
-        return Sample(
-            image=image, box=torch.tensor(box), tags=photo.tags, known=photo.known, views=views, index=index
-        )
+        return Sample(image=image, box=torch.tensor(box), tags=photo.tags, known=photo.known, views=views, index=index)
 
 
 class ResumableSampler(Sampler[tuple[int, int]]):

@@ -46,9 +46,7 @@ class ContrastHeads(nn.Module):
 
     def __init__(self, width: int, config: ContrastConfig) -> None:
         super().__init__()
-        self.student = ProjectionHead(
-            width, hidden=config.hidden, bottleneck=config.bottleneck, outputs=config.outputs
-        )
+        self.student = ProjectionHead(width, hidden=config.hidden, bottleneck=config.bottleneck, outputs=config.outputs)
         self.teacher = copy.deepcopy(self.student).requires_grad_(requires_grad=False)
         self.momentum = config.momentum
 

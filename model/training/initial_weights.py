@@ -5,7 +5,6 @@ References:
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -106,13 +105,12 @@ _LAYER = {
 }
 
 
-def _find(tensors: dict[str, Tensor], suffixes: Iterable[str], path: Path) -> Tensor:
-    for suffix in suffixes:
-        for name, value in tensors.items():
-            if name.endswith(suffix):
-                return value
+def _find(tensors: dict[str, Tensor], suffix: str, path: Path) -> Tensor:
+    for name, value in tensors.items():
+        if name.endswith(suffix):
+            return value
     raise InitialWeightsError(
-        f"{str(path)!r} has no tensor ending in {', '.join(suffixes)!r}.",
+        f"{str(path)!r} has no tensor ending in {suffix!r}.",
         fix="Give an ONNX export of a Hugging Face DINOv2 encoder.",
     )
 
@@ -123,25 +121,25 @@ def _timm_names(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for layer in sorted(layers):
         prefix = f"encoder.layer.{layer}."
         for theirs, ours in _LAYER.items():
-            state[f"blocks.{layer}.{ours}"] = _find(tensors, [prefix + theirs], path)
+            state[f"blocks.{layer}.{ours}"] = _find(tensors, prefix + theirs, path)
         for kind in ("weight", "bias"):
-            parts = [
-                _find(tensors, [f"{prefix}attention.attention.{name}.{kind}"], path) for name in ("query", "key", "value")
-            ]
+            attention = f"{prefix}attention.attention."
+            parts = [_find(tensors, f"{attention}{name}.{kind}", path) for name in ("query", "key", "value")]
             state[f"blocks.{layer}.attn.qkv.{kind}"] = torch.cat(parts)
-    state["patch_embed.proj.weight"] = _find(tensors, ["patch_embeddings.projection.weight"], path)
-    state["patch_embed.proj.bias"] = _find(tensors, ["patch_embeddings.projection.bias"], path)
+    state["patch_embed.proj.weight"] = _find(tensors, "patch_embeddings.projection.weight", path)
+    state["patch_embed.proj.bias"] = _find(tensors, "patch_embeddings.projection.bias", path)
     width = state["patch_embed.proj.bias"].numel()
-    state["norm.weight"] = _find(tensors, ["model.layernorm.weight", "backbone.layernorm.weight", "layernorm.weight"], path)
-    state["norm.bias"] = _find(tensors, ["model.layernorm.bias", "backbone.layernorm.bias", "layernorm.bias"], path)
-    state["cls_token"] = _find(tensors, ["embeddings.cls_token"], path)
+    state["norm.weight"] = _find(tensors, "layernorm.weight", path)
+    state["norm.bias"] = _find(tensors, "layernorm.bias", path)
+    state["cls_token"] = _find(tensors, "embeddings.cls_token", path)
     state["pos_embed"] = _position_embedding(tensors, width, path)
     return state
 
 
 def _position_embedding(tensors: dict[str, Tensor], width: int, path: Path) -> Tensor:
     """Join the class position (one row) and the patch positions (a square grid) that the export split."""
-    rows = [value.reshape(-1, width) for name, value in tensors.items() if name.startswith("onnx::") and _is_rows(value, width)]
+    anonymous = [value for name, value in tensors.items() if name.startswith("onnx::")]
+    rows = [value.reshape(-1, width) for value in anonymous if value.shape[-1] == width and value.shape[0] == 1]
     grids = [value for value in rows if value.shape[0] > 1 and int(value.shape[0] ** 0.5) ** 2 == value.shape[0]]
     single = [value for value in rows if value.shape[0] == 1]
     if len(grids) != 1 or len(single) != 1:
@@ -150,7 +148,3 @@ def _position_embedding(tensors: dict[str, Tensor], width: int, path: Path) -> T
             fix="Give an ONNX export of a Hugging Face DINOv2 encoder.",
         )
     return torch.cat([single[0], grids[0]])[None]
-
-
-def _is_rows(value: Tensor, width: int) -> bool:
-    return value.ndim in (2, 3, 4) and value.shape[-1] == width and value.shape[0] == 1

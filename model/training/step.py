@@ -5,7 +5,7 @@ References:
 """
 
 import contextlib
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class Trainee(nn.Module):
             progress: share (0..1) of the schedule that is done.
             rng: source of the local crops' places.
         """
-        config, weights = self.config, self.config.loss
+        weights = self.config.loss
         images = normalise_images(batch.image, IMAGENET_MEAN, IMAGENET_STD)
         output = self.encode(images)
         parts = {
@@ -159,11 +159,11 @@ def parameter_groups(trainee: Trainee, config: TrainConfig) -> list[dict[str, ob
     """
     encoder = trainee.network.encoder
     vit = encoder.vit
-    vit.pos_embed.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    encoder.positions.requires_grad_(False)
     if config.backbone.frozen_blocks:
         for part in (vit.patch_embed, *vit.blocks[: config.backbone.frozen_blocks]):
-            part.requires_grad_(False)  # noqa: FBT003
-        vit.cls_token.requires_grad_(False)  # noqa: FBT003
+            part.requires_grad_(False)
+        cast("Tensor", vit.cls_token).requires_grad_(False)
     inside = {id(parameter) for parameter in encoder.parameters()}
     trained = [parameter for parameter in trainee.parameters() if parameter.requires_grad]
     rate = config.schedule.learning_rate

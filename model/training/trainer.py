@@ -180,9 +180,7 @@ class Trainer:
             pin_memory=self.device.device.type == "cuda",
         )
         for sample in loader:
-            moved = {
-                name: sample[name].to(self.device.device, non_blocking=True) for name in Batch._fields
-            }
+            moved = {name: sample[name].to(self.device.device, non_blocking=True) for name in Batch._fields}
             yield Batch(**moved), sample["index"].tolist()
 
     def _log(self, losses: dict[str, float], rate: float) -> None:

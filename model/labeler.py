@@ -1,0 +1,345 @@
+"""The facade: photos with tags in, labels out.
+
+`Labeler.label` overlaps the stages: threads decode the next photos and refine the last ones while the network runs
+on a batch. However many photos come, only a few batches are held in memory.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.affinity import spread
+from model.cams import normalise_cams, resize, scaled_input, upsample_pair
+from model.checkpoint import load_model
+from model.crf.backend import CrfBackend, crf_backend
+from model.device import Device, choose_device
+from model.errors import InvalidArray, TocoError
+from model.images import DecodedImage, read_image
+from model.label import Label, TagSource
+from model.network import Classified, ToCoNetwork, normalise_images
+from model.options import LabelOptions, preset_options
+from model.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
+from model.segmentation import multi_scale_logits, segmentation_map
+from model.spec import ModelSpec
+
+DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
+
+Source = bytes | Path | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """One photo to label.
+
+    Attributes:
+        source: file, its bytes, or (H, W, 3) uint8 RGB pixels.
+        tags: names or synonyms; empty for a photo of nothing known; None lets the classifier choose.
+        name: how to call the photo in reports.
+        skip_unknown: leave tags that the model does not know out instead of refusing the photo.
+    """
+
+    source: Source
+    tags: Sequence[str] | None
+    name: str = ""
+    skip_unknown: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    """A decoded photo on its way."""
+
+    request: LabelRequest
+    photo: DecodedImage
+    tags: tuple[int, ...] | None
+    unknown: tuple[str, ...]
+    timings: dict[str, float]
+
+
+@dataclass(slots=True)
+class _Maps:
+    """What the device made of a photo, on the CPU, at `LabelOptions.cam.size`."""
+
+    channels: tuple[int, ...]
+    tag_source: TagSource
+    tag_probabilities: npt.NDArray[np.float32]
+    cams: Tensor  # (1, K, S, S)
+    segmentation: npt.NDArray[np.float32] | None  # (K + 1, h, w) probabilities
+    segmentation_channels: tuple[int, ...]
+
+
+class Labeler:
+    """Labels photos with one model.
+
+    Args:
+        network: in evaluation mode.
+        spec: of the network.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        crf: name of the dense CRF; see `crf.backend.crf_backend`.
+        threads: for decoding and refinement; None takes one a core.
+    """
+
+    def __init__(
+        self,
+        network: ToCoNetwork,
+        spec: ModelSpec,
+        *,
+        device: str = "auto",
+        crf: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.spec = spec
+        self.vocabulary = spec.vocabulary
+        self.device: Device = choose_device(device)
+        self.network = network.eval().to(self.device.device)
+        self.crf: CrfBackend = crf_backend(crf)
+        self.threads = threads or os.cpu_count() or 1
+
+    @classmethod
+    def from_folder(cls, folder: Path | None = None, *, device: str = "auto", crf: str = "auto") -> "Labeler":
+        """Load a model folder; None takes the default model that comes with the package.
+
+        Raises:
+            InvalidCheckpoint: the folder does not fit.
+            DeviceUnavailable: the device is not there.
+        """
+        network, spec = load_model(folder or DEFAULT_MODEL)
+        return cls(network, spec, device=device, crf=crf)
+
+    def label_one(
+        self, source: Source, tags: Sequence[str] | None = None, options: LabelOptions | None = None
+    ) -> Label:
+        """Label one photo.
+
+        Raises:
+            TocoError: what is wrong with the photo or its tags.
+        """
+        ((_, result),) = self.label([LabelRequest(source, tags)], options)
+        if isinstance(result, TocoError):
+            raise result
+        return result
+
+    def label(
+        self, requests: Iterable[LabelRequest], options: LabelOptions | None = None
+    ) -> Iterator[tuple[LabelRequest, Label | TocoError]]:
+        """Label many photos; results come in the order of the requests, an error in the place of its photo.
+
+        Args:
+            requests: consumed as results are taken.
+            options: settings; None takes the `balanced` preset.
+        """
+        options = options or preset_options("balanced")
+        size = self.batch_size(options)
+        pending: deque[tuple[LabelRequest, Future[Label] | TocoError]] = deque()
+        source = iter(requests)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="label") as pool:
+            decoding = self._start_decoding(pool, islice(source, size), options)
+            while decoding:
+                following = self._start_decoding(pool, islice(source, size), options)
+                pending.extend(self._run_batch(pool, decoding, options))
+                decoding = following
+                while pending and (len(pending) > 2 * size or not decoding):
+                    yield _settled(*pending.popleft())
+
+    def batch_size(self, options: LabelOptions) -> int:
+        """Return how many photos go through the device at once under `options.batch_pixels`."""
+        largest = int(max(options.cam.scales) * options.cam.size)
+        return max(1, options.batch_pixels // (largest * largest * (2 if options.cam.flip else 1)))
+
+    def _start_decoding(
+        self, pool: ThreadPoolExecutor, requests: Iterable[LabelRequest], options: LabelOptions
+    ) -> list[tuple[LabelRequest, Future[_Job]]]:
+        return [(request, pool.submit(self._decode, request, options)) for request in requests]
+
+    def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
+        started = time.perf_counter()
+        channels: tuple[int, ...] | None = None
+        unknown: tuple[str, ...] = ()
+        if request.tags is not None:
+            if request.skip_unknown:
+                channels, unknown = self.vocabulary.split_known(request.tags)
+            else:
+                channels = self.vocabulary.channels(request.tags)
+        photo = _load(request.source, options.long_side)
+        return _Job(request, photo, channels, unknown, {"decode": time.perf_counter() - started})
+
+    def _run_batch(
+        self, pool: ThreadPoolExecutor, decoding: list[tuple[LabelRequest, Future[_Job]]], options: LabelOptions
+    ) -> list[tuple[LabelRequest, Future[Label] | TocoError]]:
+        jobs: list[_Job] = []
+        results: list[tuple[LabelRequest, Future[Label] | TocoError | None]] = []
+        for request, future in decoding:
+            try:
+                jobs.append(future.result())
+                results.append((request, None))
+            except TocoError as error:
+                results.append((request, error))
+        refined = iter(self._refine_all(pool, jobs, options))
+        return [(request, next(refined) if outcome is None else outcome) for request, outcome in results]
+
+    def _refine_all(self, pool: ThreadPoolExecutor, jobs: list[_Job], options: LabelOptions) -> list[Future[Label]]:
+        if not jobs:
+            return []
+        started = time.perf_counter()
+        maps = self._run_network(jobs, options)
+        share = (time.perf_counter() - started) / len(jobs)
+        for job in jobs:
+            job.timings["network"] = share
+        return [pool.submit(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True)]
+
+    @torch.inference_mode()
+    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
+        """Run the network on the photos of a batch and bring the tagged maps to the CPU."""
+        device, cam = self.device.device, options.cam
+        dtype = self.device.dtype if options.precision == "auto" else None
+        images = torch.cat([self._network_input(job.photo.pixels, (cam.size, cam.size)) for job in jobs])
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            sums: list[Tensor | None] = [None] * len(jobs)
+            probabilities: Tensor | None = None
+            channels: list[tuple[int, ...]] = []
+            # The full scale first: its logits choose the tags of untagged photos.
+            for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
+                found = self.network.classify(self.network.encoder(scaled_input(images, scale, flip=cam.flip)))
+                if probabilities is None:
+                    logits = found.logits.float()
+                    if cam.flip:
+                        logits = (logits[: len(jobs)] + logits[len(jobs) :]) / 2
+                    probabilities = logits.sigmoid().cpu()
+                    channels = [self._chosen(job, row, options) for job, row in zip(jobs, probabilities, strict=True)]
+                for position, chosen in enumerate(channels):
+                    picked = [position, position + len(jobs)] if cam.flip else [position]
+                    maps = self._tagged(found, picked, chosen, options)
+                    scaled = upsample_pair(maps, (cam.size, cam.size), flip=cam.flip)
+                    previous = sums[position]
+                    sums[position] = scaled if previous is None else previous + scaled
+            segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
+        return [
+            _Maps(
+                channels=chosen,
+                tag_source="user" if job.tags is not None else "model",
+                tag_probabilities=row[list(chosen)].numpy(),
+                cams=normalise_cams(total).cpu() if total is not None and len(chosen) else torch.empty(1, 0, 1, 1),
+                segmentation=segmentation[0],
+                segmentation_channels=segmentation[1],
+            )
+            for job, chosen, row, total, segmentation in zip(
+                jobs, channels, probabilities if probabilities is not None else (), sums, segmentations, strict=True
+            )
+        ]
+
+    def _network_input(self, pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+        tensor = torch.from_numpy(pixels).to(self.device.device).permute(2, 0, 1)[None]
+        return resize(normalise_images(tensor, self.spec.mean, self.spec.std), size)
+
+    def _chosen(self, job: _Job, probabilities: Tensor, options: LabelOptions) -> tuple[int, ...]:
+        if job.tags is not None:
+            return job.tags
+        return tuple(torch.nonzero(probabilities >= options.tag_threshold).flatten().tolist())
+
+    def _tagged(self, found: Classified, rows: list[int], channels: tuple[int, ...], options: LabelOptions) -> Tensor:
+        """Return the raw CAMs (n, K, h, w) of the tagged classes of one photo, spread if the options say so."""
+        raw = (found.aux_cam if options.cam.auxiliary else found.cam)[rows][:, list(channels)]
+        if options.cam.affinity is not None:
+            raw = spread(raw.clamp_min(0.0), found.aux_patches[rows], options.cam.affinity)
+        return raw
+
+    def _segment(
+        self, job: _Job, channels: tuple[int, ...], options: LabelOptions
+    ) -> tuple[npt.NDArray[np.float32] | None, tuple[int, ...]]:
+        """Return (K + 1, h, w) decoder probabilities of one photo at its working size, and their classes."""
+        settings = options.segmentation
+        if settings is None:
+            return None, ()
+        kept = channels if settings.gate else tuple(range(len(self.vocabulary)))
+        height, width = job.photo.pixels.shape[:2]
+        logits = multi_scale_logits(
+            lambda images: self.network(images)[1],
+            self._network_input(job.photo.pixels, (height, width)),
+            channels=(0, *(channel + 1 for channel in kept)),
+            scales=settings.scales,
+            flip=settings.flip,
+        )
+        return logits[0].softmax(dim=0).cpu().numpy(), kept
+
+    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+        """Resize CAMs to the working size, refine them, and map the result to the photo's own size."""
+        started = time.perf_counter()
+        height, width = job.photo.pixels.shape[:2]
+        cams = resize(maps.cams, (height, width))[0].numpy()
+        indices = [self.vocabulary.indices[channel] for channel in maps.channels]
+        thresholds = options.thresholds or self.spec.thresholds
+        if options.refine == "crf":
+            mask = crf_pseudo_mask(
+                job.photo.pixels,
+                cams,
+                indices,
+                backend=self.crf,
+                thresholds=thresholds,
+                settings=options.crf or self.spec.pseudo_mask_crf,
+            )
+        else:
+            mask = threshold_pseudo_mask(cams, indices, thresholds=thresholds)
+        segmentation = None
+        if maps.segmentation is not None and options.segmentation is not None:
+            segmentation = segmentation_map(
+                job.photo.pixels,
+                maps.segmentation,
+                [self.vocabulary.indices[channel] for channel in maps.segmentation_channels],
+                backend=self.crf,
+                settings=options.segmentation.crf,
+            )
+        job.timings["refine"] = time.perf_counter() - started
+        original = job.photo.original_size
+        return Label(
+            vocabulary=self.vocabulary,
+            tags=tuple(self.vocabulary.names[channel] for channel in maps.channels),
+            tag_source=maps.tag_source,
+            unknown_tags=job.unknown,
+            cams=cams,
+            pseudo_mask=_to_size(mask, original),
+            segmentation=None if segmentation is None else _to_size(segmentation, original),
+            tag_probabilities=maps.tag_probabilities,
+            working_size=(height, width),
+            timings=job.timings,
+        )
+
+
+def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:
+    if isinstance(outcome, TocoError):
+        return request, outcome
+    try:
+        return request, outcome.result()
+    except TocoError as error:
+        return request, error
+
+
+def _load(source: Source, long_side: int) -> DecodedImage:
+    if isinstance(source, bytes | Path):
+        return read_image(source, long_side=long_side)
+    if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
+        raise InvalidArray(f"Pixels of shape {source.shape}, {source.dtype}.", fix="Give (H, W, 3) uint8 RGB.")
+    height, width = source.shape[:2]
+    factor = long_side / max(height, width)
+    pixels = source
+    if factor < 1.0:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return DecodedImage(np.ascontiguousarray(pixels), (height, width))
+
+
+def _to_size(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize a mask to (H, W) by nearest neighbour; class indices must not be mixed."""
+    if mask.shape == size:
+        return mask
+    resized = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized, dtype=np.uint8)

@@ -1,0 +1,97 @@
+"""CRF pseudo masks: the published recipe, restricted to background and the tagged classes.
+
+References:
+    ToCo, section 4.1 and its published evaluation (high and low background score, dense CRF of each).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from model.classes import BACKGROUND, IGNORE
+from model.crf.backend import CrfBackend
+from model.crf.settings import PSEUDO_MASK_CRF, CrfSettings
+from model.errors import InvalidArray
+from model.options import VOC_THRESHOLDS, Thresholds
+
+
+def with_background(cams: npt.NDArray[np.float32], level: float) -> npt.NDArray[np.float32]:
+    """Put a constant background score before CAMs and take the softmax over channels.
+
+    Args:
+        cams: (K, H, W) float32 in 0..1.
+        level: background score, 0..1.
+
+    Returns:
+        (K + 1, H, W) float32 that sum to 1.
+    """
+    stack = np.empty((cams.shape[0] + 1, *cams.shape[1:]), np.float32)
+    np.exp(cams, out=stack[1:])
+    stack[0] = np.exp(np.float32(level))
+    stack /= stack.sum(axis=0)
+    return stack
+
+
+def crf_pseudo_mask(
+    image: npt.NDArray[np.uint8],
+    cams: npt.NDArray[np.float32],
+    indices: Sequence[int],
+    *,
+    backend: CrfBackend,
+    thresholds: Thresholds = VOC_THRESHOLDS,
+    settings: CrfSettings = PSEUDO_MASK_CRF,
+) -> npt.NDArray[np.uint8]:
+    """Turn tagged CAMs into a pseudo mask that follows the photo's edges.
+
+    The dense CRF runs twice, with the background score at `thresholds.high` and at `thresholds.low`. Pixels that the
+    high run calls background are ignored, those that both do are background, the rest take the high run's class.
+    Absent classes are dropped before the CRF; dropping them after it gives other results.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        cams: (K, H, W) float32 in 0..1, one a tag.
+        indices: K mask indices.
+        backend: the dense CRF.
+        thresholds: background scores.
+        settings: of the dense CRF.
+
+    Returns:
+        (H, W) uint8 mask indices, 0 background, 255 ignore.
+
+    Raises:
+        InvalidArray: the sizes or counts differ.
+    """
+    if cams.ndim != 3 or cams.shape[1:] != image.shape[:2] or cams.shape[0] != len(indices):
+        raise InvalidArray(
+            f"CAMs {cams.shape}, image {image.shape}, {len(indices)} classes.", fix="Give (K, H, W), (H, W, 3) and K."
+        )
+    values: npt.NDArray[np.uint8] = np.array([BACKGROUND, *indices], np.uint8)
+    if len(values) == 1:
+        return np.zeros(image.shape[:2], np.uint8)
+    crf = backend.prepare(image, settings)
+    high, low = (
+        values[crf.infer(with_background(cams, level)).argmax(axis=0)] for level in (thresholds.high, thresholds.low)
+    )
+    mask: npt.NDArray[np.uint8] = np.where(high == BACKGROUND, np.uint8(IGNORE), high)
+    mask[(high == BACKGROUND) & (low == BACKGROUND)] = BACKGROUND
+    return mask
+
+
+def threshold_pseudo_mask(
+    cams: npt.NDArray[np.float32], indices: Sequence[int], *, thresholds: Thresholds = VOC_THRESHOLDS
+) -> npt.NDArray[np.uint8]:
+    """Turn tagged CAMs into a pseudo mask by the `with ignore` rule alone; see `cams.label_with_ignore`.
+
+    Args:
+        cams: (K, H, W) float32 in 0..1.
+        indices: K mask indices.
+        thresholds: at or under `high` a pixel is ignored, at or under `low` it is background.
+    """
+    if not len(indices):
+        return np.zeros(cams.shape[1:], np.uint8)
+    score = cams.max(axis=0)
+    mask: npt.NDArray[np.uint8] = np.array(indices, np.uint8)[cams.argmax(axis=0)]
+    mask[score <= thresholds.high] = IGNORE
+    mask[score <= thresholds.low] = BACKGROUND
+    return mask
