@@ -1,0 +1,78 @@
+"""Synthetic labels: a disc with a hole, a square at the border, a speck and an ignored band."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.classes import IGNORE, VOC
+from model.formats.artifacts import encode_artifacts
+from model.formats.item import LabelledItem
+from model.label import Label
+from model.options import preset_options
+
+OPTIONS = preset_options("fast")
+CAT, PERSON = 8, 15
+
+
+def draw_label(height=90, width=120, *, tags=("cat", "person"), segmentation=True, working_size=None):
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y - height * 0.45, x - width * 0.35)
+    mask = np.zeros((height, width), np.uint8)
+    mask[distance < height * 0.36] = IGNORE
+    mask[distance < height * 0.32] = CAT
+    mask[distance < height * 0.1] = 0
+    mask[height // 2 :, width * 3 // 4 :] = PERSON
+    mask[2, width - 3] = PERSON
+    low, narrow = working_size or (height, width)
+    ramp = np.linspace(0, 1, low * narrow, dtype=np.float32).reshape(low, narrow)
+    return Label(
+        vocabulary=VOC,
+        tags=tags,
+        tag_source="user",
+        unknown_tags=("unicorn",),
+        cams=np.stack([ramp**power for power in range(1, len(tags) + 1)]) if tags else ramp[None][:0],
+        pseudo_mask=mask if tags else np.zeros_like(mask),
+        segmentation=np.where(mask == IGNORE, np.uint8(CAT), mask) if segmentation else None,
+        tag_probabilities=np.linspace(0.9, 0.6, len(tags), dtype=np.float32),
+        working_size=(low, narrow),
+        timings={"network": 0.25, "refine": 0.5},
+    )
+
+
+def draw_photo(height=90, width=120, kind="JPEG", **settings):
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **settings)
+    return file.getvalue()
+
+
+@pytest.fixture
+def make_label():
+    return draw_label
+
+
+@pytest.fixture
+def make_photo():
+    return draw_photo
+
+
+@pytest.fixture
+def make_item():
+    """An item that went through its artifacts, as exports see it."""
+
+    def make(name="cat.jpg", *, photo=None, outputs=("cam", "pseudo_mask", "segmentation"), **settings):
+        label = draw_label(**settings)
+        photo = draw_photo(*label.size) if photo is None else photo
+        image = np.zeros((*label.size, 3), np.uint8)
+        artifacts = encode_artifacts(label, image, model_version="tiny@0123", options=OPTIONS, outputs=outputs)
+        return LabelledItem.from_artifacts(name, artifacts.get, load_image=lambda: photo)
+
+    return make
+
+
+@pytest.fixture
+def vocabulary():
+    return VOC
