@@ -1,0 +1,33 @@
+"""Keeping leases alive while a worker process works on their items."""
+
+import threading
+
+from workers.records import Lease, Records
+
+
+class LeaseKeeper:
+    """The leases that this process holds; a heartbeat renews them all."""
+
+    def __init__(self, records: Records, *, seconds: float) -> None:
+        self._records = records
+        self._seconds = seconds
+        self._held: dict[tuple[str, str], Lease] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, lease: Lease) -> None:
+        """Renew a lease from now on."""
+        with self._lock:
+            self._held[lease.job, lease.item] = lease
+
+    def drop(self, lease: Lease) -> None:
+        """Stop renewing a lease."""
+        with self._lock:
+            self._held.pop((lease.job, lease.item), None)
+
+    def renew_all(self) -> None:
+        """Renew every lease; one that was lost is dropped, and its work will be refused when it is handed in."""
+        with self._lock:
+            held = list(self._held.values())
+        for lease in held:
+            if not self._records.renew(lease, seconds=self._seconds):
+                self.drop(lease)

@@ -1,0 +1,194 @@
+"""Requests to addresses that users name, guarded against reaching into private networks.
+
+The name is resolved here, each address is checked, and the connection goes to the very address that was checked:
+a name that resolves differently a moment later gains nothing. Redirects open new connections, so they are checked the
+same way. Bodies are read up to a limit.
+
+References:
+    OWASP Server-Side Request Forgery Prevention Cheat Sheet.
+"""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import httpcore
+import httpx
+
+from model.errors import TocoError
+from workers.settings import Settings
+
+MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_DROPPED_ELSEWHERE: Final = frozenset({"authorization", "cookie"})
+
+
+class ForbiddenAddress(TocoError):
+    """The address is private, or no http(s) URL."""
+
+    code = "forbidden_address"
+    kind = "forbidden"
+
+
+class OutboundFailed(TocoError):
+    """The other side does not answer, or not as it should."""
+
+    code = "outbound_failed"
+    kind = "unavailable"
+
+
+class OutboundTooLarge(TocoError):
+    """The other side sends more bytes than are wanted."""
+
+    code = "outbound_too_large"
+    kind = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: HTTP status.
+        headers: by lower-case name.
+        body: whole, at most as large as was allowed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _GuardedBackend(httpcore.NetworkBackend):
+    """Opens connections to checked addresses only."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = [ipaddress.ip_network(network) for network in allowed]
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Resolve, check and connect. Raises ForbiddenAddress, or httpcore's errors."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host!r} cannot be resolved: {error}") from None
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for address in addresses:
+            self._check(host, address)
+        failure: Exception = httpcore.ConnectError(f"{host!r} has no address")
+        for address in addresses:
+            try:
+                return self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def _check(self, host: str, address: str) -> None:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        mapped = getattr(ip, "ipv4_mapped", None)
+        ip = mapped or ip
+        if any(ip in network for network in self._allowed):
+            return
+        if not ip.is_global or ip.is_multicast:
+            raise ForbiddenAddress(
+                f"{host!r} resolves to {ip}, which is no public address.",
+                fix="Use a public address, or have the operator list its network in TOCO_OUTBOUND_ALLOW_PRIVATE.",
+            )
+
+
+class _GuardedTransport(httpx.HTTPTransport):
+    """httpx over the guarded backend; no proxies from the environment, which would connect on our behalf."""
+
+    def __init__(self, allowed: Iterable[str], context: ssl.SSLContext) -> None:
+        super().__init__(verify=context, trust_env=False)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context, http1=True, max_connections=10, network_backend=_GuardedBackend(allowed)
+        )
+
+
+class Outbound:
+    """Makes guarded requests. Safe to use from several threads.
+
+    Args:
+        settings: time-out and the private networks that are allowed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        context = httpx.create_ssl_context(trust_env=False)
+        self._client = httpx.Client(
+            transport=_GuardedTransport(settings.outbound_allow_private, context),
+            timeout=settings.outbound_timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def get(self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int) -> Answer:
+        """Fetch a URL, following redirects; credentials go to the first host only.
+
+        Raises:
+            ForbiddenAddress, OutboundFailed, OutboundTooLarge
+        """
+        target = httpx.URL(_checked(url))
+        sent = dict(headers or {})
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._send("GET", target, sent, None, max_bytes)
+            if answer.status not in _REDIRECTS or "location" not in answer.headers:
+                return answer
+            following = httpx.URL(_checked(str(target.join(answer.headers["location"]))))
+            if (following.scheme, following.host, following.port) != (target.scheme, target.host, target.port):
+                sent = {name: value for name, value in sent.items() if name.lower() not in _DROPPED_ELSEWHERE}
+            target = following
+        raise OutboundFailed(f"{url!r} redirects more than {MAX_REDIRECTS} times.")
+
+    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], max_bytes: int = 64 * 1024) -> Answer:
+        """Post a body; redirects are not followed.
+
+        Raises:
+            ForbiddenAddress, OutboundFailed, OutboundTooLarge
+        """
+        return self._send("POST", httpx.URL(_checked(url)), dict(headers), body, max_bytes)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _send(self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes | None, limit: int) -> Answer:
+        try:
+            with self._client.stream(method, url, headers=headers, content=body) as answer:
+                received = bytearray()
+                for piece in answer.iter_bytes():
+                    received += piece
+                    if len(received) > limit:
+                        raise OutboundTooLarge(f"{str(url)!r} sends more than {limit:,} bytes.")
+                return Answer(answer.status_code, dict(answer.headers), bytes(received))
+        except (httpx.HTTPError, httpcore.ConnectError, httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise OutboundFailed(f"{url.host!r} does not answer: {error}") from None
+
+
+def _checked(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ForbiddenAddress(f"{url!r} is no URL: {error}.", fix="Use an http:// or https:// URL.") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise ForbiddenAddress(f"{url!r} is not allowed.", fix="Use an http:// or https:// URL without credentials.")
+    return url
+
+
+def check_url(url: str) -> str:
+    """Return a URL that has the right form; whether its address may be reached shows when it is used.
+
+    Raises:
+        ForbiddenAddress: no http(s) URL, or one with credentials.
+    """
+    return _checked(url)

@@ -1,0 +1,98 @@
+"""One worker process: what it holds from start to end, and its heartbeat."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+import redis
+
+from model.errors import TocoError
+from workers.app import LABEL_QUEUES, make_app
+from workers.exports import Exports
+from workers.leases import LeaseKeeper
+from workers.models import ModelCatalogue
+from workers.outbound import Outbound
+from workers.queue import WorkQueue
+from workers.records import Records, connect
+from workers.settings import Settings
+from workers.stats import Stats, WorkerReport
+from workers.store import Store
+from workers.sweep import Sweep
+from workers.warm_model import WarmModels
+from workers.webhooks import Webhooks
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerProcess:
+    """Connections, warm models and leases of one process.
+
+    Args:
+        settings: all settings.
+        queues: the queues that this worker takes work from.
+    """
+
+    def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
+        self.settings = settings
+        self.queues = list(queues)
+        self.records = Records(connect(settings, patience_seconds=20))
+        self.store = Store.open(settings)
+        self.queue = WorkQueue(settings, self.records, make_app(settings))
+        self.catalogue = ModelCatalogue(settings, self.records)
+        self.models = WarmModels(self.catalogue, device=settings.device, most=settings.max_loaded_models)
+        self.stats = Stats(self.records)
+        self.leases = LeaseKeeper(self.records, seconds=settings.lease_seconds)
+        self.outbound = Outbound(settings)
+        self.webhooks = Webhooks(settings, self.records, self.outbound)
+        self.exports = Exports(self.records, self.store, self.catalogue)
+        self.sweep = Sweep(settings, self.records, self.queue, self.exports, self.webhooks)
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self._started_at = time.time()
+        self._parent = os.getppid()
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Load the default model, then report as alive."""
+        if set(self.queues) & set(LABEL_QUEUES):
+            try:
+                self.models.get("")
+            except TocoError:
+                logger.exception("the default model cannot be loaded")
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Take this process off the list of live workers."""
+        self._stopped.set()
+        self.outbound.close()
+        try:
+            self.stats.retire(self.name)
+        except redis.RedisError:
+            logger.warning("the broker is gone; this worker's report runs out by itself")
+
+    def _beat(self) -> None:
+        seconds = self.settings.heartbeat_seconds
+        while True:
+            if os.getppid() != self._parent:
+                # Celery's parent is gone without a word: nobody would ever stop us or acknowledge our work.
+                os._exit(1)
+            try:
+                self.leases.renew_all()
+                self.stats.report(self._report(), valid_seconds=3 * seconds)
+            except redis.RedisError:
+                logger.warning("heartbeat failed, trying again", exc_info=True)
+            if self._stopped.wait(seconds):
+                return
+
+    def _report(self) -> WorkerReport:
+        return WorkerReport(
+            name=self.name,
+            queues=self.queues,
+            models=self.models.names(),
+            device=self.models.device_name(),
+            device_memory=self.models.device_memory(),
+            batch_images=self.models.batch_images(),
+            started_at=self._started_at,
+        )

@@ -1,0 +1,249 @@
+"""Labelling one shard: lease, read, label, store, record; one item at a time in all that matters.
+
+Each item is leased as the labeler asks for it, so that an item that nobody began has lost no attempt. Items whose
+process died once already are labelled alone afterwards: if the process dies again, it is clear whose fault it was,
+and the others of the shard are not blamed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
+
+from model.errors import TocoError
+from model.formats.artifacts import ALL_OUTPUTS, PICTURE_SIDE, RESULT, encode_artifacts, encode_result
+from model.formats.result import result_of
+from model.images import read_image
+from model.options import LabelOptions
+from workers.jobs import ItemRecord, JobRecord
+from workers.leases import LeaseKeeper
+from workers.logs import log_context
+from workers.queue import WorkQueue
+from workers.records import Lease, Records
+from workers.settings import Settings
+from workers.stats import Stats
+from workers.store import Store, artifact_key
+from workers.summary import summarise
+from workers.warm_model import halved, is_out_of_memory
+
+if TYPE_CHECKING:
+    from model.label import Label
+    from model.labeler import Labeler, LabelRequest
+
+logger = logging.getLogger(__name__)
+
+_ENCODERS = 2  # threads that encode and store while the next batch is on the device
+_WAITING_LABELS = 8  # labels held for them at most
+_RETRIED_KINDS = frozenset({"unavailable", "internal", "limited"})
+
+
+class LabellingFault(TocoError):
+    """Something that we did not foresee went wrong with an image."""
+
+    code = "labelling_fault"
+    kind = "internal"
+
+
+class Shard:
+    """One delivery of one shard.
+
+    Args:
+        settings, records, store, queue, stats, leases: the worker's own.
+        labeler: the job's model, warm.
+        job: as it stood when the message came.
+        owner: the queue message; its redelivery may take its leases over.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        records: Records,
+        store: Store,
+        queue: WorkQueue,
+        stats: Stats,
+        leases: LeaseKeeper,
+        labeler: "Labeler",
+        job: JobRecord,
+        owner: str,
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._store = store
+        self._queue = queue
+        self._stats = stats
+        self._leases = leases
+        self._labeler = labeler
+        self._job = job
+        self._owner = owner
+        self._started = time.monotonic()
+        self._begun = 0
+        self._left: list[str] = []
+        self._retried: dict[int, list[str]] = {}
+        self._room = BoundedSemaphore(_WAITING_LABELS)
+
+    def run(self, items: Sequence[str]) -> int:
+        """Label the items of the shard that are still to do; return how many this delivery began.
+
+        What does not fit in the time of a shard, or has to make way for someone who waits, goes back on the queue.
+        """
+        records = self._records.items(self._job.id, items)
+        fresh = [record for record in records if record.attempts == 0]
+        suspects = [record for record in records if record.attempts > 0]
+        with ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode") as encoders:
+            if fresh:
+                self._label(fresh, encoders)
+            for record in suspects:
+                self._label([record], encoders)
+        if self._left:
+            self._queue.label(self._job, list(dict.fromkeys(self._left)))
+        for attempt, names in self._retried.items():
+            delay = self._settings.retry_delay_seconds * 2 ** (attempt - 1)
+            self._queue.label_later(self._job.id, names, seconds=delay)
+        if self._begun:
+            seconds = time.monotonic() - self._started
+            self._queue.note_speed(self._job, seconds / self._begun)
+            self._stats.add({"shards": 1, "shard_images": self._begun, "shard_seconds": seconds})
+        return self._begun
+
+    def _label(self, items: list[ItemRecord], encoders: ThreadPoolExecutor) -> None:
+        """Label items together; after a device out of memory those not answered yet go on in batches half as large."""
+        options: LabelOptions | None = self._job.options.label
+        open_items = list(items)
+        leases: dict[str, Lease] = {}
+        while options is not None and open_items:
+            handed: list[Future[None]] = []
+            used = self._labeler.batch_size(options)
+            try:
+                for request, outcome in self._labeler.label(self._requests(open_items, leases), options):
+                    lease = leases.pop(request.name)
+                    open_items = [record for record in open_items if record.id != request.name]
+                    self._room.acquire()
+                    future = encoders.submit(self._settle, lease, request, outcome)
+                    future.add_done_callback(lambda _: self._room.release())
+                    handed.append(future)
+                open_items = []
+            except Exception as error:
+                if is_out_of_memory(error) and (options := halved(options, used)) is not None:
+                    logger.warning("device out of memory, halving the batch", extra={"batch_images": used})
+                    self._stats.add({"out_of_memory": 1})
+                    continue
+                # Whose fault it was is not known: each is tried again alone.
+                logger.exception("labelling a batch failed", extra={"items": sorted(leases)})
+                fault = LabellingFault(f"{type(error).__name__}: {error}", fix="See the worker's log.")
+                for lease in leases.values():
+                    self._give_back(lease, fault)
+                self._left += [record.id for record in open_items if record.id not in leases]
+                options = None
+            finally:
+                for future in handed:
+                    future.result()
+
+    def _requests(self, items: Sequence[ItemRecord], leases: dict[str, Lease]) -> Iterator["LabelRequest"]:
+        from model.labeler import LabelRequest  # noqa: PLC0415 - imports torch: in the worker's child only
+
+        for position, record in enumerate(items):
+            if record.id not in leases:
+                if self._must_stop():
+                    self._left += [left.id for left in items[position:]]
+                    return
+                lease = self._records.lease(
+                    record.job,
+                    record.id,
+                    owner=self._owner,
+                    seconds=self._settings.lease_seconds,
+                    max_attempts=self._settings.max_attempts,
+                )
+                if isinstance(lease, str):
+                    logger.info("item passed over", extra={"item": record.id, "reason": lease})
+                    continue
+                leases[record.id] = lease
+                self._leases.keep(lease)
+                self._begun += 1
+            try:
+                source = self._store.get(record.image_key)
+            except TocoError as error:
+                self._give_back(leases.pop(record.id), error)
+                continue
+            yield LabelRequest(
+                source, record.tags, name=record.id, skip_unknown=self._job.options.unknown_tags == "ignore"
+            )
+
+    def _must_stop(self) -> bool:
+        """Say whether the rest has to wait for another message. The first item is always labelled."""
+        if not self._begun:
+            return False
+        if time.monotonic() - self._started > self._settings.shard_seconds:
+            return True
+        return self._job.priority == "batch" and self._queue.interactive_waits()
+
+    def _settle(self, lease: Lease, request: "LabelRequest", outcome: "Label | TocoError") -> None:
+        """Store and record one outcome. Runs on an encoder thread; never raises for what an item can cause."""
+        with log_context(job=lease.job, item=lease.item, request_id=self._job.request_id):
+            if isinstance(outcome, TocoError):
+                self._give_back(lease, outcome)
+                return
+            try:
+                self._finish(lease, request, outcome)
+            except TocoError as error:
+                self._give_back(lease, error)
+            except Exception as error:
+                logger.exception("labelling failed")
+                self._give_back(lease, LabellingFault(f"{type(error).__name__}: {error}", fix="See the worker's log."))
+
+    def _finish(self, lease: Lease, request: "LabelRequest", label: "Label") -> None:
+        options = self._job.options
+        clock = _Clock(label.timings)
+        source = request.source if isinstance(request.source, bytes) else b""
+        picture = read_image(source, long_side=PICTURE_SIDE, max_pixels=self._settings.max_image_pixels).pixels
+        outputs = [output for output in sorted(ALL_OUTPUTS) if not options.outputs or output in options.outputs]
+        artifacts = encode_artifacts(
+            label, picture, model_version=options.model_version, options=options.label, outputs=outputs
+        )
+        clock.lap("encode")
+        for name, content in artifacts.items():
+            if name != RESULT:
+                self._store.put(artifact_key(lease.job, lease.item, name), content)
+        clock.lap("store")
+        result = result_of(label, model_version=options.model_version, options=options.label)
+        result = result.model_copy(update={"timings": clock.seconds})
+        artifacts[RESULT] = encode_result(result)
+        self._store.put(artifact_key(lease.job, lease.item, RESULT), artifacts[RESULT])
+        outcome = self._records.complete(lease, summarise(result, artifacts, clock.seconds))
+        self._leases.drop(lease)
+        if outcome == "gone":
+            self._store.delete([artifact_key(lease.job, lease.item, name) for name in artifacts])
+        self._stats.add(
+            {f"stage_seconds:{stage}": spent for stage, spent in clock.seconds.items()}
+            | {f"stage_count:{stage}": 1 for stage in clock.seconds}
+        )
+        logger.info("item labelled", extra={"outcome": outcome, "attempt": lease.attempt, "timings": clock.seconds})
+
+    def _give_back(self, lease: Lease, error: TocoError) -> None:
+        """Fail an item, or put it back if its error may pass and it has attempts left."""
+        with log_context(job=lease.job, item=lease.item, request_id=self._job.request_id):
+            self._leases.drop(lease)
+            if error.kind in _RETRIED_KINDS and lease.attempt < self._settings.max_attempts:
+                outcome = self._records.release(lease, error)
+                if outcome == "queued":
+                    self._retried.setdefault(lease.attempt, []).append(lease.item)
+            else:
+                outcome = self._records.fail(lease, error)
+            logger.warning("item not labelled", extra={"outcome": outcome, "code": error.code, "detail": str(error)})
+
+
+class _Clock:
+    """Seconds by stage, going on from those that the model measured."""
+
+    def __init__(self, seconds: dict[str, float], now: Callable[[], float] = time.perf_counter) -> None:
+        self.seconds = dict(seconds)
+        self._now = now
+        self._last = now()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last call."""
+        now = self._now()
+        self.seconds[stage] = now - self._last
+        self._last = now

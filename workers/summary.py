@@ -1,0 +1,43 @@
+"""The figures of a label by which people find the ones that deserve a look."""
+
+from collections.abc import Mapping
+
+from model.formats.result import ItemResult
+from workers.jobs import Summary
+
+
+def doubt(result: ItemResult) -> float:
+    """Return 0 (surely fine) to 1 (look at it first).
+
+    The worst of three signs: pixels that the pseudo mask leaves open, a tag whose CAM is weak where the mask shows
+    it (a tag that the mask does not show at all scores 0), and a tag that the classifier itself does not see.
+    """
+    if not result.classes:
+        return 1.0 if result.tag_source == "model" else 0.0
+    weakest = min(entry.score for entry in result.classes)
+    unseen = 1.0 - min(entry.tag_probability for entry in result.classes)
+    return max(result.ignore_ratio, 1.0 - weakest, unseen)
+
+
+def summarise(result: ItemResult, artifacts: Mapping[str, bytes], timings: Mapping[str, float]) -> Summary:
+    """Return what lists show of a labelled item.
+
+    Args:
+        result: the description of the label.
+        artifacts: bytes by name, as they were stored.
+        timings: seconds a stage, those outside the model included.
+    """
+    return Summary(
+        tags=result.tags,
+        tag_source=result.tag_source,
+        unknown_tags=result.unknown_tags,
+        classes=tuple(entry.model_dump() for entry in result.classes),
+        ignore_ratio=result.ignore_ratio,
+        area_ratio=min(1.0, sum(entry.area_ratio for entry in result.classes)),
+        score=min((entry.score for entry in result.classes), default=0.0),
+        doubt=doubt(result),
+        width=result.size.width,
+        height=result.size.height,
+        artifacts={name: len(content) for name, content in sorted(artifacts.items())},
+        timings={stage: round(seconds, 6) for stage, seconds in timings.items()},
+    )

@@ -1,0 +1,111 @@
+"""Finding work that was lost: one worker at a time looks every few seconds."""
+
+import logging
+import threading
+import time
+
+from model.errors import TocoError
+from workers.app import BATCH, INTERACTIVE
+from workers.exports import Exports
+from workers.queue import WorkQueue
+from workers.records import JobNotFound, Records
+from workers.settings import Settings
+from workers.transitions import PREFIX
+from workers.webhooks import Webhooks
+
+logger = logging.getLogger(__name__)
+
+_DAY_SECONDS = 86_400.0
+_ABANDONED_SECONDS = 3600.0  # no submission takes longer
+
+
+class Sweep:
+    """What one look does; every part may run twice, or at once in two places, with no harm."""
+
+    def __init__(
+        self, settings: Settings, records: Records, queue: WorkQueue, exports: Exports, webhooks: Webhooks
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._queue = queue
+        self._exports = exports
+        self._webhooks = webhooks
+
+    def run(self) -> None:
+        """Look once, unless another worker did so just now."""
+        claim = f"{PREFIX}sweep"
+        if not self._records.redis.set(claim, 1, nx=True, px=int(self._settings.sweep_seconds * 900)):
+            return
+        for job, items in self._records.reclaim_expired().items():
+            logger.warning("leases ran out", extra={"job": job, "items": items})
+            self._requeue(job, items)
+        for job, items in self._queue.take_due().items():
+            self._requeue(job, items)
+        self._find_stalled()
+        if self._webhooks.any_due():
+            self._queue.deliver_webhooks()
+        for export in self._exports.stalled(self._settings.lease_seconds):
+            self._queue.build_export(export)
+        self._delete_old()
+
+    def _find_stalled(self) -> None:
+        """Queue items again whose message was lost: with a worker that died, or an API that died before sending it.
+
+        A message that is merely slow leads to a second one, which will find nothing to do.
+        """
+        depths = self._queue.depths()
+        if depths[INTERACTIVE] or depths[BATCH]:
+            return
+        for job in self._records.active_jobs():
+            try:
+                record = self._records.job(job)
+            except JobNotFound:
+                continue
+            idle = self._records.progress_age(job)
+            if record.counts["queued"] and not record.counts["running"] and idle > self._settings.lease_seconds:
+                items = self._records.item_ids(job, "queued")
+                logger.warning("job stalled, queued again", extra={"job": job, "items": len(items)})
+                self._records.touch(job)
+                self._requeue(job, items)
+
+    def _requeue(self, job: str, items: list[str]) -> None:
+        try:
+            self._queue.label(self._records.job(job), items)
+        except JobNotFound:
+            return
+
+    def _delete_old(self) -> None:
+        if self._settings.retention_days:
+            for job in self._records.finished_before(time.time() - self._settings.retention_days * _DAY_SECONDS):
+                logger.info("job is past its retention", extra={"job": job})
+                self._exports.delete_of_job(job)
+                self._records.delete_job(job)
+                self._queue.delete_objects(job)
+        for job in self._records.abandoned(_ABANDONED_SECONDS):
+            if not self._records.redis.exists(f"{PREFIX}job:{job}"):
+                self._records.delete_job(job)
+                self._queue.delete_objects(job)
+
+
+class SweepThread(threading.Thread):
+    """Looks for lost work for as long as the worker lives; in the parent process, which never touches the device."""
+
+    def __init__(self, sweep: Sweep, seconds: float) -> None:
+        super().__init__(name="sweep", daemon=True)
+        self._sweep = sweep
+        self._seconds = seconds
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Look, wait, look again; a broker that is away now may be back next time."""
+        while not self._stopped.wait(self._seconds):
+            try:
+                self._sweep.run()
+            except (OSError, TocoError):
+                logger.warning("sweep failed, trying again", exc_info=True)
+            except Exception:
+                logger.exception("sweep failed")
+
+    def stop(self) -> None:
+        """End after the present look."""
+        self._stopped.set()

@@ -1,0 +1,143 @@
+"""The Celery tasks. They take ids, not objects, and may run twice."""
+
+import logging
+import sys
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
+
+from model.errors import TocoError
+from workers.app import BUILD_EXPORT, DELETE_OBJECTS, DELIVER_WEBHOOKS, LABEL_SHARD, SYNC_MODELS, make_app
+from workers.logs import log_context, set_up_logs
+from workers.process import WorkerProcess
+from workers.records import JobNotFound
+from workers.settings import Settings
+from workers.shard import Shard
+from workers.store import job_prefix
+from workers.sweep import SweepThread
+
+logger = logging.getLogger(__name__)
+
+
+def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa: C901 - a list of small functions
+    """Make the Celery application with its tasks, as a worker runs it.
+
+    Each child process builds its own connections and loads its own model after the fork: neither a device nor a
+    socket survives one.
+    """
+    app = make_app(settings)
+    state: dict[str, WorkerProcess] = {}
+    threads: list[SweepThread] = []
+
+    def process() -> WorkerProcess:
+        return state["process"]
+
+    def begin(**_: Any) -> None:
+        set_up_logs(settings.log_level)
+        state["process"] = WorkerProcess(settings, queues)
+        state["process"].start()
+
+    def end(**_: Any) -> None:
+        if "process" in state:
+            process().stop()
+
+    def ready(**_: Any) -> None:
+        threads.append(SweepThread(WorkerProcess(settings, queues).sweep, settings.sweep_seconds))
+        threads[0].start()
+
+    def stopping(**_: Any) -> None:
+        for thread in threads:
+            thread.stop()
+
+    worker_process_init.connect(begin, weak=False)
+    worker_process_shutdown.connect(end, weak=False)
+    worker_ready.connect(ready, weak=False)
+    worker_shutting_down.connect(stopping, weak=False)
+
+    @app.task(name=LABEL_SHARD, bind=True)  # type: ignore[untyped-decorator]
+    def label_shard(task: Task, job: str, items: list[str], request_id: str = "") -> None:
+        with log_context(job=job, request_id=request_id):
+            _label_shard(process(), job, items, owner=str(task.request.id))
+
+    @app.task(name=BUILD_EXPORT, bind=True, time_limit=None)  # type: ignore[untyped-decorator]
+    def build_export(task: Task, export: str) -> None:
+        process().exports.build(
+            export,
+            owner=str(task.request.id),
+            lease_seconds=settings.lease_seconds,
+            max_attempts=settings.max_attempts,
+        )
+
+    @app.task(name=DELIVER_WEBHOOKS)  # type: ignore[untyped-decorator]
+    def deliver_webhooks() -> None:
+        process().webhooks.deliver_due()
+
+    @app.task(name=DELETE_OBJECTS)  # type: ignore[untyped-decorator]
+    def delete_objects(job: str) -> None:
+        with log_context(job=job):
+            count = process().store.delete_prefix(job_prefix(job))
+            process().records.forget(job)
+            logger.info("objects deleted", extra={"count": count})
+
+    @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator]
+    def sync_models() -> None:
+        process().models.sync()
+
+    return app
+
+
+def _label_shard(process: WorkerProcess, job: str, items: list[str], *, owner: str) -> None:
+    try:
+        record = process.records.job(job)
+    except JobNotFound:
+        logger.info("shard of a deleted job")
+        return
+    process.models.sync()
+    try:
+        labeler = process.models.get(record.options.model, record.options.model_version)
+    except TocoError as error:
+        logger.exception("the job's model cannot be used")
+        _fail_all(process, job, items, owner, error)
+        return
+    Shard(
+        settings=process.settings,
+        records=process.records,
+        store=process.store,
+        queue=process.queue,
+        stats=process.stats,
+        leases=process.leases,
+        labeler=labeler,
+        job=record,
+        owner=owner,
+    ).run(items)
+    if process.webhooks.any_due():
+        process.queue.deliver_webhooks()
+
+
+def _fail_all(process: WorkerProcess, job: str, items: list[str], owner: str, error: TocoError) -> None:
+    settings = process.settings
+    for item in items:
+        lease = process.records.lease(
+            job, item, owner=owner, seconds=settings.lease_seconds, max_attempts=settings.max_attempts
+        )
+        if not isinstance(lease, str):
+            process.records.fail(lease, error)
+
+
+def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
+    """Run a worker in the foreground until it is told to stop; return its exit code.
+
+    SIGTERM ends it after the shard in hand, SIGQUIT at once.
+    """
+    set_up_logs(settings.log_level)
+    app = make_worker(settings, queues)
+    arguments = ["worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
+    arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.log_level]
+    try:
+        app.worker_main(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+    return 0

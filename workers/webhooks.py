@@ -1,0 +1,142 @@
+"""Webhooks: telling another server that a job ended.
+
+An ended job enters a list of due events in the same script that ends it, so no event is lost; it leaves the list when
+it is delivered or given up. The same event may arrive twice: its id tells.
+
+References:
+    Standard Webhooks 1.0.0 (https://github.com/standard-webhooks/standard-webhooks): headers and signature.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import logging
+import random
+import time
+from typing import Final
+
+from model.errors import TocoError
+from workers.jobs import JobRecord
+from workers.outbound import Outbound, OutboundFailed
+from workers.records import JobNotFound, Records
+from workers.settings import Settings
+from workers.transitions import PREFIX
+
+logger = logging.getLogger(__name__)
+
+_DUE: Final = f"{PREFIX}webhooks"
+_FIRST_WAIT_SECONDS: Final = 5.0
+_LONGEST_WAIT_SECONDS: Final = 3600.0
+_CLAIM_SECONDS: Final = 60
+EVENT: Final = "job.finished"
+
+
+def sign(secret: str, event: str, timestamp: int, body: bytes) -> str:
+    """Return the value of the `webhook-signature` header.
+
+    Args:
+        secret: `whsec_` and base64, or any other text, which is used as it is.
+        event: id of the event.
+        timestamp: seconds since 1970.
+        body: as it is sent.
+    """
+    key = secret.encode()
+    if secret.startswith("whsec_"):
+        try:
+            key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            key = secret.encode()
+    digest = hmac.new(key, f"{event}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+class Webhooks:
+    """Delivers due events."""
+
+    def __init__(self, settings: Settings, records: Records, outbound: Outbound) -> None:
+        self._settings = settings
+        self._records = records
+        self._redis = records.redis
+        self._outbound = outbound
+
+    def any_due(self) -> bool:
+        """Say whether an event waits to be sent."""
+        return bool(self._redis.zcount(_DUE, "-inf", time.time()))
+
+    def deliver_due(self) -> int:
+        """Send the events that are due; return how many were delivered."""
+        delivered = 0
+        for event in self._redis.zrangebyscore(_DUE, "-inf", time.time(), start=0, num=100):
+            if self._redis.set(f"{_DUE}:claim:{event}", 1, nx=True, ex=_CLAIM_SECONDS):
+                try:
+                    delivered += self._deliver(event)
+                finally:
+                    self._redis.delete(f"{_DUE}:claim:{event}")
+        return delivered
+
+    def _deliver(self, event: str) -> bool:
+        job, _, round_ = event.partition(":")
+        try:
+            record = self._records.job(job)
+        except JobNotFound:
+            self._redis.zrem(_DUE, event)
+            return False
+        body = json.dumps({"type": EVENT, "timestamp": _iso(time.time()), "data": _described(record)}).encode()
+        moment = int(time.time())
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": f"{job}-{round_}",
+            "webhook-timestamp": str(moment),
+        }
+        secret = self._redis.hget(f"{PREFIX}job:{job}", "webhook_secret")
+        if not secret and self._settings.webhook_secret is not None:
+            secret = self._settings.webhook_secret.get_secret_value()
+        if secret:
+            headers["webhook-signature"] = sign(secret, headers["webhook-id"], moment, body)
+        try:
+            answer = self._outbound.post(record.webhook, body, headers=headers)
+            if not 200 <= answer.status < 300:
+                raise OutboundFailed(f"The webhook was answered with {answer.status}.")
+        except TocoError as error:
+            self._put_off(event, error)
+            return False
+        self._redis.zrem(_DUE, event)
+        self._redis.hdel(_ATTEMPTS, event)
+        logger.info("webhook delivered", extra={"job": job, "event": event})
+        return True
+
+    def _put_off(self, event: str, error: TocoError) -> None:
+        attempts = int(self._redis.hincrby(_ATTEMPTS, event, 1))
+        given_up = attempts >= self._settings.webhook_attempts or error.kind == "forbidden"
+        logger.warning(
+            "webhook failed", extra={"event": event, "attempts": attempts, "detail": str(error), "given_up": given_up}
+        )
+        if given_up:
+            self._redis.zrem(_DUE, event)
+            self._redis.hdel(_ATTEMPTS, event)
+            return
+        wait = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (attempts - 1))
+        wait *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
+        self._redis.zadd(_DUE, {event: time.time() + wait})
+
+
+_ATTEMPTS: Final = f"{PREFIX}webhook_attempts"
+
+
+def _described(record: JobRecord) -> dict[str, object]:
+    return {
+        "job": record.id,
+        "name": record.name,
+        "state": record.state,
+        "counts": record.counts,
+        "total": record.total,
+        "model_version": record.options.model_version,
+        "created_at": _iso(record.created_at),
+        "finished_at": _iso(record.finished_at or time.time()),
+    }
+
+
+def _iso(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
