@@ -285,10 +285,11 @@ class Labeler:
                 indices,
                 backend=self.crf,
                 thresholds=thresholds,
+                ignore_band=options.ignore_band,
                 settings=options.crf or self.spec.pseudo_mask_crf,
             )
         else:
-            mask = threshold_pseudo_mask(cams, indices, thresholds=thresholds)
+            mask = threshold_pseudo_mask(cams, indices, thresholds=thresholds, ignore_band=options.ignore_band)
         segmentation = None
         if maps.segmentation is not None and options.segmentation is not None:
             segmentation = segmentation_map(

@@ -103,6 +103,8 @@ class LabelOptions(Frozen):
         thresholds: of the label rules; None takes those of the model's spec.
         cam: how CAMs are computed.
         refine: `crf` is the published pseudo-mask recipe; `none` applies the `with ignore` rule to the CAMs.
+        ignore_band: leave doubtful pixels open (255) as the published recipe does; without it every pixel is decided,
+            with the background score at the `plain` threshold.
         crf: settings of the pseudo-mask CRF; None takes those of the model's spec.
         segmentation: how the segmentation map is computed; None leaves it out.
         long_side: largest side in pixels at which refinement works; larger photos are shrunk for it and the
@@ -116,6 +118,7 @@ class LabelOptions(Frozen):
     thresholds: Thresholds | None = None
     cam: CamOptions = CamOptions()
     refine: Literal["crf", "none"] = "crf"
+    ignore_band: bool = True
     crf: CrfSettings | None = None
     segmentation: SegmentationOptions | None = None
     long_side: Annotated[int, Field(ge=64, le=8192)] = 1024

@@ -40,6 +40,7 @@ def crf_pseudo_mask(
     *,
     backend: CrfBackend,
     thresholds: Thresholds = VOC_THRESHOLDS,
+    ignore_band: bool = True,
     settings: CrfSettings = PSEUDO_MASK_CRF,
 ) -> npt.NDArray[np.uint8]:
     """Turn tagged CAMs into a pseudo mask that follows the photo's edges.
@@ -54,6 +55,7 @@ def crf_pseudo_mask(
         indices: K mask indices.
         backend: the dense CRF.
         thresholds: background scores.
+        ignore_band: False runs the CRF once, with the background score at `thresholds.plain`, and decides every pixel.
         settings: of the dense CRF.
 
     Returns:
@@ -70,28 +72,36 @@ def crf_pseudo_mask(
     if len(values) == 1:
         return np.zeros(image.shape[:2], np.uint8)
     crf = backend.prepare(image, settings)
-    high, low = (
-        values[crf.infer(with_background(cams, level)).argmax(axis=0)] for level in (thresholds.high, thresholds.low)
-    )
+    levels = (thresholds.high, thresholds.low) if ignore_band else (thresholds.plain,)
+    runs = [values[crf.infer(with_background(cams, level)).argmax(axis=0)] for level in levels]
+    if not ignore_band:
+        return runs[0]
+    high, low = runs
     mask: npt.NDArray[np.uint8] = np.where(high == BACKGROUND, np.uint8(IGNORE), high)
     mask[(high == BACKGROUND) & (low == BACKGROUND)] = BACKGROUND
     return mask
 
 
 def threshold_pseudo_mask(
-    cams: npt.NDArray[np.float32], indices: Sequence[int], *, thresholds: Thresholds = VOC_THRESHOLDS
+    cams: npt.NDArray[np.float32],
+    indices: Sequence[int],
+    *,
+    thresholds: Thresholds = VOC_THRESHOLDS,
+    ignore_band: bool = True,
 ) -> npt.NDArray[np.uint8]:
-    """Turn tagged CAMs into a pseudo mask by the `with ignore` rule alone; see `cams.label_with_ignore`.
+    """Turn tagged CAMs into a pseudo mask by thresholds alone; see `cams.label_with_ignore` and `cams.plain_label`.
 
     Args:
         cams: (K, H, W) float32 in 0..1.
         indices: K mask indices.
         thresholds: at or under `high` a pixel is ignored, at or under `low` it is background.
+        ignore_band: False decides every pixel: background at or under `thresholds.plain`.
     """
     if not len(indices):
         return np.zeros(cams.shape[1:], np.uint8)
     score = cams.max(axis=0)
     mask: npt.NDArray[np.uint8] = np.array(indices, np.uint8)[cams.argmax(axis=0)]
-    mask[score <= thresholds.high] = IGNORE
-    mask[score <= thresholds.low] = BACKGROUND
+    if ignore_band:
+        mask[score <= thresholds.high] = IGNORE
+    mask[score <= (thresholds.low if ignore_band else thresholds.plain)] = BACKGROUND
     return mask
