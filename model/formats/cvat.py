@@ -105,7 +105,7 @@ class CvatWriter(ExportWriter):
             classes = np.where(instances > 0, classes, np.uint8(BACKGROUND))
         self.sink.write(f"SegmentationClass/{stem}.png", _coloured(classes))
         self.sink.write(f"SegmentationObject/{stem}.png", _coloured(instances))
-        self._list.add(f'"{stem}"' if " " in stem else stem)
+        self._list.add(stem)
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""
