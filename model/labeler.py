@@ -217,6 +217,8 @@ class Labeler:
                     probabilities = logits.sigmoid().cpu()
                     channels = [self._chosen(job, row, options) for job, row in zip(jobs, probabilities, strict=True)]
                 for position, chosen in enumerate(channels):
+                    if not chosen:  # a photo of nothing known: background alone
+                        continue
                     picked = [position, position + len(jobs)] if cam.flip else [position]
                     maps = self._tagged(found, picked, chosen, options)
                     scaled = upsample_pair(maps, (cam.size, cam.size), flip=cam.flip)
@@ -275,7 +277,9 @@ class Labeler:
         """Resize CAMs to the working size, refine them, and map the result to the photo's own size."""
         started = time.perf_counter()
         height, width = job.photo.pixels.shape[:2]
-        cams = resize(maps.cams, (height, width))[0].numpy()
+        cams = np.zeros((0, height, width), np.float32)
+        if maps.channels:
+            cams = resize(maps.cams, (height, width))[0].numpy()
         indices = [self.vocabulary.indices[channel] for channel in maps.channels]
         thresholds = options.thresholds or self.spec.thresholds
         if options.refine == "crf":

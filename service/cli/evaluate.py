@@ -1,0 +1,143 @@
+"""`toco evaluate`: judge a model's masks against truth masks."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from model.errors import InvalidOption
+from service.cli.error_report import SOME_FAILED
+from service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress_bar
+
+if TYPE_CHECKING:
+    from model.benchmark_datasets.dataset import BenchmarkDataset
+    from model.evaluation import Sample
+    from model.tags import TagTable
+
+
+def evaluate(
+    *,
+    images: Annotated[Path | None, typer.Option(help="Folder of photos.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of index masks with the same file names.")] = None,
+    tags: Annotated[Path | None, typer.Option(help="Tags of the photos. Default: the classes of each mask.")] = None,
+    dataset: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="NAME ROOT", help="A benchmark: voc2012, coco2014, ade20k, cityscapes, context59 or context60."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Part of the benchmark.")] = "val",
+    mask_classes: Annotated[
+        str,
+        typer.Option(help="Classes 1, 2, 3, ... of the masks: voc, coco, ade20k, cityscapes, context, or names."),
+    ] = "voc",
+    classes: Annotated[
+        str | None, typer.Option(help="Judge only these of the model's classes; all others are background.")
+    ] = None,
+    preset: Preset = "balanced",
+    judged: Annotated[
+        Literal["pseudo_mask", "segmentation"],
+        typer.Option("--mask", help="The mask to judge; a pseudo mask without CRF is the paper's plain CAM."),
+    ] = "pseudo_mask",
+    crf: Crf = True,
+    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Use the photos' tags.")] = True,
+    open_pixels: Annotated[
+        Literal["decide", "background", "left_out"],
+        typer.Option(
+            help="Doubtful pixels of pseudo masks: decide them by the plain threshold, or leave them open as in "
+            "`toco label` and count them as background or not at all."
+        ),
+    ] = "decide",
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N photos only.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    model: Model = None,
+    device: Device = "auto",
+    settings: Settings = None,
+) -> None:
+    """Print IoU a class from one confusion matrix over the whole dataset, as a Markdown table.
+
+    The mean runs over background and those of the model's classes that the truth has. Truth pixels of other classes
+    count as background, tags of other classes are left out and counted.
+    """
+    options = make_options(preset, settings)
+    from model.evaluation import evaluate as judge
+    from model.evaluation import markdown_table
+
+    data = _open(images, masks, dataset, split, mask_classes)
+    samples = data.samples[:limit]
+    if tags is not None:
+        from model.tags import read_tags
+
+        samples = _tagged(samples, read_tags(tags))
+
+    from model.label_evaluation import judged_options, predictor
+
+    options = judged_options(options, judged, crf=crf, gate=gate, ignore_band=open_pixels != "decide")
+    labeler = load_labeler(model, device)
+    with progress_bar("Judging", len(samples)) as (progress, task):
+        report = judge(
+            samples,
+            predictor(labeler, options),
+            truth_classes=data.classes,
+            model_classes=labeler.vocabulary,
+            classes=None if classes is None else [name.strip() for name in classes.split(",")],
+            gate=gate,
+            open_pixels="left_out" if open_pixels == "left_out" else "background",
+            settings={
+                "dataset": data.name,
+                "split": data.split,
+                "model": labeler.spec.version,
+                "preset": preset,
+                "mask": judged,
+                "crf": crf,
+                "scales": list(options.cam.scales),
+                "tags": "none" if not gate else "truth" if tags is None else "file",
+                "options": options.model_dump(mode="json"),
+            },
+            on_image=lambda: progress.advance(task),
+        )
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    typer.echo(markdown_table({f"{preset}, {judged}": report}))
+    left_open = f"; {100 * report.settings['open_share']:.1f} % of the pixels open" if open_pixels != "decide" else ""
+    typer.echo(
+        f"{report.images} images in {report.seconds:.1f} s; tags {'gated' if gate else 'not gated'}; "
+        f"{'with' if crf else 'without'} CRF; {len(options.cam.scales)} scales{left_open}."
+    )
+    if report.settings["tags_left_out"]:
+        listed = ", ".join(f"{name} ({count})" for name, count in report.settings["tags_left_out"].items())
+        typer.echo(f"Tags left out: {listed}")
+    for name, error in report.settings["failed"].items():
+        typer.echo(f"failed: {name}: {error}", err=True)
+    if report.settings["failed"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _open(
+    images: Path | None, masks: Path | None, dataset: tuple[str, Path] | None, split: str, mask_classes: str
+) -> "BenchmarkDataset":
+    from model.benchmark_datasets import catalogue
+    from model.benchmark_datasets.dataset import folder_dataset
+
+    if dataset is not None and images is None and masks is None:
+        return catalogue.open_benchmark(dataset[0], dataset[1], split)
+    if dataset is None and images is not None and masks is not None:
+        return folder_dataset(images, masks, catalogue.mask_classes(mask_classes))
+    raise InvalidOption("Nothing to judge is named.", fix="Use --images DIR --masks DIR, or --dataset NAME ROOT.")
+
+
+def _tagged(samples: "tuple[Sample, ...]", table: "TagTable") -> "tuple[Sample, ...]":
+    """Give each sample its tags from a table.
+
+    Raises:
+        InvalidOption: a photo is not listed.
+    """
+    found = []
+    for sample in samples:
+        tagged = table.find(sample.image)
+        if tagged is None:
+            raise InvalidOption(f"{sample.image.name!r} is not among the tagged photos.", fix="Tag it.")
+        found.append(replace(sample, tags=tagged.tags))
+    return tuple(found)

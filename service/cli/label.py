@@ -1,0 +1,159 @@
+"""`toco label`: label a folder of photos, offline."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from model.errors import InvalidOption
+from service.cli.error_report import SOME_FAILED
+from service.cli.labelling import (
+    Crf,
+    Device,
+    Model,
+    Preset,
+    Settings,
+    find_tags,
+    load_labeler,
+    make_options,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from model.folder_run import RunSummary
+
+_SHOWN_FAILURES = 10
+
+
+def label(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photos, or one photo.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the results; a second run goes on where the first stopped.")],
+    tags: Annotated[
+        Path | None,
+        typer.Option(help="CSV (image,tags[,complete]), JSON Lines, COCO instances JSON, or folder of VOC XML."),
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag of every photo; may be repeated.")] = None,
+    tags_from_folders: Annotated[bool, typer.Option(help="Each photo's folder is named for its tags.")] = False,
+    preset: Preset = "balanced",
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Export formats with commas between: voc, coco, coco-polygons, yolo-seg, label-studio, cvat, "
+            "huggingface, npz.",
+        ),
+    ] = "voc",
+    model: Model = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    crf: Crf = True,
+    segmentation: Annotated[
+        bool | None, typer.Option("--segmentation/--no-segmentation", help="Make segmentation maps as well.")
+    ] = None,
+    outputs: Annotated[
+        str, typer.Option(help="Artifacts of each photo: cam, heat, pseudo_mask, segmentation, overlay.")
+    ] = "cam,pseudo_mask,segmentation",
+    mask: Annotated[
+        Literal["pseudo_mask", "segmentation"], typer.Option(help="Which mask the exports hold.")
+    ] = "pseudo_mask",
+    subset: Annotated[str, typer.Option(help="Name of the part of a data set that the photos make up.")] = "train",
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images/--no-copy-images", help="Copy the photos into the exports.")
+    ] = True,
+    unknown_tags: Annotated[
+        Literal["refuse", "skip"] | None,
+        typer.Option(help="Tags that the model does not know. Default: refuse those of --tag, skip those of tables."),
+    ] = None,
+    untagged: Annotated[
+        Literal["refuse", "model", "skip", "background"], typer.Option(help="Photos without tags, or not listed.")
+    ] = "refuse",
+) -> None:
+    """Label photos from their tags, and export the masks.
+
+    Exit code 0: all photos are labelled; 1: some failed (listed in OUT/failures.jsonl); 2: wrong usage.
+    """
+    options = make_options(preset, settings, **_changes(crf=crf, segmentation=segmentation))
+    # What is wrong with the command shows before the model loads.
+    from model.formats.artifacts import ALL_OUTPUTS, Output
+    from model.formats.registry import writer_class
+    from model.formats.writer import ExportOptions
+    from model.images import find_images
+
+    wanted_formats = [name for name in map(str.strip, formats.split(",")) if name]
+    for name in wanted_formats:
+        writer_class(name)
+    wanted: set[Output] = {output for output in ALL_OUTPUTS if output in {name.strip() for name in outputs.split(",")}}
+    if len(wanted) != len({name for name in outputs.split(",") if name.strip()}):
+        raise InvalidOption(f"Unknown outputs in {outputs!r}.", fix=f"Use some of {', '.join(sorted(ALL_OUTPUTS))}.")
+    if "npz" in wanted_formats:
+        wanted.add("cam")
+    files = find_images(source)
+    if not files:
+        raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
+    table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
+    if table is None and untagged == "refuse":
+        raise InvalidOption(
+            "No tags are given.", fix="Use --tags FILE, --tag NAME, --tags-from-folders, or --untagged model."
+        )
+
+    from model.folder_run import FolderRun, RunSummary, plan_photos
+
+    labeler = load_labeler(model, device)
+    skip_unknown = unknown_tags != "refuse"
+    if tag and unknown_tags != "skip":
+        labeler.vocabulary.channels(tag)
+        skip_unknown = False
+    summary = RunSummary()
+    photos = plan_photos(source, files, table, untagged=untagged, summary=summary)
+    run = FolderRun(labeler, options, out, outputs=frozenset(wanted), skip_unknown=skip_unknown)
+    with progress_bar("Labelling", len(photos)) as (progress, task):
+        run.label(photos, summary, on_event=lambda _: progress.advance(task))
+    export = ExportOptions(mask=mask, images=copy_images, subset=subset)
+    run.export(photos, wanted_formats, summary, export)
+    run.write_failures(summary)
+    (out / "summary.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n", encoding="utf-8")
+    if tags is not None and table is not None:
+        _warn_of_unused(table.unused(photo.name for photo in photos), tags)
+    _print_summary(summary, out)
+    if summary.failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _changes(*, crf: bool, segmentation: bool | None) -> dict[str, object]:
+    changes: dict[str, object] = {}
+    if not crf:
+        changes["refine"] = "none"
+    if segmentation is not None:
+        changes["segmentation"] = {} if segmentation else None
+    return changes
+
+
+def _warn_of_unused(rows: tuple[str, ...], table: Path) -> None:
+    if rows:
+        shown = ", ".join(rows[:3]) + (", ..." if len(rows) > 3 else "")
+        typer.echo(f"toco: {len(rows)} rows of {str(table)!r} name no photo: {shown}", err=True)
+
+
+def _print_summary(summary: "RunSummary", out: Path) -> None:
+    rate = f" ({summary.done / summary.seconds:.2f} photos/s)" if summary.done else ""
+    typer.echo(
+        f"{summary.done} labelled, {summary.resumed} finished before, {summary.skipped} skipped, "
+        f"{len(summary.failures)} failed in {summary.seconds:.1f} s{rate}. Results: {out}"
+    )
+    if summary.pixels:
+        typer.echo(f"Ignored pixels: {100 * summary.ignore_ratio:.1f} %")
+        typer.echo(f"{'class':20} {'photos':>7} {'area %':>7}")
+        for name, photos in summary.photos_with_class.most_common():
+            typer.echo(f"{name:20} {photos:7} {100 * summary.pixels_of_class[name] / summary.pixels:7.2f}")
+    if summary.tagged_by_model:
+        typer.echo(f"Tagged by the model: {summary.tagged_by_model} photos")
+    if summary.unknown_tags:
+        listed = ", ".join(f"{name} ({count})" for name, count in summary.unknown_tags.most_common())
+        typer.echo(f"Tags left out, which the model does not know: {listed}")
+    for position, (name, error) in enumerate(summary.failures.items()):
+        if position == _SHOWN_FAILURES:
+            typer.echo(f"... all {len(summary.failures)} failures are in {out / 'failures.jsonl'}", err=True)
+            break
+        typer.echo(f"failed: {name}: {error}", err=True)

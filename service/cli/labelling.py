@@ -1,0 +1,140 @@
+"""What the commands that label share: their options, the settings they make, the model, the tags and the progress."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from model.errors import InvalidOption
+from model.options import LabelOptions, preset_options
+
+if TYPE_CHECKING:
+    from model.labeler import Labeler
+    from model.tags import TagTable
+
+Model = Annotated[Path | None, typer.Option("--model", help="Model folder. Default: the model in the package.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Preset = Annotated[str, typer.Option(help="fast, balanced or paper.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=JSON", help="Change one setting of the preset, such as cam.scales=[1.0,0.5]."),
+]
+Crf = Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the dense CRF.")]
+
+
+def make_options(preset: str, settings: Sequence[str] | None, **changes: object) -> LabelOptions:
+    """Return the options of a preset with the changes of the command line.
+
+    Args:
+        preset: its name.
+        settings: `name=value` pairs; names are dotted paths, values JSON or else plain text.
+        changes: further fields, which the pairs override.
+
+    Raises:
+        InvalidOption: a pair does not fit.
+    """
+    return preset_options(preset, **parse_settings(settings, changes))
+
+
+def parse_settings(
+    settings: Sequence[str] | None, changes: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Turn `name=value` pairs into nested mappings; names are dotted paths, values JSON or else plain text.
+
+    Args:
+        settings: the pairs.
+        changes: what the pairs override.
+
+    Raises:
+        InvalidOption: a pair does not fit.
+    """
+    nested: dict[str, Any] = dict(changes)
+    for pair in settings or ():
+        name, equals, text = pair.partition("=")
+        if not name or not equals:
+            raise InvalidOption(f"--set {pair!r} is no name=value.", fix="Write for example --set long_side=800.")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        *parents, last = name.strip().split(".")
+        target = nested
+        for parent in parents:
+            inner = target.get(parent)
+            target[parent] = target = dict(inner) if isinstance(inner, dict) else {}
+        target[last] = value
+    return nested
+
+
+def load_labeler(model: Path | None, device: str) -> "Labeler":
+    """Load a model; this is where torch is imported.
+
+    Raises:
+        InvalidCheckpoint, DeviceUnavailable
+    """
+    from model.labeler import Labeler
+
+    return Labeler.from_folder(model, device=device)
+
+
+def find_tags(
+    root: Path, files: Sequence[Path], *, table: Path | None, tags: Sequence[str] | None, from_folders: bool
+) -> "TagTable | None":
+    """Return the tags of photos from whichever of the three ways was chosen; None for none.
+
+    Args:
+        root: folder of the photos, or the one photo.
+        files: the photos.
+        table: file or folder for `tags.read_tags`.
+        tags: the same for all photos.
+        from_folders: take the names of the photos' folders.
+
+    Raises:
+        InvalidOption: more than one way was chosen.
+        InvalidTagFile: the table does not fit.
+    """
+    from model.tags import read_tags, tags_for_all, tags_from_folders
+
+    if sum((table is not None, bool(tags), from_folders)) > 1:
+        raise InvalidOption(
+            "Tags are given in more than one way.", fix="Use one of --tags, --tag, --tags-from-folders."
+        )
+    names = [Path(path.name) if path == root else path.relative_to(root) for path in files]
+    if table is not None:
+        return read_tags(table)
+    if tags:
+        return tags_for_all(names, tags)
+    return tags_from_folders(names) if from_folders else None
+
+
+class _Rate(ProgressColumn):
+    """Photos a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} photos/s")
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a bar with count, rate and time left on stderr, where that is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress, progress.add_task(title, total=total)

@@ -1,0 +1,33 @@
+"""`toco`: the entry point and its list of commands.
+
+Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it was asked for wrongly, nothing was done.
+"""
+
+import typer
+
+from service.cli import evaluate, import_checkpoint, label, preview, train, verify
+from service.cli.error_report import ReportingGroup
+
+app = typer.Typer(
+    name="toco",
+    cls=ReportingGroup,
+    help="Label photos from their tags: class activation maps, pseudo masks and segmentation maps.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("label")(label.label)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.command("preview")(preview.preview)
+app.command("verify")(verify.verify)
+app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""`toco preview`: a contact sheet of photos and their labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.errors import InvalidOption, TocoError
+from service.cli.error_report import SOME_FAILED
+from service.cli.labelling import Crf, Device, Model, Preset, Settings, find_tags, load_labeler, make_options
+
+_CELL_FACTOR = 2  # photos are decoded at twice the size of a cell: sharp after scaling
+
+
+def preview(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photos, or one photo.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("preview.png"),
+    tags: Annotated[Path | None, typer.Option(help="Tags of the photos, as for `toco label`.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag of every photo; may be repeated.")] = None,
+    tags_from_folders: Annotated[bool, typer.Option(help="Each photo's folder is named for its tags.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Show this many photos.")] = 12,
+    cell: Annotated[int, typer.Option(min=64, max=1000, help="Width of one picture in pixels.")] = 300,
+    preset: Preset = "balanced",
+    crf: Crf = True,
+    model: Model = None,
+    device: Device = "auto",
+    settings: Settings = None,
+) -> None:
+    """Draw photo, class activation maps, pseudo mask and overlay of some photos side by side.
+
+    Photos without tags are tagged by the model; tags that it does not know are left out.
+    """
+    options = make_options(preset, settings, segmentation=None, **({} if crf else {"refine": "none"}))
+    files = _files(source, limit)
+    table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
+    from PIL import Image
+
+    from model.folder_run import RunSummary, plan_photos
+    from model.formats.artifacts import encode_png
+    from model.images import read_image
+    from model.labeler import LabelRequest
+    from model.pictures import SheetRow, contact_sheet
+
+    labeler = load_labeler(model, device)
+    photos = plan_photos(source, files, table, untagged="model", summary=RunSummary())
+    rows, failed = [], False
+    requests = (LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos)
+    for photo, (_, result) in zip(photos, labeler.label(requests, options), strict=True):
+        if isinstance(result, TocoError):
+            typer.echo(f"failed: {photo.name}: {result}", err=True)
+            failed = True
+            continue
+        pixels = read_image(photo.path, long_side=_CELL_FACTOR * cell).pixels
+        note = f"ignored {100 * result.ignore_ratio:.0f} %" + ("; tagged by the model" if photo.tags is None else "")
+        rows.append(SheetRow(photo.name, result.tags, pixels, result.cams, result.pseudo_mask, note))
+    if rows:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(encode_png(Image.fromarray(contact_sheet(rows, labeler.vocabulary, cell=cell))))
+        typer.echo(f"{len(rows)} photos: {out}")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _files(source: Path, limit: int) -> list[Path]:
+    from model.images import find_images
+
+    files = find_images(source)[:limit]
+    if not files:
+        raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
+    return files

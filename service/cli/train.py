@@ -1,0 +1,104 @@
+"""`toco train`: train a model from tags alone."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.labelling import Device, parse_settings
+
+
+def train(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, losses and the finished model; resumed if there.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of photos.")] = None,
+    tags: Annotated[
+        Path | None,
+        typer.Option(help="CSV, JSON Lines, COCO instances JSON or folder of VOC XML. Default: names of folders."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; see docs/training.md.")] = None,
+    preset: Annotated[str, typer.Option(help="voc, coco (the paper's values) or small-cpu.")] = "voc",
+    backbone: Annotated[str | None, typer.Option(help="Name of a plain timm ViT.")] = None,
+    initial: Annotated[
+        str | None, typer.Option(help="First weights: timm, random, or a .safetensors, .pth or .onnx file.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="voc, coco, or names between commas.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")] = None,
+    stop_at: Annotated[int | None, typer.Option(min=1, help="Stop after this step of the schedule.")] = None,
+    eval_images: Annotated[Path | None, typer.Option(help="Photos to judge the model on while it trains.")] = None,
+    eval_masks: Annotated[Path | None, typer.Option(help="Their index masks.")] = None,
+    mask_classes: Annotated[str, typer.Option(help="Classes of these masks, as in `toco evaluate`.")] = "voc",
+    check_only: Annotated[bool, typer.Option(help="Print the report on the photos and stop.")] = False,
+    device: Device = "auto",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, e.g. --set loss.ctc=0 (JSON values).")
+    ] = None,
+) -> None:
+    """Train from image-level tags; no mask is read but to judge the model by.
+
+    Start it again with the same settings and it resumes exactly. `torchrun -m service.cli.main train ...` trains on
+    many GPUs.
+    """
+    changes = _changes(images, tags, backbone, initial, classes, steps)
+    from model.training.config import load_config, merge
+    from model.training.data import training_photos, vocabulary_of
+    from model.training.health import check_health
+
+    run = load_config(preset, file=config, changes=merge(changes, parse_settings(settings)))
+    vocabulary = vocabulary_of(run)
+    photos, health = check_health(training_photos(run, vocabulary), run, vocabulary)
+    typer.echo("\n".join(health.lines()))
+    if check_only:
+        return
+
+    from model.training.monitor import Monitor
+    from model.training.trainer import Trainer, initial_spec
+    from service.cli.training_progress import TrainingProgress
+
+    samples, truth_classes = _judged_on(eval_images, eval_masks, mask_classes)
+    monitor = Monitor(out, initial_spec(run), samples=samples, truth_classes=truth_classes)
+    with TrainingProgress(run.schedule.steps) as progress:
+
+        def report(step: int, losses: dict[str, float], rate: float, left: float) -> None:
+            progress(step, losses, rate, left)
+            monitor.scalars(step, losses, rate)
+
+        trainer = Trainer(run, photos, out, device=device, report=report)
+        trainer.run(until=stop_at, evaluate=monitor.evaluate)
+    monitor.close()
+    for step, figures in monitor.reports:
+        typer.echo(f"step {step}: mIoU {figures.miou:.3f} (gated CAM, one scale, no CRF)")
+    typer.echo(f"Model: {trainer.model_folder}")
+
+
+def _changes(
+    images: Path | None,
+    tags: Path | None,
+    backbone: str | None,
+    initial: str | None,
+    classes: str | None,
+    steps: int | None,
+) -> dict[str, Any]:
+    """Return the settings that have options of their own."""
+    changes: dict[str, Any] = {}
+    if images is not None:
+        changes["sources"] = ({"images": images, "tags": tags},)
+    encoder = {"name": backbone, "initial": initial}
+    if any(encoder.values()):
+        changes["backbone"] = {name: value for name, value in encoder.items() if value is not None}
+    if classes is not None:
+        names = tuple(name.strip() for name in classes.split(","))
+        changes["classes"] = names[0] if names in (("voc",), ("coco",)) else names
+    if steps is not None:
+        changes["schedule"] = {"steps": steps}
+    return changes
+
+
+def _judged_on(images: Path | None, masks: Path | None, mask_classes: str) -> tuple[Any, Any]:
+    if images is None or masks is None:
+        return (), None
+    from model.benchmark_datasets import catalogue
+    from model.benchmark_datasets.dataset import folder_dataset
+
+    data = folder_dataset(images, masks, catalogue.mask_classes(mask_classes))
+    return data.samples, data.classes

@@ -1,0 +1,50 @@
+"""Progress of a training run on the terminal: step, losses, learning rate, time left."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+SMOOTHING = 0.98  # of the losses shown
+
+
+class TrainingProgress:
+    """A progress bar; called after each step.
+
+    Args:
+        steps: of the whole schedule.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]} left  {task.fields[losses]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=steps, left="?", losses="")
+        self._smooth: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: int, losses: dict[str, float], rate: float, left: float) -> None:
+        """Show a step: its number, losses by name, learning rate, and seconds left."""
+        for name, value in losses.items():
+            self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in self._smooth.items())
+        minutes, seconds = divmod(int(left), 60)
+        self._progress.update(
+            self._task,
+            completed=step,
+            left=f"{minutes // 60}:{minutes % 60:02}:{seconds:02}",
+            losses=f"{shown}  lr {rate:.1e}",
+        )
