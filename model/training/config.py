@@ -137,11 +137,13 @@ class CamConfig(Frozen):
     Attributes:
         scales, flip: of the CAMs; scales (1.0,) without flip reuse the step's own forward pass.
         refine_downscale: factor by which PAR works on smaller images.
+        label_downscale: factor by which the decoder's labels, and with them its loss, are smaller than the input.
     """
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 0.5, 1.5)
     flip: bool = True
     refine_downscale: Annotated[int, Field(ge=1, le=8)] = 2
+    label_downscale: Annotated[int, Field(ge=1, le=8)] = 1
 
 
 class TrainConfig(Frozen):
@@ -197,7 +199,7 @@ TRAIN_PRESETS: dict[str, TrainConfig] = {
         loss=LossConfig(energy=0.0),
         augmentation=AugmentationConfig(crop=224, rescale=(0.6, 1.4), input_jitter=True),
         contrast=ContrastConfig(local_crops=4, local_size=70, border=36, extra_views=False, hidden=1024),
-        cam=CamConfig(scales=(1.0,), flip=False, refine_downscale=4),
+        cam=CamConfig(scales=(1.0,), flip=False, refine_downscale=1, label_downscale=4),
         workers=0,
         cache_side=352,
         evaluate_every=1_000,

@@ -139,17 +139,18 @@ class Trainee(nn.Module):
         return class_token_contrast(student, teacher, with_global_flags(flags, views_count))
 
     def _segmentation(self, logits: Tensor, cam: Tensor, batch: Batch) -> Tensor:
-        logits = resize(logits.float(), batch.image.shape[-2:])
+        options = self.config.cam
+        height, width = (side // options.label_downscale for side in batch.image.shape[-2:])
         with torch.no_grad():
             labels = refined_label(
-                batch.image.float() / 255.0,
+                resize(batch.image.float() / 255.0, (height, width)),
                 cam,
                 batch.tags,
-                boxes=batch.box,
+                boxes=torch.div(batch.box, options.label_downscale, rounding_mode="floor"),
                 thresholds=self.config.thresholds,
-                downscale=self.config.cam.refine_downscale,
+                downscale=options.refine_downscale,
             )
-        return segmentation_loss(logits, labels)
+        return segmentation_loss(resize(logits.float(), (height, width)), labels)
 
 
 def parameter_groups(trainee: Trainee, config: TrainConfig) -> list[dict[str, object]]:

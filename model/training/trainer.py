@@ -95,6 +95,11 @@ class Trainer:
             self._resume()
 
     @property
+    def model_folder(self) -> Path:
+        """Where the model is written."""
+        return self.out / "model"
+
+    @property
     def network(self) -> ToCoNetwork:
         """The network in training."""
         return self.trainee.network
@@ -204,7 +209,7 @@ class Trainer:
         torch.save(state, target.with_suffix(".tmp"))
         target.with_suffix(".tmp").replace(target)
         provenance = {"steps": self.step, "configuration": json.loads(self.config.model_dump_json())}
-        save_model(self.out / "model", self.network, self.spec.model_copy(update={"provenance": provenance}))
+        save_model(self.model_folder, self.network, self.spec.model_copy(update={"provenance": provenance}))
 
     def _resume(self) -> None:
         state = torch.load(self.out / CHECKPOINT_FILE, map_location=self.device.device, weights_only=True)
