@@ -1,0 +1,166 @@
+"""`toco label`: tags from anywhere, exit codes that scripts can trust, and a run that can be taken up again."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.formats.registry import FORMATS
+
+TAGS = "image,tags\na.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,horse\n"
+
+
+@pytest.fixture
+def table(tmp_path, photos):
+    (photos / "broken.jpg").unlink()
+    path = tmp_path / "tags.csv"
+    path.write_text(TAGS)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "labels"
+
+
+def test_photos_with_a_table(toco, quick, photos, table, out):
+    result = toco("label", photos, "--tags", table, "--out", out, "--format", "voc", *quick)
+    assert result.exit_code == 0, result.output
+    assert "3 labelled, 0 finished before, 0 skipped, 0 failed" in result.output
+    assert "unicorn (1)" in result.output
+    for name, index in (("a", 8), ("b", 12), ("farm/c", 13)):
+        mask = np.array(Image.open(out / "voc" / "SegmentationClass" / f"{name}.png"))
+        assert mask.shape == (48, 64)
+        assert set(np.unique(mask)) <= {0, index, 255}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["done"] == 3
+    assert summary["classes"]["cat"]["photos"] == 1
+    result = json.loads((out / "artifacts" / "a.jpg" / "result.json").read_text())
+    assert result["tags"] == ["cat"]
+    assert result["model_version"].startswith("tiny@")
+
+
+def test_a_second_run_goes_on(toco, quick, photos, table, out):
+    arguments = ("label", photos, "--tags", table, "--out", out, "--no-crf", *quick)
+    toco(*arguments)
+    (out / "artifacts" / "a.jpg" / "result.json").unlink()
+    result = toco(*arguments)
+    assert "1 labelled, 2 finished before" in result.output
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0.11 under NumPy 2
+def test_every_format_can_be_asked_for(name, toco, quick, photos, table, out):
+    result = toco(
+        "label", photos, "--tags", table, "--out", out, "--format", name, "--outputs", "overlay", "--no-crf", *quick
+    )
+    assert result.exit_code == 0, result.output
+    assert any((out / name).rglob("*"))
+    assert (out / "artifacts" / "a.jpg" / "overlay.jpg").exists()
+
+
+def test_one_bad_photo_is_reported_and_the_rest_go_on(toco, quick, photos, table, out):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    table.write_text(TAGS + "broken.jpg,cat\nmisspelt.jpg,cat\n")
+    result = toco("label", photos, "--tags", table, "--out", out, "--no-crf", *quick)
+    assert result.exit_code == 1
+    assert "3 labelled" in result.output
+    assert "failed: broken.jpg:" in result.stderr
+    assert "1 rows of" in result.stderr
+    assert "misspelt.jpg" in result.stderr
+    (failure,) = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
+    assert failure["image"] == "broken.jpg"
+    assert len(list((out / "voc" / "SegmentationClass").rglob("*.png"))) == 3
+
+
+def test_many_failures_are_listed_in_the_file(toco, quick, tmp_path, out):
+    photos = tmp_path / "bad"
+    photos.mkdir()
+    for number in range(12):
+        (photos / f"{number:02}.jpg").write_bytes(b"no photo")
+    result = toco("label", photos, "--tag", "cat", "--out", out, *quick)
+    assert result.exit_code == 1
+    assert "all 12 failures are in" in result.stderr
+    assert result.stderr.count("failed: ") == 10
+    assert not (out / "voc").exists()
+
+
+def test_the_same_tags_for_all(toco, quick, photos, out):
+    result = toco("label", photos / "a.jpg", "--tag", "cat", "--tag", "puppy", "--out", out, "--no-crf", *quick)
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "artifacts" / "a.jpg" / "result.json").read_text())["tags"] == ["cat", "dog"]
+
+
+def test_a_misspelt_tag_of_the_command_line_is_refused(toco, quick, photos, out):
+    result = toco("label", photos, "--tag", "hrose", "--out", out, *quick)
+    assert result.exit_code == 2
+    assert "Did you mean 'horse'?" in result.stderr
+    assert not out.exists()
+    skipped = toco(
+        "label", photos / "a.jpg", "--tag", "hrose", "--tag", "cat", "--unknown-tags", "skip", "--out", out, *quick
+    )
+    assert skipped.exit_code == 0
+
+
+def test_unknown_tags_of_a_table_may_be_refused(toco, quick, photos, table, out):
+    result = toco("label", photos, "--tags", table, "--unknown-tags", "refuse", "--out", out, "--no-crf", *quick)
+    assert result.exit_code == 1
+    assert "failed: b.png: Unknown tag 'unicorn'." in result.stderr
+
+
+def test_folder_names_as_tags(toco, quick, photos, out):
+    (photos / "farm").rename(photos / "horse")
+    result = toco("label", photos, "--tags-from-folders", "--untagged", "skip", "--out", out, "--no-crf", *quick)
+    assert result.exit_code == 0, result.output
+    assert "1 labelled, 0 finished before, 3 skipped" in result.output
+
+
+def test_photos_without_tags(toco, quick, photos, table, out):
+    table.write_text("a.jpg,cat\n")
+    arguments = ("label", photos, "--tags", table, "--out", out, "--no-crf", *quick)
+    refused = toco(*arguments)
+    assert refused.exit_code == 1
+    assert "failed: b.png: 'b.png' is not among the tagged photos." in refused.stderr
+    tagged = toco(*arguments, "--untagged", "model", "--set", "tag_threshold=0.01")
+    assert tagged.exit_code == 0
+    assert "Tagged by the model: 2 photos" in tagged.output
+
+
+def test_segmentation_maps_can_be_made_and_exported(toco, quick, photos, table, out):
+    result = toco(
+        "label", photos, "--tags", table, "--out", out, "--segmentation", "--set", "segmentation.crf=null", "--no-crf",
+        "--mask", "segmentation", "--subset", "val", "--no-copy-images", *quick,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert (out / "artifacts" / "a.jpg" / "segmentation.png").exists()
+    assert (out / "voc" / "ImageSets" / "Segmentation" / "val.txt").exists()
+    assert not (out / "voc" / "JPEGImages").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "No tags are given."),
+        (("--tag", "cat", "--tags-from-folders"), "more than one way"),
+        (("--tag", "cat", "--format", "voc,dicom"), "Unknown format 'dicom'"),
+        (("--tag", "cat", "--outputs", "cam,sound"), "Unknown outputs in 'cam,sound'"),
+        (("--tag", "cat", "--set", "cam.scales"), "is no name=value"),
+        (("--tag", "cat", "--set", "cam.size=2"), "cam.size = 2"),
+        (("--tag", "cat", "--set", "refine=magic"), "refine = 'magic'"),
+        (("--tag", "cat", "--preset", "slow"), "Unknown preset 'slow'"),
+    ],
+)
+def test_wrong_usage_is_told_before_any_work(arguments, message, toco, photos, out, tmp_path):
+    result = toco("label", photos, "--out", out, "--model", tmp_path / "no-model", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not out.exists()
+
+
+def test_a_folder_without_photos_and_a_missing_model(toco, tmp_path, photos, out):
+    (tmp_path / "empty").mkdir()
+    assert "There is no photo in" in toco("label", tmp_path / "empty", "--tag", "cat", "--out", out).stderr
+    missing = toco("label", photos, "--tag", "cat", "--out", out, "--model", tmp_path / "empty")
+    assert missing.exit_code == 2
+    assert "No spec.json in" in missing.stderr

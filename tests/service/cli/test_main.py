@@ -1,0 +1,44 @@
+"""The command line starts fast, lists its commands, and says what is wrong in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from service.cli import main
+
+
+def test_every_command_has_help(toco):
+    listed = toco("--help")
+    assert listed.exit_code == 0
+    for command in ("label", "evaluate", "preview", "verify", "import-checkpoint"):
+        assert command in listed.output
+        assert toco(command, "--help").exit_code == 0
+
+
+def test_help_loads_no_torch():
+    program = "import sys; import service.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_errors_are_one_line_without_a_traceback(toco, tmp_path):
+    result = toco("label", tmp_path / "none", "--out", tmp_path / "out", "--tag", "cat")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("toco: There is no file or folder")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_errors_of_the_file_system_are_one_line_too(toco, tmp_path, tiny_model, photos, quick):
+    (tmp_path / "out").write_text("a file where a folder is due")
+    result = toco("label", photos / "a.jpg", "--out", tmp_path / "out", "--tag", "cat", "--no-crf", *quick)
+    assert result.exit_code == 2
+    assert "out" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["toco", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 0
+    assert "label" in capsys.readouterr().out
