@@ -71,12 +71,12 @@ def crf_pseudo_mask(
     values: npt.NDArray[np.uint8] = np.array([BACKGROUND, *indices], np.uint8)
     if len(values) == 1:
         return np.zeros(image.shape[:2], np.uint8)
-    crf = backend.prepare(image, settings)
     levels = (thresholds.high, thresholds.low) if ignore_band else (thresholds.plain,)
-    runs = [values[crf.infer(with_background(cams, level)).argmax(axis=0)] for level in levels]
+    stacks = np.stack([with_background(cams, level) for level in levels])
+    decided: npt.NDArray[np.uint8] = values[backend.infer(stacks, image, settings).argmax(axis=1)]
     if not ignore_band:
-        return runs[0]
-    high, low = runs
+        return decided[0]
+    high, low = decided
     mask: npt.NDArray[np.uint8] = np.where(high == BACKGROUND, np.uint8(IGNORE), high)
     mask[(high == BACKGROUND) & (low == BACKGROUND)] = BACKGROUND
     return mask

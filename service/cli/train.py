@@ -39,7 +39,7 @@ def train(
     Start it again with the same settings and it resumes exactly. `torchrun -m service.cli.main train ...` trains on
     many GPUs.
     """
-    changes = _changes(images, tags, backbone, initial, classes, steps)
+    changes = _changes(images=images, tags=tags, backbone=backbone, initial=initial, classes=classes, steps=steps)
     from model.training.config import load_config, merge
     from model.training.data import training_photos, vocabulary_of
     from model.training.health import check_health
@@ -72,6 +72,7 @@ def train(
 
 
 def _changes(
+    *,
     images: Path | None,
     tags: Path | None,
     backbone: str | None,

@@ -1,5 +1,6 @@
 """Progress of a training run on the terminal: step, losses, learning rate, time left."""
 
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -41,10 +42,10 @@ class TrainingProgress:
         for name, value in losses.items():
             self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
         shown = "  ".join(f"{name} {value:.3f}" for name, value in self._smooth.items())
-        minutes, seconds = divmod(int(left), 60)
+        time_left = str(timedelta(seconds=int(left)))
         self._progress.update(
             self._task,
             completed=step,
-            left=f"{minutes // 60}:{minutes % 60:02}:{seconds:02}",
+            left=time_left,
             losses=f"{shown}  lr {rate:.1e}",
         )
