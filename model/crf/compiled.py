@@ -1,0 +1,31 @@
+"""Compilation of the CRF's inner loops to machine code.
+
+numba brings its own code generator, so nobody needs a compiler. The machine code is kept on disk: beside the source
+or, where the package is installed read-only, in the user's cache folder (numba chooses; `NUMBA_CACHE_DIR` overrides).
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile at the first call; float operations stay as written. Runs without the GIL, one thread a call."""
+    return _compile(function, fastmath=False)
+
+
+def compiled_loosely(function: Function) -> Function:
+    """`compiled`, but sums may be reordered and NaN is not expected, which lets sums and maxima become vectors."""
+    return _compile(function, fastmath={"contract", "reassoc", "arcp", "nnan", "ninf", "nsz"})
+
+
+def _compile(function: Function, *, fastmath: bool | set[str]) -> Function:
+    options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+    try:
+        kernel: Function = njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder is writable: compile anew in each process
+        kernel = njit(**options)(function)
+    return kernel

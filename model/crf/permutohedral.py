@@ -1,0 +1,332 @@
+"""The permutohedral lattice: Gaussian filtering of scattered points in a few dimensions, in linear time.
+
+Points of a d-dimensional feature space are written onto the d + 1 corners of the lattice simplex that holds them
+("splat"), the corners are blurred along the d + 1 lattice directions, and the result is read back ("slice").
+
+The blur is exactly that of pydensecrf (corners that no point touches stay zero; directions in order), so that results
+agree to float rounding. Three things make it fast: a corner's coordinates are packed into one integer, in which a step
+to a neighbour is an addition; sorting these integers turns the search for neighbours into d + 1 merges; and corners are
+blurred in place along chains of neighbours, each read and written once a direction.
+
+References:
+    Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice" (Eurographics 2010), section 3.
+    Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials" (NIPS 2011).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+from numba import float32, int64, uint32, uint64
+from numpy.typing import NDArray
+
+from model.crf.compiled import compiled, compiled_loosely
+from model.crf.errors import CrfError
+from model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
+from model.crf.vectors import loader, multiply_add, storer
+
+Index = NDArray[np.uint32]
+Long = NDArray[np.int64]
+
+# pydensecrf works on four points at a time and fills the last group with points at the origin. They carry no value, but
+# their corners exist and pass values on.
+POINT_GROUP = 4
+# Packed corners are signed 64-bit integers.
+PACKED_LIMIT = 2**63
+# In a chain, marks the corner that has no predecessor.
+CHAIN_START = uint32(1 << 31)
+CORNER_MASK = uint32((1 << 31) - 1)
+
+HALF = float32(0.5)
+RADIX_BITS = 11
+HASH_FACTOR = uint64(0x9E3779B97F4A7C15)
+EMPTY = uint32((1 << 32) - 1)
+
+
+class Lattice(Protocol):
+    """A lattice over n points with its symmetric normalisation folded in; immutable, so threads may share it.
+
+    Filtering values v (n,) is: add `weights` * v onto `corners`, `blur`, read back with `weights`. That computes
+    D^-1/2 K D^-1/2 v, K being the Gaussian kernel of unit deviation and D its row sums.
+
+    Attributes:
+        corners: (n, d + 1) uint32, the corners around each point.
+        weights: (n, d + 1) float32, barycentric weights times the square root of the normalisation.
+        size: number of corners.
+    """
+
+    @property
+    def corners(self) -> Index: ...
+    @property
+    def weights(self) -> Float: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+
+    def blur(self, values: Float) -> None:
+        """Blur rows of channels, (size, channels) float32, in place along every direction in turn.
+
+        The number of channels is 1, 2, 4, 8 or 16: a row is handled as one vector.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteredLattice:
+    """A `Lattice` of points anywhere.
+
+    Attributes:
+        chains: uint32, for each direction its chains of neighbouring corners one after another; the first corner of a
+            chain is marked with `CHAIN_START`. Corners without a neighbour in a direction are not listed.
+    """
+
+    corners: Index
+    weights: Float
+    size: int
+    chains: Index
+
+    @property
+    def nbytes(self) -> int:
+        """See `Lattice`."""
+        return self.corners.nbytes + self.weights.nbytes + self.chains.nbytes
+
+    def blur(self, values: Float) -> None:
+        """See `Lattice`."""
+        _chain_blur(values.shape[1])(values, self.chains)
+
+
+def build_lattice(features: Float) -> ScatteredLattice:
+    """Build the lattice of the points in `features`.
+
+    Args:
+        features: (d, n) float32, one column a point, divided by the kernel's standard deviations.
+
+    Raises:
+        CrfError: the points spread over more lattice cells than 64-bit keys or float32 coordinates can tell apart.
+    """
+    dimensions, points = features.shape
+    padding = -points % POINT_GROUP
+    padded = np.ascontiguousarray(np.pad(features, ((0, 0), (0, padding))) if padding else features)
+    place, origin, bits = _packing(padded)
+    corners, weights, keys = _embedding(dimensions)(padded, elevation_scale(dimensions), place, origin)
+    steps = place.sum() - (dimensions + 1) * np.append(place, 0)
+    chains = _chains(*_sorted(keys, bits), steps)
+    lattice = ScatteredLattice(corners[:points], weights[:points], len(keys), chains)
+    normalise(lattice)
+    return lattice
+
+
+def normalise(lattice: Lattice) -> None:
+    """Fold the constant of the blur and the symmetric normalisation into the weights, in place."""
+    dimensions = lattice.corners.shape[1] - 1
+    mass = np.zeros((lattice.size, 1), np.float32)
+    _add_weights(lattice.corners, lattice.weights, mass)
+    lattice.blur(mass)
+    _scale_weights(lattice.corners, lattice.weights, mass, np.float32(1.0 / (1.0 + 2.0**-dimensions)))
+
+
+def _packing(features: Float) -> tuple[Long, np.int64, int]:
+    """Place values that pack a corner's first d coordinates into one integer, the offset, and its length in bits."""
+    ranges = coordinate_ranges(features.min(axis=1), features.max(axis=1))[:-1]
+    place, origin, total = [], 0, 1
+    for first, last in reversed(ranges):
+        place.append(total)
+        origin += first * total
+        total *= last - first + 1
+    if total >= PACKED_LIMIT:
+        raise CrfError(
+            f"The CRF's features span {total:.3g} lattice cells; the limit is {PACKED_LIMIT:.3g}.",
+            fix="Raise the CRF's standard deviations (sxy, srgb) or make the image smaller.",
+        )
+    return np.array(place[::-1], np.int64), np.int64(origin), total.bit_length()
+
+
+@cache
+def _embedding(d: int) -> Callable[..., tuple[Index, Float, Long]]:
+    """The embedding for d dimensions; the count is built into the code, which unrolls its loops."""
+
+    @compiled
+    def embed(features: Float, scale: Float, place: Long, origin: Any) -> tuple[Index, Float, Long]:
+        """Corners (n, d + 1) and barycentric weights (n, d + 1) of each point, and the packed key of each corner.
+
+        Corners are numbered as they are met: near numbers belong to near pixels, which the caches reward.
+        """
+        n = features.shape[1]
+        corners = np.empty((n, d + 1), np.uint32)
+        weights = np.empty((n, d + 1), np.float32)
+        keys = np.empty(n + BLOCK * (d + 1), np.int64)
+        count = uint64(0)
+        # A hash table with linear probing. It holds corner numbers only: their keys lie close together in `keys`.
+        bits = 13
+        while (1 << bits) < 2 * n:
+            bits += 1
+        table = np.full(1 << bits, EMPTY)
+
+        ones = place.sum()
+        turn = np.zeros(d + 1, np.int64)  # from one corner to the next, one coordinate turns back by d + 1
+        turn[:d] = (d + 1) * place
+        within = np.empty((d + 1, BLOCK), np.float32)
+        nearest = np.empty((d + 1, BLOCK), np.float32)
+        rank = np.empty((d + 1, BLOCK), np.int32)
+        turn_at = np.empty(d + 1, np.int64)
+        offset_at = np.empty(d + 1, np.float32)
+        key_of = np.empty((BLOCK, d + 1), np.int64)
+
+        for start in range(0, n, BLOCK):
+            block = min(BLOCK, n - start)
+            locate(features, start, block, scale, within, nearest, rank)
+            for x in range(block):
+                point = uint64(start + x)
+                key = -origin
+                for i in range(d):
+                    key += int64(nearest[i, x]) * place[i]
+                for i in range(d + 1):
+                    turn_at[uint64(rank[i, x])] = turn[i]
+                    offset_at[uint64(rank[i, x])] = within[i, x]
+                key_of[x, 0] = key
+                weights[point, uint64(0)] = (offset_at[d] + float32(1)) - offset_at[0]
+                for i in range(1, d + 1):
+                    key += ones - turn_at[d + 1 - i]
+                    key_of[x, i] = key
+                    weights[point, uint64(i)] = offset_at[d - i] - offset_at[d - i + 1]
+
+            most = int64(count) + block * (d + 1)
+            if most > keys.size:
+                grown = np.empty(2 * most, np.int64)
+                grown[:count] = keys[:count]
+                keys = grown
+            if 2 * most > table.size:
+                bits += 2
+                table = np.full(1 << bits, EMPTY)
+                for corner in range(count):
+                    slot = (uint64(keys[corner]) * HASH_FACTOR) >> uint64(64 - bits)
+                    while table[slot] != EMPTY:
+                        slot = (slot + uint64(1)) & uint64(table.size - 1)
+                    table[slot] = corner
+            shift, last = uint64(64 - bits), uint64(table.size - 1)
+            for x in range(block):
+                for i in range(d + 1):
+                    key = key_of[x, i]
+                    slot = (uint64(key) * HASH_FACTOR) >> shift
+                    corner = table[slot]
+                    while corner != EMPTY and keys[uint64(corner)] != key:
+                        slot = (slot + uint64(1)) & last
+                        corner = table[slot]
+                    if corner == EMPTY:
+                        corner = uint32(count)
+                        table[slot] = corner
+                        keys[count] = key
+                        count += uint64(1)
+                    corners[uint64(start + x), uint64(i)] = corner
+        return corners, weights, keys[:count].copy()
+
+    return embed
+
+
+@compiled
+def _sorted(keys: Long, bits: int) -> tuple[Long, Index]:
+    """Sort by a least-significant-digit radix sort: the sorted keys and the corner of each."""
+    size = keys.size
+    source, target = keys.copy(), np.empty_like(keys)
+    source_corner, target_corner = np.arange(size).astype(np.uint32), np.empty(size, np.uint32)
+    digit_mask = uint64((1 << RADIX_BITS) - 1)
+    for shift in range(0, bits, RADIX_BITS):
+        position = np.zeros((1 << RADIX_BITS) + 1, np.uint64)
+        for i in range(size):
+            position[((uint64(source[i]) >> uint64(shift)) & digit_mask) + uint64(1)] += uint64(1)
+        for digit in range(1, position.size):
+            position[digit] += position[digit - 1]
+        for i in range(size):
+            digit = (uint64(source[i]) >> uint64(shift)) & digit_mask
+            to = position[digit]
+            position[digit] += uint64(1)
+            target[to] = source[i]
+            target_corner[to] = source_corner[i]
+        source, target = target, source
+        source_corner, target_corner = target_corner, source_corner
+    return source, source_corner
+
+
+@compiled
+def _chains(keys: Long, corner: Index, steps: Long) -> Index:
+    """Follow the neighbours in each direction, see `ScatteredLattice.chains`.
+
+    A neighbour's key is the key plus a constant, hence in sorted order the neighbours come in the same order.
+    """
+    size = keys.size
+    none = uint32(size)
+    chains = np.empty(steps.size * size, np.uint32)
+    following = np.empty(size, np.uint32)
+    preceded = np.empty(size, np.uint8)
+    filled = uint64(0)
+    end = uint64(size)
+    for direction in range(steps.size):
+        step = steps[direction]
+        following[:] = none
+        preceded[:] = 0
+        i, j = uint64(0), uint64(0)
+        # Without branches on the keys: whether the two heads match is a coin toss to the processor.
+        while i < end and j < end:
+            sought, found = keys[i] + step, keys[j]
+            same = sought == found
+            following[i] = uint32(j) if same else none
+            preceded[j] = same
+            i += uint64(sought <= found)
+            j += uint64(found <= sought)
+        for head in range(size):
+            at = following[uint64(head)]
+            if at == none or preceded[uint64(head)]:
+                continue
+            chains[filled] = corner[uint64(head)] | CHAIN_START
+            filled += uint64(1)
+            while at != none:
+                chains[filled] = corner[uint64(at)]
+                filled += uint64(1)
+                at = following[uint64(at)]
+    return chains[: int64(filled)].copy()
+
+
+@cache
+def _chain_blur(channels: int) -> Callable[[Float, Index], None]:
+    """The blur along chains: each corner gains half of each neighbour, one direction after another."""
+    load, store = loader(channels), storer(channels)
+
+    @compiled_loosely
+    def blur(values: Float, chains: Index) -> None:
+        # Without branches: where chains begin is a coin toss to the processor.
+        zero = uint64(0)
+        here, value = zero, load(values, zero, zero)  # corner 0 is not yet in a chain and gets back what it holds
+        before, weight_before = value, float32(0)
+        for i in range(chains.size):
+            entry = chains[uint64(i)]
+            coming = uint64(entry & CORNER_MASK)
+            weight_after = float32(0) if entry >= CHAIN_START else HALF
+            after = load(values, coming, zero)
+            store(values, here, zero, multiply_add(weight_after, after, multiply_add(weight_before, before, value)))
+            # The row just written may be the one that comes, where a direction ends and the next begins.
+            before, value = value, load(values, coming, zero)
+            weight_before, here = weight_after, coming
+        store(values, here, zero, multiply_add(weight_before, before, value))
+
+    return blur
+
+
+@compiled
+def _add_weights(corners: Index, weights: Float, mass: Float) -> None:
+    for p in range(corners.shape[0]):
+        for i in range(corners.shape[1]):
+            mass[uint64(corners[p, i]), 0] += weights[p, i]
+
+
+@compiled
+def _scale_weights(corners: Index, weights: Float, mass: Float, gain: Any) -> None:
+    for p in range(corners.shape[0]):
+        reached = float32(0)
+        for i in range(corners.shape[1]):
+            reached += weights[p, i] * mass[uint64(corners[p, i]), 0]
+        factor = np.sqrt(gain / (gain * reached + float32(1e-20)))
+        for i in range(corners.shape[1]):
+            weights[p, i] *= factor
