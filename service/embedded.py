@@ -13,7 +13,7 @@ import redis
 from model.errors import TocoError
 from service.child_process import die_with_parent
 
-PASSWORD_FILE: Final = "password"
+PASSWORD_FILE: Final = "password"  # noqa: S105 - the name of a file
 _CONFIG_FILE: Final = "server.conf"
 _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 20

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from model.errors import TocoError
 from model.formats.artifacts import ALL_OUTPUTS, PICTURE_SIDE, RESULT, encode_artifacts, encode_result
 from model.formats.result import result_of
-from model.images import read_image
+from model.images import probe_image, read_image
 from model.options import LabelOptions
 from workers.jobs import ItemRecord, JobRecord
 from workers.leases import LeaseKeeper
@@ -164,6 +164,10 @@ class Shard:
                 self._begun += 1
             try:
                 source = self._store.get(record.image_key)
+                # Photos that were labelled in place have not been looked at before.
+                probe_image(
+                    source, max_pixels=self._settings.max_image_pixels, max_bytes=self._settings.max_image_bytes
+                )
             except TocoError as error:
                 self._give_back(leases.pop(record.id), error)
                 continue

@@ -1,0 +1,58 @@
+"""Progress of a job as server-sent events.
+
+An event tells the job as it stands, so a client that reconnects has lost nothing; its id is the job's revision.
+
+References:
+    WHATWG HTML, section 9.2 (server-sent events).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from service.auth import Reader
+from service.problem import problems
+from service.schemas import JobId, JobView
+from service.state import State
+from workers.records import JobNotFound
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_LOOK_SECONDS: Final = 0.3
+_SILENCE_SECONDS: Final = 15.0
+
+
+@router.get(
+    "/{job}/events", response_class=EventSourceResponse, responses=problems(404), summary="Follow a job as it runs"
+)
+async def follow_job(
+    request: Request,
+    state: State,
+    _: Reader,
+    job: JobId,
+    last_event_id: Annotated[int, Header(ge=-1, description="Revision seen last.")] = -1,
+) -> AsyncIterable[ServerSentEvent]:
+    """Send `progress` with the job whenever it changed, and `end` when no item will change any more."""
+    seen = last_event_id
+    silent_since = time.monotonic()
+    while not await request.is_disconnected():
+        try:
+            record = await run_in_threadpool(state.records.job, job)
+        except JobNotFound:
+            yield ServerSentEvent(event="deleted", data={"job": job})
+            return
+        if record.revision != seen or record.is_final:
+            name = "end" if record.is_final else "progress"
+            yield ServerSentEvent(event=name, id=str(record.revision), data=JobView.of(record))
+            seen, silent_since = record.revision, time.monotonic()
+            if record.is_final:
+                return
+        elif time.monotonic() - silent_since > _SILENCE_SECONDS:
+            yield ServerSentEvent(comment="still here")
+            silent_since = time.monotonic()
+        await asyncio.sleep(_LOOK_SECONDS)

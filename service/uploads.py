@@ -1,0 +1,197 @@
+"""Resumable uploads: pieces in the object store, the offset in the records.
+
+Any API process may take the next piece. What arrived of a broken request is kept, which is the point of it all.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final, cast
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from model.errors import TocoError
+from workers.ids import new_id
+from workers.records import Records
+from workers.settings import Settings
+from workers.store import Store, upload_key, upload_prefix
+from workers.transitions import PREFIX
+
+_LOCK_SECONDS: Final = 60
+_IN_MEMORY_BYTES: Final = 1024 * 1024
+
+
+class UploadNotFound(TocoError):
+    """No upload has this id; it may have expired."""
+
+    code = "upload_not_found"
+    kind = "not_found"
+
+
+class UploadConflict(TocoError):
+    """The piece does not go on where the upload stands, or another piece is being sent."""
+
+    code = "upload_conflict"
+    kind = "conflict"
+
+
+class UploadTooLarge(TocoError):
+    """The upload is larger than allowed, or than it was said to be."""
+
+    code = "upload_too_large"
+    kind = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A resumable upload as it stands.
+
+    Attributes:
+        id: of the upload.
+        length: bytes in all.
+        offset: bytes received.
+        name: as the client calls it.
+        expires_at: seconds since 1970.
+    """
+
+    id: str
+    length: int
+    offset: int
+    name: str
+    expires_at: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes are there."""
+        return self.offset == self.length
+
+
+class Uploads:
+    """Resumable uploads."""
+
+    def __init__(self, settings: Settings, records: Records, store: Store) -> None:
+        self._settings = settings
+        self._redis = records.redis
+        self._store = store
+
+    def create(self, *, length: int, name: str) -> Upload:
+        """Begin an upload.
+
+        Raises:
+            UploadTooLarge
+        """
+        if length > self._settings.max_upload_bytes:
+            raise UploadTooLarge(
+                f"An upload of {length:,} bytes; the limit is {self._settings.max_upload_bytes:,}.",
+                fix="Send several archives.",
+            )
+        self._delete_expired()
+        upload = new_id()
+        expires = time.time() + self._settings.upload_expiry_hours * 3600
+        self._redis.hset(_key(upload), mapping={"length": length, "offset": 0, "name": name, "expires_at": expires})
+        self._redis.zadd(f"{PREFIX}uploads", {upload: expires})
+        return self.get(upload)
+
+    def get(self, upload: str) -> Upload:
+        """Read an upload. Raises UploadNotFound."""
+        found = self._redis.hgetall(_key(upload)) if upload.isalnum() else {}
+        if "length" not in found or float(found["expires_at"]) < time.time():
+            raise UploadNotFound(f"No upload {upload!r}.", fix="It may have expired; begin again.")
+        return Upload(
+            id=upload,
+            length=int(found["length"]),
+            offset=int(found["offset"]),
+            name=found["name"],
+            expires_at=float(found["expires_at"]),
+        )
+
+    async def append(self, upload: str, offset: int, body: AsyncIterator[bytes]) -> Upload:
+        """Take the next piece; a piece cut short is kept as far as it came.
+
+        Raises:
+            UploadNotFound, UploadConflict, UploadTooLarge, StorageFull, StorageUnavailable
+        """
+        found = await run_in_threadpool(self.get, upload)
+        lock = f"{_key(upload)}:lock"
+        owner = new_id()
+        if not await run_in_threadpool(self._redis.set, lock, owner, nx=True, ex=_LOCK_SECONDS):
+            raise UploadConflict("Another piece is being sent.", fix="Wait for it, then ask for the offset.")
+        try:
+            found = await run_in_threadpool(self.get, upload)
+            if offset != found.offset:
+                raise UploadConflict(
+                    f"The piece begins at {offset}, the upload stands at {found.offset}.", fix="Go on from there."
+                )
+            with SpooledTemporaryFile(_IN_MEMORY_BYTES) as piece:
+                size = await self._receive(found, body, cast("IO[bytes]", piece), lock)
+                if size:
+                    piece.seek(0)
+                    await run_in_threadpool(self._store.put, upload_key(upload, offset), cast("IO[bytes]", piece))
+                    await run_in_threadpool(self._redis.hset, _key(upload), "offset", offset + size)
+            return await run_in_threadpool(self.get, upload)
+        finally:
+            await run_in_threadpool(self._redis.delete, lock)
+
+    def delete(self, upload: str) -> None:
+        """Give an upload up. Raises UploadNotFound."""
+        self.get(upload)
+        self._remove(upload)
+
+    def copy_to(self, upload: str, file: IO[bytes]) -> None:
+        """Write a finished upload into a file.
+
+        Raises:
+            UploadNotFound, StorageUnavailable
+            UploadConflict: it is not finished.
+        """
+        found = self.get(upload)
+        if not found.is_complete:
+            raise UploadConflict(
+                f"The upload has {found.offset:,} of {found.length:,} bytes.", fix="Send the rest, then make the job."
+            )
+        for piece in sorted(self._store.under(upload_prefix(upload)), key=lambda piece: piece.key):
+            # A piece beyond the offset was stored by a request that died before saying so; its bytes came again.
+            if file.tell() == int(piece.key.rpartition("/")[2]):
+                file.write(self._store.get(piece.key))
+        file.seek(0)
+
+    async def _receive(self, found: Upload, body: AsyncIterator[bytes], piece: IO[bytes], lock: str) -> int:
+        size = 0
+        renewed = time.monotonic()
+        try:
+            async for part in body:
+                size += len(part)
+                if found.offset + size > found.length:
+                    raise UploadTooLarge(f"More bytes than the {found.length:,} that were announced.")
+                await run_in_threadpool(piece.write, part)
+                if time.monotonic() - renewed > _LOCK_SECONDS / 3:
+                    await run_in_threadpool(self._redis.expire, lock, _LOCK_SECONDS)
+                    renewed = time.monotonic()
+        except ClientDisconnect:
+            pass
+        return size
+
+    def _delete_expired(self) -> None:
+        for upload in self._redis.zrangebyscore(f"{PREFIX}uploads", "-inf", time.time(), start=0, num=20):
+            self._remove(upload)
+
+    def _remove(self, upload: str) -> None:
+        self._store.delete_prefix(upload_prefix(upload))
+        self._redis.delete(_key(upload))
+        self._redis.zrem(f"{PREFIX}uploads", upload)
+
+
+def _key(upload: str) -> str:
+    return f"{PREFIX}upload:{upload}"
+
+
+def described(upload: Upload) -> dict[str, Any]:
+    """Return the headers that tell where an upload stands."""
+    return {
+        "upload-offset": str(upload.offset),
+        "upload-length": str(upload.length),
+        "tus-resumable": "1.0.0",
+        "cache-control": "no-store",
+    }
