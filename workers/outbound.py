@@ -11,6 +11,7 @@ References:
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -63,10 +64,11 @@ class Answer:
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Opens connections to checked addresses only."""
+    """Opens connections to checked addresses only, and to one host and port that the operator vouches for."""
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], trusted: tuple[str, int] | None) -> None:
         self._allowed = [ipaddress.ip_network(network) for network in allowed]
+        self._trusted = trusted
         self._plain = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -83,8 +85,9 @@ class _GuardedBackend(httpcore.NetworkBackend):
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host!r} cannot be resolved: {error}") from None
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        for address in addresses:
-            self._check(host, address)
+        if (host.lower(), port) != self._trusted:
+            for address in addresses:
+                self._check(host, address)
         failure: Exception = httpcore.ConnectError(f"{host!r} has no address")
         for address in addresses:
             try:
@@ -109,10 +112,10 @@ class _GuardedBackend(httpcore.NetworkBackend):
 class _GuardedTransport(httpx.HTTPTransport):
     """httpx over the guarded backend; no proxies from the environment, which would connect on our behalf."""
 
-    def __init__(self, allowed: Iterable[str], context: ssl.SSLContext) -> None:
+    def __init__(self, allowed: Iterable[str], trusted: tuple[str, int] | None, context: ssl.SSLContext) -> None:
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=context, http1=True, max_connections=10, network_backend=_GuardedBackend(allowed)
+            ssl_context=context, http1=True, max_connections=10, network_backend=_GuardedBackend(allowed, trusted)
         )
 
 
@@ -121,27 +124,38 @@ class Outbound:
 
     Args:
         settings: time-out and the private networks that are allowed.
+        trusted_url: its host and port may be private too, since the operator named them; empty for none.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, trusted_url: str = "") -> None:
         context = httpx.create_ssl_context(trust_env=False)
+        trusted = host_and_port(trusted_url) if trusted_url else None
         self._client = httpx.Client(
-            transport=_GuardedTransport(settings.outbound_allow_private, context),
+            transport=_GuardedTransport(settings.outbound_allow_private, trusted, context),
             timeout=settings.outbound_timeout_seconds,
             follow_redirects=False,
             trust_env=False,
         )
 
-    def get(self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int) -> Answer:
+    def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int, seconds: float | None = None
+    ) -> Answer:
         """Fetch a URL, following redirects; credentials go to the first host only.
+
+        Args:
+            url: http or https.
+            headers: of the request.
+            max_bytes: largest body.
+            seconds: how long all of it may take; None sets no limit beside that of a silent connection.
 
         Raises:
             ForbiddenAddress, OutboundFailed, OutboundTooLarge
         """
+        deadline = None if seconds is None else time.monotonic() + seconds
         target = httpx.URL(_checked(url))
         sent = dict(headers or {})
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._send("GET", target, sent, None, max_bytes)
+            answer = self._send("GET", target, sent, None, limit=max_bytes, deadline=deadline)
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 return answer
             following = httpx.URL(_checked(str(target.join(answer.headers["location"]))))
@@ -156,18 +170,39 @@ class Outbound:
         Raises:
             ForbiddenAddress, OutboundFailed, OutboundTooLarge
         """
-        return self._send("POST", httpx.URL(_checked(url)), dict(headers), body, max_bytes)
+        return self.send("POST", url, body, headers=headers, max_bytes=max_bytes)
+
+    def send(
+        self, method: str, url: str, body: bytes | None, *, headers: Mapping[str, str], max_bytes: int = 64 * 1024
+    ) -> Answer:
+        """Make a request by any method; redirects are not followed.
+
+        Raises:
+            ForbiddenAddress, OutboundFailed, OutboundTooLarge
+        """
+        return self._send(method, httpx.URL(_checked(url)), dict(headers), body, limit=max_bytes)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _send(self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes | None, limit: int) -> Answer:
+    def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: dict[str, str],
+        body: bytes | None,
+        *,
+        limit: int,
+        deadline: float | None = None,
+    ) -> Answer:
         try:
             with self._client.stream(method, url, headers=headers, content=body) as answer:
                 received = bytearray()
                 for piece in answer.iter_bytes():
                     received += piece
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise OutboundFailed(f"{str(url)!r} takes too long.")
                     if len(received) > limit:
                         raise OutboundTooLarge(f"{str(url)!r} sends more than {limit:,} bytes.")
                 return Answer(answer.status_code, dict(answer.headers), bytes(received))
@@ -183,6 +218,12 @@ def _checked(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
         raise ForbiddenAddress(f"{url!r} is not allowed.", fix="Use an http:// or https:// URL without credentials.")
     return url
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return the host, lower case, and the port that a URL leads to. Raises ForbiddenAddress like `check_url`."""
+    parsed = httpx.URL(_checked(url))
+    return parsed.host.lower(), parsed.port or (443 if parsed.scheme == "https" else 80)
 
 
 def check_url(url: str) -> str:

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         webhook_attempts: how often a webhook is tried.
         outbound_timeout_seconds: of one outgoing request.
         outbound_allow_private: networks that outgoing requests may reach although they are private (CIDR).
+        label_studio_url: address of the Label Studio that uses this service; its photos are fetched from there.
+        label_studio_token: its access token, legacy or personal; sent to that address only.
+        label_studio_webhook_secret: lets Label Studio's webhooks in, which carry no credentials.
+        label_studio_tags_key: where a task's data has its tags, unless the project's own settings say otherwise.
+        annotation_wait_seconds: how long an annotation tool waits for predictions; Label Studio gives up after 100 s.
         log_level: of the JSON logs.
     """
 
@@ -125,6 +130,12 @@ class Settings(BaseSettings):
     outbound_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
     outbound_allow_private: Annotated[tuple[str, ...], NoDecode] = ()
 
+    label_studio_url: str = ""
+    label_studio_token: SecretStr | None = None
+    label_studio_webhook_secret: SecretStr | None = None
+    label_studio_tags_key: Annotated[str, Field(min_length=1)] = "tags"
+    annotation_wait_seconds: Annotated[float, Field(ge=0, le=90)] = 75.0
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("cors_origins", "allowed_hosts", "outbound_allow_private", mode="before")
@@ -138,6 +149,14 @@ class Settings(BaseSettings):
         for network in value:
             ipaddress.ip_network(network)
         return value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _http_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
+            raise ValueError(f"{value!r} is no http:// or https:// address without credentials")
+        return value.rstrip("/")
 
     @field_validator("store_url")
     @classmethod
@@ -166,10 +185,11 @@ class Settings(BaseSettings):
             raise ValueError("shard_seconds must be under task_limit_seconds")
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("lease_seconds must be at least twice heartbeat_seconds, or leases run out at work")
-        if self.webhook_secret is not None:
-            secret = self.webhook_secret.get_secret_value()
-            if len(secret) < 16 or secret.lower() in PLACEHOLDERS:
-                raise ValueError("webhook_secret must have at least 16 characters and be no placeholder")
+        for name in ("webhook_secret", "label_studio_webhook_secret"):
+            given: SecretStr | None = getattr(self, name)
+            secret = given.get_secret_value() if given is not None else None
+            if secret is not None and (len(secret) < 16 or secret.lower() in PLACEHOLDERS):
+                raise ValueError(f"{name} must have at least 16 characters and be no placeholder")
         if "*" in self.cors_origins and self.auth_required:
             raise ValueError("cors_origins must name origins, not '*'")
         return self
