@@ -39,12 +39,27 @@ class ForeignOrigin(TocoError):
 def _caller(
     request: Request, state: State, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> ApiKey:
+    return identify(request, state, credentials.credentials if credentials else None)
+
+
+def identify(request: Request, state: AppState, token: str | None) -> ApiKey:
+    """Return the API key that a request comes with, its rate counted.
+
+    Args:
+        request: says from where it comes.
+        state: of the application.
+        token: as it was sent, or None.
+
+    Raises:
+        InvalidKey, LimitReached
+        ForeignOrigin: keys are off, and the request may come from another site's page.
+    """
     if not state.settings.auth_required:
         _refuse_foreign_pages(request, state)
         return LOCAL_USER
-    if credentials is None:
+    if token is None:
         raise InvalidKey("No API key.", fix="Send `Authorization: Bearer KEY`; `toco keys create` makes one.")
-    key = state.keys.check(credentials.credentials)
+    key = state.keys.check(token)
     rate = key.rate_per_minute or state.settings.rate_per_minute
     _, wait = state.records.take_tokens(f"rate:{key.id}", most=rate, per_second=rate / 60)
     if wait:
