@@ -1,0 +1,157 @@
+"""The artifacts of an item: what is written is read back, byte for byte the same each time."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.classes import COCO, VOC, Vocabulary
+from model.errors import InvalidArray, InvalidOption
+from model.formats.artifacts import (
+    InvalidArtifact,
+    encode_artifacts,
+    encode_mask,
+    heat_name,
+    read_cams,
+    read_mask,
+    read_result,
+)
+from model.options import preset_options
+from model.palette import PALETTE
+
+OPTIONS = preset_options("fast")
+
+
+@pytest.fixture
+def encode(make_label):
+    def run(label=None, **settings):
+        label = label or make_label()
+        image = np.full((*label.size, 3), 90, np.uint8)
+        return encode_artifacts(label, image, model_version="tiny@0123", options=OPTIONS, **settings)
+
+    return run
+
+
+def test_an_item_has_all_its_artifacts(encode):
+    names = ["cam.npz", "heat_cat.jpg", "heat_person.jpg", "overlay.jpg", "pseudo_mask.png", "result.json"]
+    assert sorted(encode()) == sorted([*names, "segmentation.png"])
+
+
+def test_only_the_wanted_outputs_are_made_and_the_result_always(encode, make_label):
+    assert list(encode(outputs=())) == ["result.json"]
+    assert sorted(encode(outputs=["heat"])) == ["heat_cat.jpg", "heat_person.jpg", "result.json"]
+    assert "segmentation.png" not in encode(make_label(segmentation=False))
+    with pytest.raises(InvalidOption, match="mesh"):
+        encode(outputs=["mesh"])
+
+
+def test_the_same_label_gives_the_same_bytes(encode):
+    assert encode() == encode()
+
+
+def test_masks_are_palette_pngs_of_indices(encode, make_label):
+    label, artifacts = make_label(), encode()
+    for name, mask in (("pseudo_mask.png", label.pseudo_mask), ("segmentation.png", label.segmentation)):
+        assert np.array_equal(read_mask(artifacts[name]), mask)
+        with Image.open(io.BytesIO(artifacts[name])) as picture:
+            assert picture.mode == "P"
+            assert picture.getpalette() == PALETTE.ravel().tolist()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (300, 7)])
+def test_every_index_survives(shape):
+    mask = np.resize(np.arange(256), shape).astype(np.uint8)
+    assert np.array_equal(read_mask(encode_mask(mask)), mask)
+
+
+def test_cams_keep_half_precision_names_and_sizes(encode, make_label):
+    label = make_label(working_size=(45, 60))
+    cams = read_cams(encode(label)["cam.npz"])
+    assert (cams.maps.dtype, cams.maps.shape, cams.size) == (np.float16, (2, 45, 60), (90, 120))
+    assert (cams.names, cams.indices.tolist()) == (("cat", "person"), [8, 15])
+    assert np.abs(cams.maps.astype(np.float32) - label.cams).max() <= 0.5 / 2048
+
+
+def test_the_result_says_what_was_done(encode, make_label):
+    label = make_label(working_size=(45, 60))
+    result = read_result(encode(label)["result.json"])
+    assert (result.tags, result.tag_source, result.unknown_tags) == (("cat", "person"), "user", ("unicorn",))
+    assert (result.model_version, result.options["preset"]) == ("tiny@0123", "fast")
+    assert result.options_digest == OPTIONS.digest()
+    assert (result.size.height, result.size.width) == (90, 120)
+    assert (result.working_size.height, result.working_size.width, result.capped) == (45, 60, True)
+    assert result.ignore_ratio == pytest.approx((label.pseudo_mask == 255).mean())
+    assert result.timings == {"network": 0.25, "refine": 0.5}
+    for entry, row in zip(result.classes, label.class_report(), strict=True):
+        assert entry.model_dump() == pytest.approx(row)
+    assert result.score == pytest.approx(np.mean([entry.score for entry in result.classes]))
+    assert result.class_score("person") == result.classes[1].score
+    assert result.class_score("dog") is None
+
+
+def test_an_untagged_photo_has_a_result_too(encode, make_label):
+    artifacts = encode(make_label(tags=()))
+    result = read_result(artifacts["result.json"])
+    assert (result.tags, result.classes, result.score, result.capped) == ((), (), 0.0, False)
+    assert read_cams(artifacts["cam.npz"]).maps.shape == (0, 90, 120)
+    assert not read_mask(artifacts["pseudo_mask.png"]).any()
+
+
+def test_pictures_for_people_are_small_jpegs(encode, make_label):
+    artifacts = encode(make_label(1500, 2000, working_size=(30, 40)))
+    for name in ("overlay.jpg", "heat_cat.jpg"):
+        with Image.open(io.BytesIO(artifacts[name])) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (1280, 960))
+    assert read_mask(artifacts["pseudo_mask.png"]).shape == (1500, 2000)
+
+
+def test_heat_pictures_have_safe_names_of_their_own():
+    assert heat_name("traffic light") == heat_name(" traffic-light") == "heat_traffic_light.jpg"
+    assert heat_name("tv/monitor") == "heat_tv~2fmonitor.jpg"
+    assert heat_name("../x") == "heat_..~2fx.jpg"
+    assert heat_name("Kätzchen") == "heat_Kätzchen.jpg"
+    for vocabulary in (VOC, COCO, Vocabulary.of_names(["a b", "a/b", "ab c"])):
+        assert len({heat_name(name) for name in vocabulary.names}) == len(vocabulary)
+
+
+def test_damaged_artifacts_are_named(encode):
+    artifacts = encode()
+    colours = io.BytesIO()
+    Image.new("RGB", (3, 3)).save(colours, "PNG")
+    for data in (b"", b"text", artifacts["pseudo_mask.png"][:60], artifacts["overlay.jpg"]):
+        with pytest.raises(InvalidArtifact, match="cannot be read"):
+            read_mask(data)
+    with pytest.raises(InvalidArtifact, match="mode RGB"):
+        read_mask(colours.getvalue())
+    for data in (b"", b"text", artifacts["cam.npz"][:-200]):
+        with pytest.raises(InvalidArtifact, match=r"cam\.npz"):
+            read_cams(data)
+    wrong = io.BytesIO()
+    np.savez(wrong, cams=np.zeros((2, 2)), names=np.array(["a"]), indices=np.array([1]), size=np.array([2, 2]))
+    with pytest.raises(InvalidArtifact, match="maps for"):
+        read_cams(wrong.getvalue())
+
+
+def test_pickles_in_cams_are_not_opened():
+    file = io.BytesIO()
+    np.savez(file, cams=np.array([object()]), names=np.array(["a"]), indices=np.array([1]), size=np.array([1, 1]))
+    with pytest.raises(InvalidArtifact, match="allow_pickle"):
+        read_cams(file.getvalue())
+
+
+def test_a_result_of_another_layout_is_named(encode):
+    document = json.loads(encode()["result.json"])
+    with pytest.raises(InvalidArtifact, match="its start"):
+        read_result(b"{")
+    with pytest.raises(InvalidArtifact, match="does not fit at format"):
+        read_result(json.dumps(document | {"format": 2}).encode())
+    with pytest.raises(InvalidArtifact, match=r"size\.width"):
+        read_result(json.dumps(document | {"size": {"height": 3, "width": 0}}).encode())
+
+
+def test_arrays_that_are_no_masks_are_named():
+    for mask in (np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), np.zeros((0, 2), np.uint8)):
+        with pytest.raises(InvalidArray, match="mask of shape"):
+            encode_mask(mask)
