@@ -1,0 +1,1 @@
+"""Figures about quality and speed, computed by one command each."""

@@ -1,0 +1,69 @@
+"""Quality of the default model: evaluates it on photos with masks and writes JSON, README and model card tables.
+
+    python -m benchmarks.quality --data ../shared/data      measure, then write the tables
+    python -m benchmarks.quality --tables                   write the tables from the JSON as it stands
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.tables import place_in_file
+from model.evaluation import EvaluationReport, markdown_table
+
+ROOT = Path(__file__).parent.parent
+CARD = ROOT / "model" / "weights" / "default" / "MODEL_CARD.md"
+FIGURES = ROOT / "model" / "weights" / "default" / "figures"
+PRESETS = ("fast", "balanced", "paper")
+ANIMALS = "cat,cow,dog,horse,person,sheep"
+
+# Column title, folder of the data, classes that are judged (None: all of the model's).
+SETS = {
+    "animals": ("VOC 2012 val, animal subset (212)", "voc12-animals/val", ANIMALS),
+    "coco": ("COCO subset (112)", "coco-val", None),
+}
+
+
+def measure(data: Path, presets: tuple[str, ...]) -> None:
+    """Run `toco evaluate` on every set with every preset, with CRF and tag gate; JSON goes to `FIGURES`."""
+    for key, (_, folder, classes) in SETS.items():
+        root = data / folder
+        for preset in presets:
+            tags = root / "val.csv"
+            command = [sys.executable, "-m", "service.cli.main", "evaluate", "--preset", preset, "--crf", "--gate"]
+            command += ["--images", str(root / "JPEGImages"), "--masks", str(root / "SegmentationClass")]
+            command += ["--tags", str(tags if tags.exists() else root.parent / "val.csv")]
+            command += ["--json", str(FIGURES / f"{key}-{preset}.json")]
+            command += ["--classes", classes] if classes else []
+            subprocess.run(command, check=True)
+
+
+def tables() -> dict[str, str]:
+    """Return the tables of the figures that are there."""
+    reports = {}
+    for key, (title, _, _) in SETS.items():
+        for preset in PRESETS:
+            path = FIGURES / f"{key}-{preset}.json"
+            if path.exists():
+                reports[f"{title}, `{preset}`"] = EvaluationReport.model_validate_json(path.read_bytes())
+    return {"quality": markdown_table(reports)}
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, help="folder with voc12-animals/val and coco-val")
+    parser.add_argument("--preset", action="append", choices=PRESETS, help="only these presets")
+    parser.add_argument("--tables", action="store_true", help="write the tables only")
+    arguments = parser.parse_args()
+    if not arguments.tables:
+        if arguments.data is None:
+            parser.error("--data is needed to measure")
+        measure(arguments.data, tuple(arguments.preset or PRESETS))
+    for document in (ROOT / "README.md", CARD):
+        place_in_file(document, tables())
+
+
+if __name__ == "__main__":
+    main()
