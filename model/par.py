@@ -53,9 +53,7 @@ def affinity(images: Tensor, dilations: tuple[int, ...] = DILATIONS) -> Tensor:
     spread = around.std(dim=2, keepdim=True) + STD_EPSILON
     colour = -(((around - images[:, :, None]).abs() / spread / SHARPNESS) ** 2)
     colour = colour.mean(dim=1).softmax(dim=1)  # (b, n, H, W)
-    distance = images.new_tensor(
-        [size * (2**0.5 if dy and dx else 1.0) for size in dilations for dy, dx in _OFFSETS]
-    )
+    distance = images.new_tensor([size * (2**0.5 if dy and dx else 1.0) for size in dilations for dy, dx in _OFFSETS])
     position = -((distance / (distance.std() + STD_EPSILON) / SHARPNESS) ** 2)
     return colour + POSITION_WEIGHT * position.softmax(dim=0)[None, :, None, None]
 
