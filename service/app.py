@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.problem import Problem, install_problem_handlers
 from service.request_context import RequestContext
-from service.routes import artifacts, events, exports, health, items, jobs, label, models, uploads
+from service.routes import artifacts, events, exports, health, items, jobs, label, models, page, previews, uploads
 from service.state import AppState
 from workers.settings import Settings, load_settings
 
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.toco = state
     install_problem_handlers(app)
-    for routes in (label, jobs, items, artifacts, events, exports, uploads, models, health):
+    for routes in (label, jobs, items, artifacts, previews, events, exports, uploads, models, health, page):
         app.include_router(routes.router)
     if settings.cors_origins:
         app.add_middleware(

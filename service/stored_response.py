@@ -37,8 +37,12 @@ async def stored_response(
         ObjectNotFound, StorageUnavailable
     """
     found = await run_in_threadpool(state.store.head, key)
-    if state.settings.presign and (
-        url := await run_in_threadpool(state.store.signed_url, key, seconds=_SIGNED_SECONDS)
+    # Our page may reach no other host than this (its Content-Security-Policy), so it is answered directly.
+    from_our_page = request.headers.get("sec-fetch-site") == "same-origin"
+    if (
+        state.settings.presign
+        and not from_our_page
+        and (url := await run_in_threadpool(state.store.signed_url, key, seconds=_SIGNED_SECONDS))
     ):
         return RedirectResponse(url, 302, headers={"cache-control": f"private, max-age={_SIGNED_SECONDS // 2}"})
     headers = {
