@@ -103,8 +103,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def typed(request: Request, error: Exception) -> JSONResponse:
         found = error if isinstance(error, TocoError) else TocoError(str(error))
-        if found.kind in ("internal", "unavailable"):
+        if found.kind == "internal":
             logger.error("request failed", exc_info=error)
+        elif found.kind == "unavailable":
+            logger.warning("request failed", extra={"code": found.code, "detail": str(found)})
         return render(request, found)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:

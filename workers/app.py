@@ -9,7 +9,7 @@ Whatever is delivered twice changes nothing the second time (see `transitions`).
 from typing import Final
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from workers.settings import Settings
 
@@ -38,7 +38,8 @@ def make_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_concurrency=1,
         task_time_limit=settings.task_limit_seconds,
-        task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call] # kombu is half typed
+        # An exchange and key for each: by default all would share those of the default queue, and get every message.
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
         task_default_queue=BATCH,
         task_create_missing_queues=False,
         broker_connection_retry_on_startup=True,

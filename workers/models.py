@@ -1,5 +1,6 @@
 """Which models there are: folders with a spec. Reading them needs no torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,18 @@ class KnownModel:
     spec: ModelSpec
 
 
+def known_models(models_dir: Path | None, *, read: Callable[[Path], ModelSpec] = read_spec) -> dict[str, KnownModel]:
+    """Return the model that ships, and those in a folder, by name.
+
+    Raises:
+        InvalidCheckpoint: a folder's spec does not fit its layout.
+    """
+    folders = [SHIPPED_MODEL] if (SHIPPED_MODEL / SPEC_FILE).is_file() else []
+    if models_dir is not None and models_dir.is_dir():
+        folders += sorted(path.parent for path in models_dir.glob(f"*/{SPEC_FILE}"))
+    return {spec.name: KnownModel(folder, spec) for folder in folders for spec in (read(folder),)}
+
+
 class ModelCatalogue:
     """The model that ships and those in `models_dir`; new folders are seen at once."""
 
@@ -43,14 +56,7 @@ class ModelCatalogue:
 
     def all(self) -> dict[str, KnownModel]:
         """Return the models by name. A folder that does not fit its layout raises InvalidCheckpoint."""
-        folders = [SHIPPED_MODEL] if (SHIPPED_MODEL / SPEC_FILE).is_file() else []
-        if self._settings.models_dir and self._settings.models_dir.is_dir():
-            folders += sorted(path.parent for path in self._settings.models_dir.glob(f"*/{SPEC_FILE}"))
-        known: dict[str, KnownModel] = {}
-        for folder in folders:
-            spec = self._spec(folder)
-            known[spec.name] = KnownModel(folder, spec)
-        return known
+        return known_models(self._settings.models_dir, read=self._spec)
 
     def find(self, name: str = "") -> KnownModel:
         """Return a model by name; empty means the default. Raises ModelNotFound."""

@@ -5,7 +5,21 @@ Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it 
 
 import typer
 
-from service.cli import evaluate, import_checkpoint, label, preview, train, verify
+from service.cli import (
+    evaluate,
+    import_checkpoint,
+    jobs,
+    keys,
+    label,
+    models,
+    preview,
+    serve,
+    settings,
+    train,
+    up,
+    verify,
+    worker,
+)
 from service.cli.error_report import ReportingGroup
 
 app = typer.Typer(
@@ -22,6 +36,13 @@ app.command("train")(train.train)
 app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
+app.command("models")(models.models)
+app.command("up")(up.up)
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("settings")(settings.settings)
+app.add_typer(keys.app, name="keys")
+app.add_typer(jobs.app, name="jobs")
 
 
 def main() -> None:

@@ -1,0 +1,158 @@
+"""`toco jobs`: the service from the command line, through the Python client."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service.cli.error_report import SOME_FAILED, ReportingGroup
+from service.client import Client
+from service.running import running_service
+from workers.settings import load_settings
+
+app = typer.Typer(
+    cls=ReportingGroup, help="Label folders on a running service, follow and export jobs.", no_args_is_help=True
+)
+
+Url = Annotated[str, typer.Option(envvar="TOCO_URL", help="The service; empty: the one that runs here.")]
+Key = Annotated[str, typer.Option(envvar="TOCO_KEY", help="API key.")]
+JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
+
+
+@app.command("submit")
+def submit(
+    folder: Annotated[Path, typer.Argument(help="Photos.")],
+    tags: Annotated[Path | None, typer.Option(help="CSV, JSON Lines or COCO file, or folder of VOC XML.")] = None,
+    model: Annotated[str, typer.Option(help="Empty: the default.")] = "",
+    preset: Annotated[str, typer.Option(help="fast, balanced or paper.")] = "balanced",
+    ignore_unknown_tags: Annotated[bool, typer.Option(help="Leave tags out that the model does not know.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Send a folder of photos and label them."""
+    unknown = "ignore" if ignore_unknown_tags else "error"
+    with connected(url, key) as client:
+        job = client.label_folder(folder, tags=tags, model=model, preset=preset, unknown_tags=unknown)
+        typer.echo(job["id"])
+        if wait:
+            _finish(_follow(client, job["id"], Console(stderr=True)))
+
+
+@app.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20, url: Url = "", key: Key = ""
+) -> None:
+    """List jobs, the newest first."""
+    table = Table("id", "name", "state", "done", "failed", "total")
+    with connected(url, key) as client:
+        for number, job in enumerate(client.jobs(limit=min(limit, 200))):
+            if number >= limit:
+                break
+            counts = job["counts"]
+            table.add_row(
+                job["id"],
+                job["name"],
+                job["state"],
+                *(str(n) for n in (counts["done"], counts["failed"], job["total"])),
+            )
+    Console().print(table)
+
+
+@app.command("show")
+def show(job: JobArgument, url: Url = "", key: Key = "") -> None:
+    """Show a job and why items failed."""
+    console = Console()
+    with connected(url, key) as client:
+        console.print_json(data=client.job(job))
+        for item in client.items(job, state="failed"):
+            error = item["error"] or {}
+            console.print(f"{item['name']}: {error.get('detail', '')}", soft_wrap=True)
+
+
+@app.command("wait")
+def wait_for(job: JobArgument, url: Url = "", key: Key = "") -> None:
+    """Wait for a job to end; fails if some of it failed."""
+    with connected(url, key) as client:
+        _finish(_follow(client, job, Console(stderr=True)))
+
+
+@app.command("cancel")
+def cancel(job: JobArgument, url: Url = "", key: Key = "") -> None:
+    """Cancel what has not begun."""
+    with connected(url, key) as client:
+        typer.echo(f"{client.cancel(job)['items']} items cancelled")
+
+
+@app.command("retry")
+def retry(job: JobArgument, url: Url = "", key: Key = "") -> None:
+    """Try failed items again."""
+    with connected(url, key) as client:
+        typer.echo(f"{client.retry(job)['items']} items queued again")
+
+
+@app.command("delete")
+def delete(job: JobArgument, url: Url = "", key: Key = "") -> None:
+    """Delete a job and all that it made."""
+    with connected(url, key) as client:
+        client.delete(job)
+
+
+@app.command("export")
+def export(
+    job: JobArgument,
+    out: Annotated[Path, typer.Option(help="Zip to write.")] = Path("labels.zip"),
+    export_format: Annotated[str, typer.Option("--format", help="Name of an export format.")] = "voc",
+    decisions: Annotated[str, typer.Option(help="all, accepted or not_rejected.")] = "all",
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Export a job and download the zip."""
+    with connected(url, key) as client:
+        typer.echo(str(client.export(job, export_format, out, decisions=decisions)))
+
+
+def connected(url: str, key: str) -> Client:
+    """Return a client of the service at an address, or of the one that runs on this machine."""
+    if not url:
+        settings = load_settings()
+        running = running_service(settings.data_dir)
+        url = running.url if running else f"http://{settings.host}:{settings.port}"
+    return Client(url, key=key)
+
+
+def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console, key: str = "") -> str:
+    """Label a folder, showing progress; return the id of the job."""
+    with connected(url, key) as client:
+        job = client.label_folder(folder, tags=tags)
+        ended = _follow(client, job["id"], console)
+        table = Table("photo", "tags", "ignored", "score", "mask")
+        for item in client.items(job["id"]):
+            summary = item["summary"] or {}
+            mask = next((url + part["url"] for part in item["artifacts"] if part["name"] == "pseudo_mask.png"), "")
+            error = (item["error"] or {}).get("detail", item["state"])
+            shares = (f"{summary[name]:.2f}" if summary else "" for name in ("ignore_ratio", "score"))
+            table.add_row(item["name"], ", ".join(summary.get("tags", [])) if summary else error, *shares, mask)
+        console.print(table, soft_wrap=True)
+        return str(ended["id"])
+
+
+def _follow(client: Client, job: str, console: Console) -> dict[str, Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("labelling", total=None)
+
+        def show_progress(found: dict[str, Any]) -> None:
+            counts = found["counts"]
+            ended = counts["done"] + counts["failed"] + counts["cancelled"]
+            bar.update(task, total=found["total"], completed=ended, description=found["state"])
+
+        return client.wait(job, progress=show_progress)
+
+
+def _finish(job: dict[str, Any]) -> None:
+    if job["state"] != "succeeded":
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,46 @@
+"""`toco up`: everything on this machine, until Ctrl-C."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from workers.settings import load_settings
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Where the API listens; 0 finds a free port.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
+    label: Annotated[Path | None, typer.Option(help="Label this folder of photos once all is up.")] = None,
+    tags: Annotated[Path | None, typer.Option(help="Tags of those photos: CSV or JSON Lines.")] = None,
+) -> None:
+    """Start queue, store, worker and API on this machine; their state is kept in TOCO_DATA_DIR."""
+    from service.cli.jobs import label_folder
+    from service.supervisor import Supervisor
+    from workers.logs import set_up_logs
+
+    console = Console(stderr=True)
+    overrides: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
+    settings = load_settings(**overrides)
+    set_up_logs("WARNING")
+    supervisor = Supervisor(settings, explicit_broker="redis_url" in settings.model_fields_set)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: supervisor.request_stop())
+    try:
+        with console.status("Starting queue, worker and API ..."):
+            supervisor.start()
+            supervisor.wait_until_ready()
+        url = supervisor.url
+        console.print(
+            f"[bold]Ready.[/bold]  page {url}/   API {url}/docs   logs {supervisor.log_folder}", soft_wrap=True
+        )
+        if label is not None:
+            job = label_folder(url, label, tags=tags, console=console)
+            console.print(f"results {url}/v1/jobs/{job}/items", soft_wrap=True)
+        console.print("Ctrl-C stops everything; what was done is kept.")
+        supervisor.watch()
+    finally:
+        with console.status("Stopping ..."):
+            supervisor.stop()
