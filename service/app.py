@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from service.annotation import label_studio_routes, nuclio_routes
+from service.annotation.label_studio_backend import LabelStudioBackend
 from service.problem import Problem, install_problem_handlers
 from service.request_context import RequestContext
 from service.routes import artifacts, events, exports, health, items, jobs, label, models, page, previews, uploads
@@ -29,10 +31,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     state = AppState.open(settings)
+    label_studio = LabelStudioBackend(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        label_studio.start()
         yield
+        label_studio.close()
         state.close()
 
     app = FastAPI(
@@ -44,7 +49,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         strict_content_type=False,
     )
     app.state.toco = state
+    app.state.label_studio = label_studio
     install_problem_handlers(app)
+    app.include_router(label_studio_routes.router, prefix="/labelstudio")
+    app.include_router(nuclio_routes.router)
     for routes in (label, jobs, items, artifacts, previews, events, exports, uploads, models, health, page):
         app.include_router(routes.router)
     if settings.cors_origins:

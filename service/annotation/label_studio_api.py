@@ -21,6 +21,11 @@ from workers.outbound import Answer, ForbiddenAddress, Outbound
 _SPARE_SECONDS: Final = 30.0  # before a short-lived token ends
 _ANSWER_BYTES: Final = 16 * 1024 * 1024
 
+_LOCAL_HINT: Final = (
+    "If the backend has a private address, Label Studio must run with ML_BLOCK_LOCAL_IP=false: see"
+    " docs/label-studio.md."
+)
+
 
 class LabelStudioRefused(TocoError):
     """Label Studio does not do what it was asked for.
@@ -107,6 +112,31 @@ class LabelStudioApi:
             ForbiddenAddress, OutboundFailed, OutboundTooLarge
         """
         return self._json(method, path + (f"?{urlencode(query)}" if query else ""), body, self._authorization())
+
+    def register_backend(self, backend: Mapping[str, Any]) -> tuple[int, bool]:
+        """Connect a backend to a project, or connect the project's backend of the same title anew.
+
+        Args:
+            backend: fields of `/api/ml`; `project`, `title` and `url` among them.
+
+        Returns:
+            The backend's id, and whether it is new.
+
+        Raises:
+            LabelStudioRefused: it cannot reach the backend, or the backend refuses its settings.
+            ForbiddenAddress, OutboundFailed, OutboundTooLarge
+        """
+        known = self.call("GET", "/api/ml", query={"project": str(backend["project"])})
+        earlier = next((entry["id"] for entry in known if entry.get("title") == backend["title"]), None)
+        try:
+            if earlier is None:
+                return int(self.call("POST", "/api/ml", backend)["id"]), True
+            self.call("PATCH", f"/api/ml/{earlier}", backend)
+        except LabelStudioRefused as error:
+            raise LabelStudioRefused(
+                error.detail, fix=f"{error.fix} {_LOCAL_HINT}".strip(), status=error.status
+            ) from None
+        return int(earlier), False
 
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None, authorization: str) -> Any:
         headers = {"content-type": "application/json", "accept": "application/json"}

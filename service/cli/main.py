@@ -11,6 +11,7 @@ from service.cli import (
     jobs,
     keys,
     label,
+    labelstudio,
     models,
     preview,
     serve,
@@ -43,6 +44,7 @@ app.command("worker")(worker.worker)
 app.command("settings")(settings.settings)
 app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(labelstudio.app, name="labelstudio")
 
 
 def main() -> None:

@@ -1,0 +1,42 @@
+"""The annotation tools' protocols alone, at the root of a port of their own.
+
+For tools that take a host and a port but no path, and for networks in which they shall reach nothing else.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from service.annotation import label_studio_routes, nuclio_routes
+from service.annotation.label_studio_backend import LabelStudioBackend
+from service.problem import install_problem_handlers
+from service.request_context import RequestContext
+from service.state import AppState
+from workers.settings import Settings
+
+
+def create_annotation_app(settings: Settings) -> FastAPI:
+    """Make the application: Label Studio's protocol at `/`, CVAT's at `/cvat/nuclio`.
+
+    Raises:
+        InvalidSettings: the store cannot be opened.
+    """
+    state = AppState.open(settings)
+    label_studio = LabelStudioBackend(state)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        label_studio.start()
+        yield
+        label_studio.close()
+        state.close()
+
+    app = FastAPI(title="ToCo labeler for annotation tools", lifespan=lifespan, openapi_url=None)
+    app.state.toco = state
+    app.state.label_studio = label_studio
+    install_problem_handlers(app)
+    app.include_router(nuclio_routes.router)
+    app.include_router(label_studio_routes.router)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
+    return app

@@ -1,0 +1,116 @@
+"""`toco labelstudio`: connect a project to this service, or serve its protocol on a port of its own."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from model.formats.label_studio import RegionKind, labelling_config
+from service.cli.error_report import ReportingGroup
+
+app = typer.Typer(cls=ReportingGroup, help="Work with Label Studio.", no_args_is_help=True)
+
+_TITLE: Final = "ToCo"
+
+
+@app.command("connect")
+def connect(
+    url: Annotated[str, typer.Option(help="Of the Label Studio.", envvar="TOCO_LABEL_STUDIO_URL")],
+    token: Annotated[str, typer.Option(help="Its access token.", envvar="TOCO_LABEL_STUDIO_TOKEN")],
+    project: Annotated[int, typer.Option(help="Id of the project, as in its address.")],
+    backend: Annotated[
+        str, typer.Option(help="This service as Label Studio reaches it; empty: where it listens here.")
+    ] = "",
+    key: Annotated[str, typer.Option(help="API key that Label Studio shall use; `toco keys create` makes one.")] = "",
+    model: Annotated[str, typer.Option(help="Name of a model; empty: the default.")] = "",
+    preset: Annotated[str, typer.Option(help="fast, balanced or paper.")] = "balanced",
+    region: Annotated[
+        list[str] | None, typer.Option(help="brush, polygon, rectangle or keypoint; may be repeated. Default: brush.")
+    ] = None,
+    tags_key: Annotated[str, typer.Option(help="Where a task's data has its tags; empty: the service's own.")] = "",
+    cams: Annotated[bool, typer.Option(help="Also return the unrefined CAMs, as a second prediction.")] = False,
+    interactive: Annotated[bool, typer.Option(help="Offer interactive mode in the editor.")] = False,
+) -> None:
+    """Register this service as a project's backend, and print a labelling config for the model's classes."""
+    from service.annotation.label_studio_api import LabelStudioApi
+    from service.annotation.project_options import parse_project_options
+    from service.running import local_settings
+    from workers.outbound import Outbound
+
+    settings = local_settings()
+    wished = {"model": model, "preset": preset, "tags_key": tags_key, "cams": cams, "regions": region or ["brush"]}
+    extra_params = {name: value for name, value in wished.items() if value}
+    options = parse_project_options(extra_params)
+    vocabulary = _spec(settings, model).vocabulary
+    outbound = Outbound(settings, trusted_url=url)
+    api = LabelStudioApi(outbound, url, token)
+    body: dict[str, Any] = {
+        "project": project,
+        "title": _TITLE,
+        "url": _address(settings, backend),
+        "is_interactive": interactive,
+        "extra_params": extra_params,
+        "auth_method": "BASIC_AUTH" if key else "NONE",
+    }
+    if key:
+        body |= {"basic_auth_user": "toco", "basic_auth_pass": key}
+    try:
+        backend_id, is_new = api.register_backend(body)
+    finally:
+        outbound.close()
+    done = "connected" if is_new else "connected anew"
+    typer.echo(f"Backend {backend_id} of project {project} is {done}: {_hidden(body['url'], settings)}", err=True)
+    typer.echo("A labelling config for it (Settings, Labeling Interface, Code):", err=True)
+    kinds: tuple[RegionKind, ...] = options.regions or ("brush",)
+    typer.echo(labelling_config(vocabulary, kinds))
+
+
+@app.command("serve")
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen.")] = 9090,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
+) -> None:
+    """Serve the annotation tools' protocols alone, at the root of a port of their own."""
+    import uvicorn
+
+    from service.annotation.standalone import create_annotation_app
+    from service.running import local_settings
+    from workers.logs import set_up_logs
+
+    overrides: dict[str, Any] = {"port": port} | ({"host": host} if host is not None else {})
+    settings = local_settings(**overrides)
+    set_up_logs(settings.log_level)
+    uvicorn.run(
+        create_annotation_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _spec(settings: Any, name: str) -> Any:
+    from workers.models import ModelNotFound, known_models
+
+    known = known_models(settings.models_dir)
+    wanted = name or settings.default_model or next(iter(known), "")
+    if wanted not in known:
+        raise ModelNotFound(f"No model {wanted!r}.", fix=f"Known models: {', '.join(known) or 'none'}.")
+    return known[wanted].spec
+
+
+def _address(settings: Any, backend: str) -> str:
+    """Return the backend's address, with the webhook's secret where one is set."""
+    from service.running import running_service
+
+    if not backend:
+        running = running_service(settings.data_dir)
+        backend = f"{running.url if running else f'http://{settings.host}:{settings.port}'}/labelstudio"
+    secret = settings.label_studio_webhook_secret
+    return f"{backend.rstrip('/')}/{secret.get_secret_value()}" if secret else backend.rstrip("/")
+
+
+def _hidden(address: str, settings: Any) -> str:
+    secret = settings.label_studio_webhook_secret
+    return address.replace(secret.get_secret_value(), "***") if secret else address
