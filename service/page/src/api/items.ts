@@ -1,0 +1,37 @@
+/** Items of a job: found, judged, labelled again; and their pictures. */
+
+import { getBlob, getJson, sendJson } from './request';
+import type { Decision, Item, ItemPage, Job, Thresholds } from './types';
+
+export const findItems = (job: string, query: URLSearchParams, signal?: AbortSignal) =>
+  getJson<ItemPage>(`jobs/${job}/items?${query}`, signal);
+
+export const getItem = (job: string, item: string, signal?: AbortSignal) =>
+  getJson<Item>(`jobs/${job}/items/${item}`, signal);
+
+export const decide = (job: string, item: string, decision: Decision | null) =>
+  sendJson<Item>(`jobs/${job}/items/${item}`, { method: 'PATCH', json: { decision } });
+
+export const getPhoto = (job: string, item: string, signal?: AbortSignal) =>
+  getBlob(`jobs/${job}/items/${item}/image`, signal);
+
+export const getPreview = (
+  job: string,
+  item: string,
+  layer: 'photo' | 'overlay',
+  side: number,
+  signal?: AbortSignal,
+) => getBlob(`jobs/${job}/items/${item}/preview?layer=${layer}&side=${side}`, signal);
+
+export const getArtifact = (job: string, item: string, name: string, signal?: AbortSignal) =>
+  getBlob(`jobs/${job}/items/${item}/artifacts/${encodeURIComponent(name)}`, signal);
+
+export const getCam = (job: string, item: string, tag: string, signal?: AbortSignal) =>
+  getBlob(`jobs/${job}/items/${item}/cams/${encodeURIComponent(tag)}`, signal);
+
+/** Have the service make the label again with other thresholds, as a job of this one photo. */
+export const relabel = (
+  job: string,
+  item: string,
+  options: { thresholds: Thresholds; ignore_band: boolean },
+) => sendJson<Job>(`jobs/${job}/items/${item}/relabel`, { method: 'POST', json: { options } });

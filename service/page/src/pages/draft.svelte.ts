@@ -1,0 +1,122 @@
+/** A job that is being put together: photos with their tags, an archive, a table of tags. */
+
+import { fold } from '../vocabulary';
+
+export interface DraftPhoto {
+  id: number;
+  file: File;
+  /** As the user calls it: with its folder, if it came in one. */
+  name: string;
+  tags: string[];
+}
+
+interface NamedFile {
+  file: File;
+  name: string;
+}
+
+const TABLE = /\.(csv|tsv|jsonl|ndjson)$/i;
+const ARCHIVE = /\.(zip|tar|tgz|tar\.gz)$/i;
+const HIDDEN = /(^|\/)(\.|__MACOSX)/;
+
+export class Draft {
+  photos = $state.raw<DraftPhoto[]>([]);
+  common = $state.raw<string[]>([]);
+  archive = $state.raw<File | null>(null);
+  manifest = $state.raw<File | null>(null);
+  empty = $derived(!this.photos.length && !this.archive);
+  size = $derived(this.photos.reduce((sum, photo) => sum + photo.file.size, this.archive?.size ?? 0));
+  #last = 0;
+
+  /** Sort files into photos, archive and table of tags. What is none of them is judged by the service. */
+  add(files: readonly (File | NamedFile)[]): void {
+    const photos: DraftPhoto[] = [];
+    for (const entry of files) {
+      const { file, name } =
+        entry instanceof File ? { file: entry, name: entry.webkitRelativePath || entry.name } : entry;
+      if (HIDDEN.test(name)) continue;
+      if (TABLE.test(name)) this.manifest = file;
+      else if (ARCHIVE.test(name)) this.archive = file;
+      else photos.push({ id: ++this.#last, file, name, tags: [] });
+    }
+    this.photos = [...this.photos, ...photos];
+  }
+
+  remove(photo: DraftPhoto): void {
+    this.photos = this.photos.filter((other) => other.id !== photo.id);
+  }
+
+  clear(): void {
+    this.photos = [];
+    this.common = [];
+    this.archive = null;
+    this.manifest = null;
+  }
+
+  setTags(photo: DraftPhoto, tags: string[]): void {
+    this.photos = this.photos.map((other) => (other.id === photo.id ? { ...other, tags } : other));
+  }
+
+  /** Tags of a photo: those of all photos and its own. */
+  tagsOf(photo: DraftPhoto): string[] {
+    return [...new Set([...this.common, ...photo.tags])];
+  }
+
+  /** All distinct tags. */
+  tags(): string[] {
+    return [...new Set([...this.common, ...this.photos.flatMap((photo) => photo.tags)])];
+  }
+
+  replaceTag(old: string, tag: string): void {
+    const change = (tags: string[]) =>
+      tags.includes(old)
+        ? [...new Set(tags.map((other) => (fold(other) === fold(old) ? tag : other)))]
+        : tags;
+    this.common = change(this.common);
+    this.photos = this.photos.map((photo) => ({ ...photo, tags: change(photo.tags) }));
+  }
+
+  /** The body of the request that makes the job. */
+  form(): FormData {
+    const form = new FormData();
+    for (const photo of this.photos) {
+      form.append('images', photo.file, photo.name);
+      form.append('tags', this.tagsOf(photo).join(', '));
+    }
+    if (!this.photos.length && this.common.length) form.append('tags', this.common.join(', '));
+    if (this.archive) form.append('archive', this.archive, this.archive.name);
+    if (this.manifest) form.append('manifest', this.manifest, this.manifest.name);
+    return form;
+  }
+}
+
+/** Files of a drop, those in dropped folders too. */
+export async function droppedFiles(transfer: DataTransfer): Promise<(File | NamedFile)[]> {
+  // The entries have to be taken before the first wait: the transfer is emptied then.
+  const entries = [...transfer.items]
+    .map((item) => item.webkitGetAsEntry())
+    .filter((entry) => entry !== null);
+  if (!entries.length) return [...transfer.files];
+  const found: NamedFile[] = [];
+  for (const entry of entries) await collect(entry, found);
+  return found;
+}
+
+async function collect(entry: FileSystemEntry, found: NamedFile[]): Promise<void> {
+  const name = entry.fullPath.replace(/^\//, '');
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
+    found.push({ file, name });
+    return;
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
+    if (!some.length) return;
+    for (const inner of some) await collect(inner, found);
+  }
+}

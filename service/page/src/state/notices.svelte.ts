@@ -1,0 +1,26 @@
+/** Short messages at the edge of the page, read out by screen readers. */
+
+export interface Notice {
+  id: number;
+  text: string;
+  kind: 'info' | 'error';
+}
+
+const SHOWN_MS = { info: 4_000, error: 10_000 };
+
+class Notices {
+  list = $state<Notice[]>([]);
+  #last = 0;
+
+  say(text: string, kind: Notice['kind'] = 'info'): void {
+    const id = ++this.#last;
+    this.list = [...this.list.filter((notice) => notice.text !== text), { id, text, kind }].slice(-3);
+    setTimeout(() => this.drop(id), SHOWN_MS[kind]);
+  }
+
+  drop(id: number): void {
+    this.list = this.list.filter((notice) => notice.id !== id);
+  }
+}
+
+export const notices = new Notices();
