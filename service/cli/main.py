@@ -20,6 +20,7 @@ from service.cli import (
     up,
     verify,
     worker,
+    worker_health,
 )
 from service.cli.error_report import ReportingGroup
 
@@ -41,6 +42,7 @@ app.command("models")(models.models)
 app.command("up")(up.up)
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
+app.command("worker-health", hidden=True)(worker_health.worker_health)
 app.command("settings")(settings.settings)
 app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -23,12 +23,22 @@ from workers.records import JobNotFound
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+
+def _known_job(state: State, job: JobId) -> None:
+    """Raise JobNotFound while a problem can still be answered: once the stream has begun, the status is sent."""
+    state.records.job(job)
+
+
 _LOOK_SECONDS: Final = 0.3
 _SILENCE_SECONDS: Final = 15.0
 
 
 @router.get(
-    "/{job}/events", response_class=EventSourceResponse, responses=problems(404), summary="Follow a job as it runs"
+    "/{job}/events",
+    response_class=EventSourceResponse,
+    responses=problems(404),
+    dependencies=[Depends(_known_job)],
+    summary="Follow a job as it runs",
 )
 async def follow_job(
     request: Request,

@@ -1,0 +1,36 @@
+# The worker, for a CUDA device or (TORCH=cpu) for none. PyTorch's wheels bring CUDA's libraries with them,
+# so the driver on the host is all that the image needs beside itself.
+FROM python:3.12-slim-bookworm AS build
+# `cpu` takes the wheels without CUDA; anything else those of the package index, which have it.
+ARG TORCH=cuda
+ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY model model
+COPY workers workers
+COPY service service
+COPY benchmarks benchmarks
+RUN python -m venv /opt/toco \
+    && if [ "$TORCH" = cpu ]; then \
+         /opt/toco/bin/pip install --constraint constraints.txt --index-url "$TORCH_CPU_INDEX" torch torchvision; \
+       fi \
+    && /opt/toco/bin/pip install --constraint constraints.txt '.[label]'
+
+FROM python:3.12-slim-bookworm
+ENV PATH=/opt/toco/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/data/numba \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    TOCO_DATA_DIR=/data
+RUN useradd --system --uid 10001 --home-dir /data --create-home toco
+COPY --from=build /opt/toco /opt/toco
+USER 10001
+VOLUME /data
+# Alive is the worker whose heartbeat the records hold.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=180s --retries=3 \
+    CMD ["toco", "worker-health"]
+ENTRYPOINT ["toco"]
+CMD ["worker"]

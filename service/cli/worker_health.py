@@ -1,0 +1,26 @@
+"""`toco worker-health`: for the health check of a container."""
+
+import socket
+
+import typer
+
+from model.errors import TocoError
+from service.running import local_settings
+from workers.records import Records, connect
+from workers.stats import Stats
+
+
+class WorkerSilent(TocoError):
+    """No worker of this host was heard of lately."""
+
+    code = "worker_silent"
+    kind = "unavailable"
+
+
+def worker_health() -> None:
+    """Fail unless a worker of this host sent its heartbeat lately."""
+    host = socket.gethostname()
+    alive = [report.name for report in Stats(Records(connect(local_settings()))).live_workers()]
+    if not any(name.rpartition("-")[0] == host for name in alive):
+        raise WorkerSilent(f"No worker of {host!r} is alive.", fix="See its log.")
+    typer.echo("ok")
