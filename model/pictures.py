@@ -108,8 +108,8 @@ def heat_picture(
     resized = np.asarray(
         cv2.resize(cam.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR), np.float32
     )
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
-    return _blend(np.broadcast_to(grey, photo.shape), heat_map(resized), opacity)
+    grey = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return _blend(np.asarray(grey, np.uint8), heat_map(resized), opacity)
 
 
 def overlay_picture(
@@ -136,12 +136,12 @@ def overlay_picture(
     height, width = photo.shape[:2]
     indices = _resized_mask(mask, height, width)
     picture = _blend(photo, PALETTE[indices], opacity)
-    picture[indices == BACKGROUND] = photo[indices == BACKGROUND]
-    ignored = indices == IGNORE
-    picture[ignored] = _hatched(photo)[ignored]
+    background, ignored = indices == BACKGROUND, indices == IGNORE
+    np.copyto(picture, photo, where=background[..., None])
+    if ignored.any():
+        np.copyto(picture, _hatched(photo), where=ignored[..., None])
     # The outline is drawn light on the inside, so that it shows on dark photos and dark colours alike.
-    inside = (indices != BACKGROUND) & ~ignored
-    picture[_outline(indices) & inside] = _PAPER
+    picture[_outline(indices) & ~background & ~ignored] = _PAPER
     return _with_legend(picture, indices, legend) if legend else picture
 
 
@@ -178,8 +178,7 @@ def _resized_mask(mask: npt.NDArray[np.uint8], height: int, width: int) -> npt.N
 
 
 def _blend(below: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8], opacity: float) -> Picture:
-    mixed = below.astype(np.float32) * (1 - opacity) + above.astype(np.float32) * opacity
-    return np.round(mixed).astype(np.uint8)
+    return np.asarray(cv2.addWeighted(below, 1 - opacity, above, opacity, 0.0), np.uint8)
 
 
 def _hatched(photo: Picture) -> Picture:

@@ -7,11 +7,11 @@ The maps have the size at which they were refined: the photo's own, unless it wa
 these only come about when maps become masks.
 """
 
-import io
 from typing import ClassVar
 
 import numpy as np
 
+from model.formats.artifacts import encode_npz
 from model.formats.item import LabelledItem
 from model.formats.voc import labels_list
 from model.formats.writer import ExportWriter, MissingPart
@@ -28,15 +28,13 @@ class NpzWriter(ExportWriter):
         if item.load_cams is None:
             raise MissingPart(f"The CAMs of {item.name!r} are not at hand.", fix="Label with the output `cam`.")
         cams = item.load_cams()
-        file = io.BytesIO()
-        np.savez_compressed(
-            file,
+        data = encode_npz(
             cams=cams.maps.astype(self.options.cam_dtype),
             names=np.array(cams.names, dtype=np.str_),
             indices=cams.indices,
             size=np.array(cams.size, np.int64),
         )
-        self.sink.write(f"cams/{self.stem_of(item)}.npz", file.getvalue())
+        self.sink.write(f"cams/{self.stem_of(item)}.npz", data)
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""

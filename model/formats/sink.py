@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Final, Protocol, Self
 
 from model.errors import TocoError
+from model.formats.artifacts import ZIP_TIME
 from model.formats.item import require_relative
 
 
@@ -89,8 +90,6 @@ class FolderSink(Sink):
 
 
 _STORED: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".npz"})
-# The earliest time that zip can hold: the bytes must not depend on the clock.
-_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 class ZipSink(Sink):
@@ -121,7 +120,7 @@ class ZipSink(Sink):
         self._zip.close()
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
-        entry = zipfile.ZipInfo(require_relative(name), _ZIP_TIME)
+        entry = zipfile.ZipInfo(require_relative(name), ZIP_TIME)
         if name in self._zip.NameToInfo:
             raise DuplicateName(f"The export has {name!r} already.", fix="Give each photo a name of its own.")
         compressed = Path(name).suffix.lower() in _STORED
