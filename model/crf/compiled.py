@@ -5,7 +5,7 @@ or, where the package is installed read-only, in the user's cache folder (numba 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -23,9 +23,12 @@ def compiled_loosely(function: Function) -> Function:
 
 
 def _compile(function: Function, *, fastmath: bool | set[str]) -> Function:
-    options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
-        kernel: Function = njit(cache=True, **options)(function)
+        return _with_numba(function, fastmath=fastmath, cache=True)
     except RuntimeError:  # no folder is writable: compile anew in each process
-        kernel = njit(**options)(function)
-    return kernel
+        return _with_numba(function, fastmath=fastmath, cache=False)
+
+
+def _with_numba(function: Function, *, fastmath: bool | set[str], cache: bool) -> Function:
+    kernel: Any = njit(nogil=True, error_model="numpy", fastmath=fastmath, cache=cache)(function)
+    return cast("Function", kernel)

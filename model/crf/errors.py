@@ -1,13 +1,15 @@
 """What can go wrong in the dense CRF."""
 
-from model.errors import TocoError
+from typing import ClassVar
+
+from model.errors import Kind, TocoError
 
 
 class CrfError(TocoError):
     """The dense CRF cannot run on these arrays or settings."""
 
     code = "crf"
-    kind = "invalid"
+    kind: ClassVar[Kind] = "invalid"
 
 
 class CrfBackendMissing(CrfError):

@@ -31,7 +31,8 @@ def checked_probabilities(probabilities: NDArray[Any], height: int, width: int) 
 
     Args:
         probabilities: (K, H, W) or (g, K, H, W), any float dtype, K >= 2, softmax over K.
-        height, width: size of the image.
+        height: of the image, pixels.
+        width: of the image, pixels.
 
     Raises:
         InvalidArray: another shape or dtype, or values outside 0..1.

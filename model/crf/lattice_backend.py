@@ -1,4 +1,4 @@
-"""Our own dense CRF: permutohedral lattices and mean field in compiled code, equal to pydensecrf and several times faster.
+"""Our own dense CRF: lattices and mean field in compiled code, equal to pydensecrf and several times faster.
 
 Source: Kraehenbuehl and Koltun (NIPS 2011); see `permutohedral`, `pixel_lattice` and `mean_field`.
 """

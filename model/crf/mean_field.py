@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import float32, int32, uint64
 
-from model.crf.compiled import compiled, compiled_loosely
+from model.crf.compiled import compiled_loosely
 from model.crf.permutohedral import Index, Lattice
 from model.crf.simplex import Float
 from model.crf.vectors import loader, multiply_add, storer
@@ -28,6 +28,8 @@ from model.crf.vectors import loader, multiply_add, storer
 # Channels are kept in slabs of 16, the last one narrower: a row of a slab is one line of the processor's cache.
 SLAB = 16
 LINE_BYTES = 64
+# Corners a pixel in the spatial and in the bilateral lattice.
+NEAR_CORNERS, ALIKE_CORNERS = 3, 6
 # Pixels whose logits are held at once: they stay in the first-level cache.
 TILE = 128
 
@@ -57,7 +59,7 @@ def mean_field(
     slabs = (channels - 1) // SLAB
     sweep = _sweep(last_slab)
 
-    logits = _logits(energies, slabs * SLAB + last_slab)
+    logits = (energies[:, :1] - energies[:, 1:]).reshape(channels, -1)
     lattices = (spatial, bilateral)
     filtered = tuple(_Channels.zeros(lattice.size, slabs, last_slab) for lattice in lattices)
     written = tuple(_Channels.zeros(lattice.size, slabs, last_slab) for lattice in lattices)
@@ -115,20 +117,6 @@ def _aligned_zeros(rows: int, width: int) -> Float:
     return memory[first : first + rows * width].reshape(rows, width)
 
 
-@compiled
-def _logits(energies: Float, width: int) -> Float:
-    """Logits of classes 1.. against class 0, (n, width): the groups one after another, then zeros."""
-    groups, classes, pixels = energies.shape
-    logits = np.zeros((pixels, width), np.float32)
-    for start in range(0, pixels, TILE):
-        for group in range(groups):
-            for k in range(1, classes):
-                to = uint64(group * (classes - 1) + k - 1)
-                for p in range(start, min(start + TILE, pixels)):
-                    logits[uint64(p), to] = energies[group, 0, p] - energies[group, k, p]
-    return logits
-
-
 @compiled_loosely
 def _exp(x: Any) -> Any:
     """Exponential of a float32 of 0 or less, to 1e-7 relative; a polynomial, so that loops over it become vectors."""
@@ -147,18 +135,17 @@ def _exp(x: Any) -> Any:
 
 
 @compiled_loosely
-def _softmax(tile: Float, groups: int, classes: int, count: int, start: int, result: Float, last: bool) -> None:
-    """Turn logits against class 0 into differences of probabilities, or, at last, write the probabilities.
+def _softmax(tile: Float, start: int, count: int, result: Float, final: bool) -> None:
+    """Turn logits against class 0 into differences of probabilities or, in the final sweep, write the probabilities.
 
     Args:
         tile: (channels, TILE) logits in, Q_k - Q_0 out.
-        groups: problems.
-        classes: classes of each.
-        count: pixels in use.
         start: first pixel.
-        result: (g, K, n), written if `last`.
-        last: whether this is the last sweep.
+        count: pixels in use.
+        result: (g, K, n), written if `final`.
+        final: whether this is the final sweep.
     """
+    groups, classes = result.shape[0], result.shape[1]
     top, rest, scale = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     for group in range(groups):
         first = group * (classes - 1)
@@ -175,7 +162,7 @@ def _softmax(tile: Float, groups: int, classes: int, count: int, start: int, res
                 scale[x] += tile[c, x]
         for x in range(TILE):
             scale[x] = float32(1) / scale[x]
-        if last:
+        if final:
             for x in range(count):
                 result[group, 0, start + x] = rest[x] * scale[x]
             for k in range(1, classes):
@@ -190,90 +177,101 @@ def _softmax(tile: Float, groups: int, classes: int, count: int, start: int, res
 @cache
 def _sweep(last_slab: int) -> Callable[..., None]:
     """The sweep over all pixels, made for the width of the last slab."""
-    load, store = loader(SLAB), storer(SLAB)
-    load_last, store_last = loader(last_slab), storer(last_slab)
+    read_near, read_alike = _reader(SLAB, NEAR_CORNERS), _reader(SLAB, ALIKE_CORNERS)
+    write_near, write_alike = _writer(SLAB, NEAR_CORNERS), _writer(SLAB, ALIKE_CORNERS)
+    read_near_last, read_alike_last = _reader(last_slab, NEAR_CORNERS), _reader(last_slab, ALIKE_CORNERS)
+    write_near_last, write_alike_last = _writer(last_slab, NEAR_CORNERS), _writer(last_slab, ALIKE_CORNERS)
 
     @compiled_loosely
     def sweep(
         logits: Float,
         near: tuple[Index, Float, Any],
         alike: tuple[Index, Float, Any],
-        near_read: tuple[Float, Float],
-        alike_read: tuple[Float, Float],
+        near_filtered: tuple[Float, Float],
+        alike_filtered: tuple[Float, Float],
         near_written: tuple[Float, Float],
         alike_written: tuple[Float, Float],
         result: Float,
-        last: bool,
+        final: bool,
     ) -> None:
-        near_corners, near_weights, near_gain = near
-        alike_corners, alike_weights, alike_gain = alike
-        near_in, near_in_last = near_read
-        alike_in, alike_in_last = alike_read
-        near_out, near_out_last = near_written
-        alike_out, alike_out_last = alike_written
-        pixels, width = logits.shape
-        slabs = width // SLAB if last_slab < SLAB else width // SLAB - 1
-        zero, last_column = uint64(0), uint64(slabs * SLAB)
-        near_size, alike_size = near_in_last.shape[0], alike_in_last.shape[0]
-        tile = np.zeros((width, TILE), np.float32)
-        row = np.empty((1, width), np.float32)
+        channels, pixels = logits.shape
+        slabs = (channels - 1) // SLAB
+        last_column = slabs * SLAB
+        width = last_column + last_slab
+        near_size, alike_size = near_filtered[1].shape[0], alike_filtered[1].shape[0]
+        rows = np.zeros((TILE, width), np.float32)
+        tile = np.zeros((width, TILE), np.float32)  # `rows` turned over, for a softmax in vectors over pixels
         for start in range(0, pixels, TILE):
             count = min(TILE, pixels - start)
+            rows[:] = 0
+            for slab in range(slabs):
+                read_near(rows, slab * SLAB, start, count, near, near_filtered[0][slab * near_size :])
+                read_alike(rows, slab * SLAB, start, count, alike, alike_filtered[0][slab * alike_size :])
+            read_near_last(rows, last_column, start, count, near, near_filtered[1])
+            read_alike_last(rows, last_column, start, count, alike, alike_filtered[1])
             for x in range(count):
-                p = uint64(start + x)
                 for slab in range(slabs):
-                    column = uint64(slab * SLAB)
-                    value = load(logits, p, column)
-                    for i in range(3):
-                        corner = uint64(near_corners[p, uint64(i)]) + uint64(slab * near_size)
-                        value = multiply_add(near_weights[p, uint64(i)], load(near_in, corner, zero), value)
-                    for i in range(6):
-                        corner = uint64(alike_corners[p, uint64(i)]) + uint64(slab * alike_size)
-                        value = multiply_add(alike_weights[p, uint64(i)], load(alike_in, corner, zero), value)
-                    store(row, zero, column, value)
-                value_last = load_last(logits, p, last_column)
-                for i in range(3):
-                    corner = uint64(near_corners[p, uint64(i)])
-                    value_last = multiply_add(
-                        near_weights[p, uint64(i)], load_last(near_in_last, corner, zero), value_last
-                    )
-                for i in range(6):
-                    corner = uint64(alike_corners[p, uint64(i)])
-                    value_last = multiply_add(
-                        alike_weights[p, uint64(i)], load_last(alike_in_last, corner, zero), value_last
-                    )
-                store_last(row, zero, last_column, value_last)
-                for c in range(width):
-                    tile[uint64(c), uint64(x)] = row[zero, uint64(c)]
-            _softmax(tile, result.shape[0], result.shape[1], count, start, result, last)
-            if last:
+                    for c in range(SLAB):
+                        tile[uint64(slab * SLAB + c), uint64(x)] = rows[uint64(x), uint64(slab * SLAB + c)]
+                for c in range(last_slab):
+                    tile[uint64(last_column + c), uint64(x)] = rows[uint64(x), uint64(last_column + c)]
+            for c in range(channels):
+                for x in range(count):
+                    tile[uint64(c), uint64(x)] += logits[uint64(c), uint64(start + x)]
+            _softmax(tile, start, count, result, final)
+            if final:
                 continue
             for x in range(count):
-                p = uint64(start + x)
-                for c in range(width):
-                    row[zero, uint64(c)] = tile[uint64(c), uint64(x)]
                 for slab in range(slabs):
-                    value = load(row, zero, uint64(slab * SLAB))
-                    for i in range(3):
-                        corner = uint64(near_corners[p, uint64(i)]) + uint64(slab * near_size)
-                        weight = near_gain * near_weights[p, uint64(i)]
-                        store(near_out, corner, zero, multiply_add(weight, value, load(near_out, corner, zero)))
-                    for i in range(6):
-                        corner = uint64(alike_corners[p, uint64(i)]) + uint64(slab * alike_size)
-                        weight = alike_gain * alike_weights[p, uint64(i)]
-                        store(alike_out, corner, zero, multiply_add(weight, value, load(alike_out, corner, zero)))
-                value_last = load_last(row, zero, last_column)
-                for i in range(3):
-                    corner = uint64(near_corners[p, uint64(i)])
-                    gained = multiply_add(
-                        near_gain * near_weights[p, uint64(i)], value_last, load_last(near_out_last, corner, zero)
-                    )
-                    store_last(near_out_last, corner, zero, gained)
-                for i in range(6):
-                    corner = uint64(alike_corners[p, uint64(i)])
-                    gained = multiply_add(
-                        alike_gain * alike_weights[p, uint64(i)], value_last, load_last(alike_out_last, corner, zero)
-                    )
-                    store_last(alike_out_last, corner, zero, gained)
+                    for c in range(SLAB):
+                        rows[uint64(x), uint64(slab * SLAB + c)] = tile[uint64(slab * SLAB + c), uint64(x)]
+                for c in range(last_slab):
+                    rows[uint64(x), uint64(last_column + c)] = tile[uint64(last_column + c), uint64(x)]
+            for slab in range(slabs):
+                write_near(rows, slab * SLAB, start, count, near, near_written[0][slab * near_size :])
+                write_alike(rows, slab * SLAB, start, count, alike, alike_written[0][slab * alike_size :])
+            write_near_last(rows, last_column, start, count, near, near_written[1])
+            write_alike_last(rows, last_column, start, count, alike, alike_written[1])
 
     return sweep
+
+
+@cache
+def _reader(channels: int, corners_each: int) -> Callable[..., None]:
+    """Make the function that adds what a lattice holds to the logits of a tile."""
+    load, store = loader(channels), storer(channels)
+
+    @compiled_loosely
+    def read(
+        rows: Float, column: int, start: int, count: int, kernel: tuple[Index, Float, Any], filtered: Float
+    ) -> None:
+        corners, weights, _ = kernel
+        for x in range(count):
+            p, at = uint64(start + x), uint64(x * rows.shape[1] + column)
+            value = load(rows, at)
+            for i in range(corners_each):
+                place = uint64(corners[p, uint64(i)]) * uint64(channels)
+                value = multiply_add(weights[p, uint64(i)], load(filtered, place), value)
+            store(rows, at, value)
+
+    return read
+
+
+@cache
+def _writer(channels: int, corners_each: int) -> Callable[..., None]:
+    """Make the function that adds the probabilities of a tile onto a lattice."""
+    load, store = loader(channels), storer(channels)
+
+    @compiled_loosely
+    def write(
+        rows: Float, column: int, start: int, count: int, kernel: tuple[Index, Float, Any], written: Float
+    ) -> None:
+        corners, weights, gain = kernel
+        for x in range(count):
+            p = uint64(start + x)
+            value = load(rows, uint64(x * rows.shape[1] + column))
+            for i in range(corners_each):
+                place = uint64(corners[p, uint64(i)]) * uint64(channels)
+                store(written, place, multiply_add(gain * weights[p, uint64(i)], value, load(written, place)))
+
+    return write

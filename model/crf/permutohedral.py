@@ -9,7 +9,7 @@ to a neighbour is an addition; sorting these integers turns the search for neigh
 blurred in place along chains of neighbours, each read and written once a direction.
 
 References:
-    Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice" (Eurographics 2010), section 3.
+    Adams, Baek, Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice" (Eurographics 2010).
     Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials" (NIPS 2011).
 """
 
@@ -50,19 +50,20 @@ class Lattice(Protocol):
 
     Filtering values v (n,) is: add `weights` * v onto `corners`, `blur`, read back with `weights`. That computes
     D^-1/2 K D^-1/2 v, K being the Gaussian kernel of unit deviation and D its row sums.
-
-    Attributes:
-        corners: (n, d + 1) uint32, the corners around each point.
-        weights: (n, d + 1) float32, barycentric weights times the square root of the normalisation.
-        size: number of corners.
     """
 
     @property
-    def corners(self) -> Index: ...
+    def corners(self) -> Index:
+        """The corners around each point, (n, d + 1) uint32."""
+
     @property
-    def weights(self) -> Float: ...
+    def weights(self) -> Float:
+        """Barycentric weights times the square root of the normalisation, (n, d + 1) float32."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Number of corners."""
+
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
@@ -216,8 +217,8 @@ def _embedding(d: int) -> Callable[..., tuple[Index, Float, Long]]:
                         slot = (slot + uint64(1)) & last
                         corner = table[slot]
                     if corner == EMPTY:
-                        corner = uint32(count)
-                        table[slot] = corner
+                        table[slot] = count
+                        corner = table[slot]
                         keys[count] = key
                         count += uint64(1)
                     corners[uint64(start + x), uint64(i)] = corner
@@ -297,19 +298,19 @@ def _chain_blur(channels: int) -> Callable[[Float, Index], None]:
     @compiled_loosely
     def blur(values: Float, chains: Index) -> None:
         # Without branches: where chains begin is a coin toss to the processor.
-        zero = uint64(0)
-        here, value = zero, load(values, zero, zero)  # corner 0 is not yet in a chain and gets back what it holds
+        here = uint64(0)
+        value = load(values, here)  # corner 0 is not yet in a chain and gets back what it holds
         before, weight_before = value, float32(0)
         for i in range(chains.size):
             entry = chains[uint64(i)]
-            coming = uint64(entry & CORNER_MASK)
+            coming = uint64(entry & CORNER_MASK) * uint64(channels)
             weight_after = float32(0) if entry >= CHAIN_START else HALF
-            after = load(values, coming, zero)
-            store(values, here, zero, multiply_add(weight_after, after, multiply_add(weight_before, before, value)))
+            after = load(values, coming)
+            store(values, here, multiply_add(weight_after, after, multiply_add(weight_before, before, value)))
             # The row just written may be the one that comes, where a direction ends and the next begins.
-            before, value = value, load(values, coming, zero)
+            before, value = value, load(values, coming)
             weight_before, here = weight_after, coming
-        store(values, here, zero, multiply_add(weight_before, before, value))
+        store(values, here, multiply_add(weight_before, before, value))
 
     return blur
 

@@ -1,8 +1,8 @@
 """The permutohedral lattice of the pixel grid itself, for the spatial kernel.
 
 The two-dimensional lattice is made of triangles; over an image nearly all its corners are in use. So corners are kept
-as a plain array instead of a hash table: row r holds the corners whose first two coordinates sum to r (plus a constant),
-column c those whose difference is 6c or, in odd rows, 6c + 3. Neighbours then are at fixed places, no chain is needed,
+as a plain array instead of a hash table: row r holds the corners whose first two coordinates sum to r, plus a constant;
+column c those whose difference is 6c or, in odd rows, 6c + 3. Neighbours are then at fixed places, no chain is needed,
 and the three directions are blurred together while a few rows are in the cache.
 
 It depends on the image's size and the deviation alone, so the last few are kept.
@@ -92,16 +92,15 @@ def build_pixel_lattice(width: int, height: int, sxy: float) -> Lattice:
     """Build the lattice of the spatial kernel for an image.
 
     Args:
-        width, height: image size, pixels.
+        width: of the image, pixels.
+        height: of the image, pixels.
         sxy: standard deviation of the kernel, pixels.
 
     Raises:
         CrfError: the deviation is too small for the image size, see `permutohedral.build_lattice`.
     """
     x, y = np.arange(width, dtype=np.float32) / np.float32(sxy), np.arange(height, dtype=np.float32) / np.float32(sxy)
-    features = np.empty((2, height, width), np.float32)
-    features[0], features[1] = x, y[:, None]
-    features = features.reshape(2, -1)
+    features = np.stack([np.tile(x, height), np.repeat(y, width)])
     _, _, (first, last) = coordinate_ranges(np.zeros(2, np.float32), np.array([x[-1], y[-1]], np.float32))
     scale = elevation_scale(2)
     last += last % 2  # rows count down from the last third coordinate; the parity of a row is that of its corners
@@ -156,7 +155,8 @@ def _blur(grid: Float, channels: int, holes: Long, hole_bounds: Long) -> None:
     Args:
         grid: (rows, columns * channels) float32.
         channels: channels a corner.
-        holes, hole_bounds: see `PixelLattice`.
+        holes: see `PixelLattice`.
+        hole_bounds: see `PixelLattice`.
     """
     rows, length = grid.shape
     once = np.zeros((3, length), np.float32)  # rows blurred in the first direction

@@ -35,7 +35,8 @@ def coordinate_ranges(low: Float, high: Float) -> list[tuple[int, int]]:
     """First and last value of each lattice coordinate that a corner, or a neighbour of one, can have.
 
     Args:
-        low, high: (d,) least and greatest value of each feature.
+        low: (d,) least value of each feature.
+        high: (d,) greatest value of each feature.
 
     Raises:
         CrfError: a coordinate is too large for float32 to resolve a lattice cell.
@@ -53,7 +54,7 @@ def coordinate_ranges(low: Float, high: Float) -> list[tuple[int, int]]:
         last = int(np.ceil(high[axis:].sum() - axis * low[before])) + margin
         if max(-first, last) >= COORDINATE_LIMIT:
             raise CrfError(
-                f"A feature of the CRF reaches lattice coordinate {max(-first, last)}; the limit is {COORDINATE_LIMIT}.",
+                f"A CRF feature reaches lattice coordinate {max(-first, last)}; the limit is {COORDINATE_LIMIT}.",
                 fix="Raise the CRF's standard deviations (sxy, srgb) or make the image smaller.",
             )
         ranges.append((first, last))
@@ -62,11 +63,12 @@ def coordinate_ranges(low: Float, high: Float) -> list[tuple[int, int]]:
 
 @compiled
 def locate(features: Float, start: int, count: int, scale: Float, within: Float, nearest: Float, rank: Rank) -> None:
-    """Find the simplices of points `start` to `start + count` (at most `BLOCK`).
+    """Find the simplices of a block of points.
 
     Args:
         features: (d, n) float32.
-        start, count: the points.
+        start: first point.
+        count: number of points, at most `BLOCK`.
         scale: see `elevation_scale`.
         within: (d + 1, BLOCK) out: offset from `nearest`, in cells, over d + 1.
         nearest: (d + 1, BLOCK) out: the corner with remainder 0, whole numbers.

@@ -5,73 +5,68 @@ operations name the vectors outright. They compile to whatever the processor has
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 FLOAT_BYTES = 4
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """numba type of a vector of `lanes` float32."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
-        super().__init__(name=f"Vector({lanes})")
+        super().__init__(f"Vector({lanes})")
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, ir.VectorType(ir.FloatType(), vector.lanes))
+        super().__init__(manager, vector, ir.VectorType(ir.FloatType(), vector.lanes))  # type: ignore[no-untyped-call]
 
 
-def loader(lanes: int) -> Callable[[Any, Any, Any], Any]:
-    """Make `load(rows, row, column)`: `lanes` neighbouring values of a C-contiguous (n, c) float32 array."""
+def loader(lanes: int) -> Callable[[Any, Any], Any]:
+    """Make `load(values, position)`: `lanes` neighbours in a C-contiguous float32 array, by place in memory."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def load(_context: Any, rows: Any, row: Any, column: Any) -> Any:
+    @intrinsic
+    def load(_context: Any, values: Any, position: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = _pointer(context, builder, signature, arguments, lanes)
             return builder.load(pointer, align=FLOAT_BYTES)
 
-        return Vector(lanes)(rows, row, column), generate
+        return Vector(lanes)(values, position), generate
 
-    made: Callable[[Any, Any, Any], Any] = load
-    return made
+    made: Any = load
+    return cast("Callable[[Any, Any], Any]", made)
 
 
-def storer(lanes: int) -> Callable[[Any, Any, Any, Any], None]:
-    """Make `store(rows, row, column, vector)`, the reverse of `loader`."""
+def storer(lanes: int) -> Callable[[Any, Any, Any], None]:
+    """Make `store(values, position, vector)`, the reverse of `loader`."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def store(_context: Any, rows: Any, row: Any, column: Any, vector: Any) -> Any:
+    @intrinsic
+    def store(_context: Any, values: Any, position: Any, vector: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = _pointer(context, builder, signature, arguments, lanes)
-            builder.store(arguments[3], pointer, align=FLOAT_BYTES)
+            builder.store(arguments[2], pointer, align=FLOAT_BYTES)
             return context.get_dummy_value()
 
-        return types.void(rows, row, column, vector), generate
+        return types.void(values, position, vector), generate
 
-    made: Callable[[Any, Any, Any, Any], None] = store
-    return made
+    made: Any = store
+    return cast("Callable[[Any, Any, Any], None]", made)
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, lanes: int) -> Any:
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    wide = ir.IntType(64)
-    indices = [builder.zext(index, wide) if index.type.width < wide.width else index for index in arguments[1:3]]
-    width = cgutils.unpack_tuple(builder, array.shape, 2)[1]
-    position = builder.add(builder.mul(indices[0], width), indices[1])
-    return builder.bitcast(builder.gep(array.data, [position]), ir.VectorType(ir.FloatType(), lanes).as_pointer())
+    first = builder.gep(array.data, [arguments[1]])
+    return builder.bitcast(first, ir.VectorType(ir.FloatType(), lanes).as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def multiply_add(_context: Any, weight: Any, vector: Any, addend: Any) -> Any:
-    """`weight * vector + addend` with a float32 weight, lane by lane."""
+@intrinsic
+def _multiply_add(_context: Any, weight: Any, vector: Any, addend: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         weight_value, vector_value, addend_value = arguments
@@ -85,3 +80,7 @@ def multiply_add(_context: Any, weight: Any, vector: Any, addend: Any) -> Any:
         return builder.fadd(product, addend_value, flags=("contract",))
 
     return vector(weight, vector, addend), generate
+
+
+# `multiply_add(weight, vector, addend)`: `weight * vector + addend` with a float32 weight, lane by lane.
+multiply_add: Callable[[Any, Any, Any], Any] = cast("Any", _multiply_add)
