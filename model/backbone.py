@@ -6,11 +6,12 @@ References:
 """
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -59,11 +60,12 @@ class Encoder(nn.Module):
             vit = timm.create_model(
                 name, pretrained=pretrained, num_classes=0, img_size=image_size, **(arguments or {})
             )
-        except (RuntimeError, TypeError) as error:
-            raise InvalidOption(
-                f"timm cannot build backbone {name!r}: {error}.", fix="Name a plain ViT of timm.list_models('vit_*')."
-            ) from error
-        if not isinstance(vit, VisionTransformer) or vit.pos_embed is None or vit.cls_token is None:
+        except (RuntimeError, TypeError, ValueError, AssertionError, OSError) as error:
+            advice = "Name a plain ViT of timm.list_models('vit_*')"
+            if pretrained:
+                advice += ", or give a file of initial weights where no hub is reachable"
+            raise InvalidOption(f"timm cannot build backbone {name!r}: {error}.", fix=f"{advice}.") from error
+        if not _is_plain(vit):
             raise InvalidOption(
                 f"Backbone {name!r} is not a plain ViT with a class token.",
                 fix="Name one such as vit_base_patch16_224, deit_base_patch16_224 or vit_small_patch14_dinov2.",
@@ -161,3 +163,25 @@ class Encoder(nn.Module):
         """Encode images (b, 3, H, W), normalised; see `Tokens`."""
         tokens, grid = self.embed(images)
         return self.run_blocks(tokens, grid)
+
+
+def native_image_size(name: str) -> int:
+    """Return the side in pixels at which timm's own weights of a backbone were trained; 224 if it has none."""
+    try:
+        published = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # an unknown tag: building the backbone says so
+        published = None
+    return 224 if published is None else int(published.input_size[-1])
+
+
+def _is_plain(vit: nn.Module) -> TypeGuard[VisionTransformer]:
+    """Tell a ViT that `Encoder` runs rightly from its relatives.
+
+    Subclasses add tokens or positions that nothing here feeds (a distillation token); hybrids cut patches otherwise.
+    """
+    return (
+        type(vit) is VisionTransformer
+        and type(vit.patch_embed) is PatchEmbed
+        and vit.pos_embed is not None
+        and vit.cls_token is not None
+    )
