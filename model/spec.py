@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from model.classes import ClassName, Vocabulary
 from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
-from model.errors import TocoError
+from model.errors import InvalidOption, TocoError
 from model.options import VOC_THRESHOLDS, Frozen, Thresholds
 
 SPEC_FILE = "spec.json"
@@ -108,4 +108,8 @@ def read_spec(folder: Path) -> ModelSpec:
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidCheckpoint(
             f"{str(path)!r} does not fit at {where!r}: {first['msg']}.", fix="Make the model folder again."
+        ) from None
+    except InvalidOption as error:  # of classes and CRF settings, which check themselves
+        raise InvalidCheckpoint(
+            f"{str(path)!r} does not fit: {error.detail}", fix="Make the model folder again."
         ) from None
