@@ -52,7 +52,7 @@ def patch_token_contrast(patches: Tensor, labels: Tensor) -> Tensor:
         raise InvalidArray(
             f"Patch tokens {tuple(patches.shape)} and labels {tuple(labels.shape)}.", fix="Give them one token grid."
         )
-    tokens = F.normalize(patches.flatten(2).float(), dim=1)
+    tokens = F.normalize(_at_least_float32(patches.flatten(2)), dim=1)
     similarity = torch.einsum("bdi,bdj->bij", tokens, tokens).abs()
     flat = labels.flatten(1)
     valid = flat != IGNORE
@@ -86,8 +86,8 @@ def class_token_contrast(student: Tensor, teacher: Tensor, flags: Tensor) -> Ten
             fix="Give crop-major outputs of every flagged crop.",
         )
     views = teacher.shape[0] // images
-    student = student.float().view(crops, images, -1)
-    teacher = teacher.detach().float().view(views, images, -1)
+    student = _at_least_float32(student).view(crops, images, -1)
+    teacher = _at_least_float32(teacher.detach()).view(views, images, -1)
     energy = torch.exp(torch.einsum("vik,cik->ivc", teacher, student) / CTC_TEMPERATURE)  # (b, views, crops)
     positive = flags[:, None, :].to(energy.dtype)
     negatives = (energy * (1.0 - positive)).sum(dim=2, keepdim=True)
@@ -113,3 +113,8 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     foreground = (labels != BACKGROUND) & (labels != IGNORE)
     terms = [(losses * side).sum() / side.sum().clamp_min(1) for side in (background, foreground)]
     return (terms[0] + terms[1]) / 2.0
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Leave half precision: sums over thousands of pairs need the digits. Float64 stays, for gradient checks."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
