@@ -35,17 +35,8 @@ def load_initial_weights(encoder: Encoder, source: str) -> None:
     path = Path(source)
     if not path.is_file():
         raise InitialWeightsError(f"No weights file {source!r}.", fix="Give a .safetensors, .pth or .onnx file.")
-    match path.suffix:
-        case ".safetensors":
-            state = load_file(path)
-        case ".pth" | ".pt":
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        case ".onnx":
-            state = dinov2_from_onnx(path)
-        case other:
-            raise InitialWeightsError(f"Weights of kind {other!r}.", fix="Give a .safetensors, .pth or .onnx file.")
     wanted = encoder.vit.state_dict()
-    state = {_strip(name): value for name, value in state.items()}
+    state = {_strip(name): value for name, value in _read(path).items()}
     state = {name: value for name, value in state.items() if not name.startswith("head.")}
     missing = sorted(wanted.keys() - state.keys())
     wrong = [name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape]
@@ -56,6 +47,30 @@ def load_initial_weights(encoder: Encoder, source: str) -> None:
             f"{source!r} {what} {name!r}.", fix="Give the backbone's name and image size that the file was made for."
         )
     encoder.vit.load_state_dict({name: state[name] for name in wanted}, strict=True)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix not in (".safetensors", ".pth", ".pt", ".onnx"):
+        raise InitialWeightsError(f"Weights of kind {path.suffix!r}.", fix="Give a .safetensors, .pth or .onnx file.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix == ".onnx":
+            return dinov2_from_onnx(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (TocoError, MemoryError, ImportError):
+        raise
+    except Exception as error:  # the readers raise whatever they stumble over
+        raise InitialWeightsError(
+            f"{str(path)!r} is damaged, or holds more than tensors ({type(error).__name__}).",
+            fix="Give a plain file of weights; code in it is never run.",
+        ) from error
+    # Some files wrap the state dict (DeiT's as `model`).
+    if isinstance(content, dict):
+        content = next((content[key] for key in ("state_dict", "model") if key in content), content)
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InitialWeightsError(f"{str(path)!r} is not a state dict.", fix="Give the state dict of a timm ViT.")
+    return content
 
 
 def _strip(name: str) -> str:
