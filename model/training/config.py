@@ -38,7 +38,7 @@ class BackboneConfig(Frozen):
 
     Attributes:
         name: timm model name.
-        image_size: side in pixels of the position embedding's square; None keeps that of the initial weights.
+        image_size: side in pixels of the position embedding's square; None takes that of timm's weights of this name.
         initial: `random`, `timm` (pretrained, needs a reachable hub), or a .safetensors, .pth or .onnx file.
         aux_layer: block of the auxiliary tokens, negative from the end.
         frozen_blocks: how many lower blocks (and the patch embedding with them) are not trained.
@@ -184,8 +184,12 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
-        if self.augmentation.crop < 2 * self.contrast.border:
-            raise ValueError(f"crop {self.augmentation.crop} is under twice the border {self.contrast.border}")
+        # A local crop's centre must find a place.
+        if self.augmentation.crop <= 2 * max(self.contrast.border, self.contrast.local_size // 2):
+            raise ValueError(
+                f"crop {self.augmentation.crop} leaves no room for local crops of {self.contrast.local_size} "
+                f"and a border of {self.contrast.border}"
+            )
         return self
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from model.backbone import native_image_size
 from model.checkpoint import save_model
 from model.device import Device, choose_device
 from model.errors import TocoError
@@ -229,7 +230,9 @@ def initial_spec(config: TrainConfig) -> ModelSpec:
     """Return the spec of the model that a configuration trains."""
     return ModelSpec(
         name=config.name,
-        backbone=BackboneSpec(name=config.backbone.name, image_size=config.backbone.image_size or 224),
+        backbone=BackboneSpec(
+            name=config.backbone.name, image_size=config.backbone.image_size or native_image_size(config.backbone.name)
+        ),
         aux_layer=config.backbone.aux_layer,
         classes=vocabulary_of(config).classes,
         thresholds=config.thresholds,
