@@ -52,7 +52,7 @@ def close() -> Callable[..., None]:
 
     def check(actual: Tensor, expected: Tensor | np.ndarray | float) -> None:
         relative, absolute = TOLERANCES[actual.dtype]
-        expected = torch.as_tensor(expected).to(actual.dtype)
+        expected = torch.as_tensor(expected if isinstance(expected, Tensor) else np.asarray(expected)).to(actual.dtype)
         torch.testing.assert_close(actual.detach().cpu(), expected, rtol=relative, atol=absolute)
 
     return check

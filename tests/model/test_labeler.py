@@ -1,0 +1,357 @@
+"""The facade: any photo with its tags in, a label at the photo's own size out, however many come."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.cams import multi_scale_cams, resize
+from model.classes import UnknownTag
+from model.device import DeviceUnavailable
+from model.errors import InvalidArray
+from model.images import ImageTooLarge, UnreadableImage, UnsupportedImageFormat, read_image
+from model.label import Label
+from model.labeler import Labeler, LabelRequest
+from model.network import normalise_images
+from model.options import PRESETS, LabelOptions, preset_options
+from model.segmentation import multi_scale_logits
+from model.spec import InvalidCheckpoint
+
+# One small scale in float32, no CRF: what most tests need.
+QUICK = preset_options("fast", refine="none", cam={"size": 64}, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def labeler(tiny_model):
+    return Labeler.from_folder(tiny_model, device="cpu")
+
+
+def pixels(height=40, width=56, seed=0):
+    """Smooth noise, so that shrinking changes little: (H, W, 3) uint8."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def saved(folder, image, suffix="png", **options):
+    path = folder / f"photo.{suffix}"
+    Image.fromarray(image).save(path, **options) if isinstance(image, np.ndarray) else image.save(path, **options)
+    return path
+
+
+def results(labeler, requests, options=QUICK):
+    return [result for _, result in labeler.label(requests, options)]
+
+
+def same(one, other):
+    return (
+        one.tags == other.tags
+        and np.array_equal(one.pseudo_mask, other.pseudo_mask)
+        and np.allclose(one.cams, other.cams, atol=1e-5)
+    )
+
+
+# What comes out
+
+
+def test_a_label_holds_everything_about_a_photo(labeler):
+    options = QUICK.model_copy(update={"segmentation": PRESETS["paper"].segmentation})
+    label = labeler.label_one(pixels(), ["dog", "kitten"], options)
+    assert label.tags == ("cat", "dog")  # canonical names in channel order
+    assert label.tag_source == "user"
+    assert label.size == (40, 56)
+    assert label.working_size == (40, 56)
+    assert (label.cams.shape, label.cams.dtype) == ((2, 40, 56), np.float32)
+    assert label.cams.min() >= 0.0
+    assert label.cams.max() <= 1.0
+    assert (label.pseudo_mask.shape, label.pseudo_mask.dtype) == ((40, 56), np.uint8)
+    assert set(np.unique(label.pseudo_mask)) <= {0, 8, 12, 255}
+    assert set(np.unique(label.segmentation)) <= {0, 8, 12}  # gated by the tags
+    assert label.tag_probabilities.shape == (2,)
+    assert label.timings.keys() == {"decode", "network", "refine"}
+
+
+def test_cams_are_the_multi_scale_cams_of_the_paper(labeler, close):
+    options = preset_options("paper", refine="none", cam={"size": 64}, segmentation=None)
+    image = pixels()
+    label = labeler.label_one(image, ["cat", "person"], options)
+    network = labeler.network
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    square = resize(normalise_images(tensor, labeler.spec.mean, labeler.spec.std), (64, 64))
+    with torch.no_grad():
+        (cams,) = multi_scale_cams(lambda batch: (network.classify(network.encoder(batch)).cam,), square)
+    close(torch.from_numpy(label.cams), resize(cams, (40, 56))[0, [0, 3]])
+
+
+def test_segmentation_runs_on_the_photo_at_its_own_size(labeler):
+    options = QUICK.model_copy(
+        update={"segmentation": PRESETS["paper"].segmentation.model_copy(update={"crf": None, "gate": False})}
+    )
+    image = pixels()
+    label = labeler.label_one(image, ["cat"], options)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        logits = multi_scale_logits(
+            lambda batch: labeler.network(batch)[1], normalise_images(tensor, labeler.spec.mean, labeler.spec.std)
+        )
+    wanted = np.array([0, 8, 12, 13, 15])[logits[0].argmax(dim=0).numpy()]
+    assert (label.segmentation == wanted).mean() > 0.999
+
+
+@pytest.mark.parametrize("preset", ["fast", "balanced", "paper"])
+def test_every_preset_labels_a_real_photo(preset, labeler, photo_folder):
+    options = preset_options(preset, cam={"size": 64}, long_side=64)
+    label = labeler.label_one(photo_folder / "cat.png", ["cat"], options)
+    assert label.size[0] > label.size[1]  # portrait
+    assert (label.segmentation is None) == (options.segmentation is None)
+    assert 0.0 <= label.ignore_ratio <= 1.0
+
+
+def test_balanced_is_what_one_gets_without_options(labeler, monkeypatch):
+    asked = []
+    monkeypatch.setattr(labeler, "batch_size", lambda options: asked.append(options) or 1)
+    list(labeler.label([]))
+    assert asked == [preset_options("balanced")]
+
+
+def test_auxiliary_and_spread_cams_are_other_cams(labeler):
+    plain = labeler.label_one(pixels(), ["cat"], QUICK)
+    for changes in ({"auxiliary": True}, {"affinity": {"power": 4.0}}, {"flip": True}, {"scales": (0.75, 1.0)}):
+        options = preset_options("fast", refine="none", precision="float32", cam={"size": 64} | changes)
+        other = labeler.label_one(pixels(), ["cat"], options)
+        assert np.abs(other.cams - plain.cams).max() > 1e-3, changes
+
+
+def test_thresholds_of_the_caller_replace_those_of_the_model(labeler):
+    decided = labeler.label_one(pixels(), ["cat"], QUICK.model_copy(update={"ignore_band": False}))
+    assert not (decided.pseudo_mask == 255).any()
+    strict = preset_options("fast", refine="none", cam={"size": 64}, thresholds={"high": 0.99, "low": 0.01})
+    assert labeler.label_one(pixels(), ["cat"], strict).ignore_ratio > decided.ignore_ratio
+
+
+# Tags
+
+
+def test_an_unknown_tag_refuses_its_photo_alone(labeler):
+    requests = [LabelRequest(pixels(), tags) for tags in (["cat"], ["unicorn"], ["dog"])]
+    first, second, third = results(labeler, requests)
+    assert isinstance(second, UnknownTag)
+    assert "unicorn" in second.detail
+    assert (first.tags, third.tags) == (("cat",), ("dog",))
+    with pytest.raises(UnknownTag):
+        labeler.label_one(pixels(), ["unicorn"], QUICK)
+
+
+def test_unknown_tags_may_be_left_out_and_are_told(labeler):
+    (label,) = results(labeler, [LabelRequest(pixels(), ["unicorn", "dog", "yeti"], skip_unknown=True)])
+    assert label.tags == ("dog",)
+    assert label.unknown_tags == ("unicorn", "yeti")
+
+
+def test_a_photo_of_nothing_known_is_background(labeler):
+    options = QUICK.model_copy(update={"segmentation": PRESETS["paper"].segmentation})
+    labels = results(
+        labeler, [LabelRequest(pixels(), []), LabelRequest(pixels(), ["yeti"], skip_unknown=True)], options
+    )
+    for label in labels:
+        assert label.tags == ()
+        assert label.tag_source == "user"
+        assert label.cams.shape == (0, 40, 56)
+        assert not label.pseudo_mask.any()
+        assert not label.segmentation.any()
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.0001, 4), (0.9999, 0)])
+def test_an_untagged_photo_gets_the_tags_that_the_classifier_believes_in(threshold, count, labeler):
+    label = labeler.label_one(pixels(), None, QUICK.model_copy(update={"tag_threshold": threshold}))
+    assert label.tag_source == "model"
+    assert len(label.tags) == len(label.cams) == count
+    assert bool((label.tag_probabilities >= threshold).all())
+
+
+def test_tagged_and_untagged_photos_go_through_one_batch(labeler):
+    options = QUICK.model_copy(update={"tag_threshold": 0.0001})
+    labels = results(labeler, [LabelRequest(pixels(), tags) for tags in (None, ["dog"], [], None)], options)
+    assert [label.tag_source for label in labels] == ["model", "user", "user", "model"]
+    assert [len(label.tags) for label in labels] == [4, 1, 0, 4]
+    np.testing.assert_allclose(labels[0].cams[1], labels[1].cams[0], atol=1e-5)
+
+
+# Photos
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "CMYK", "1", "I;16"])
+def test_photos_of_any_mode(mode, labeler, tmp_path):
+    image = Image.fromarray(pixels())
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    elif mode != "RGB":
+        image = image.convert(mode)
+    path = saved(tmp_path, image, "tif")
+    assert labeler.label_one(path, ["cat"], QUICK).size == (40, 56)
+
+
+def test_a_photo_turned_by_exif_is_labelled_upright(labeler, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path, pixels(40, 56), "jpg", exif=exif)
+    assert labeler.label_one(path, ["cat"], QUICK).size == (56, 40)
+
+
+def test_file_bytes_and_pixels_give_one_label(labeler, tmp_path):
+    path = saved(tmp_path, pixels())
+    labels = [labeler.label_one(source, ["cat"], QUICK) for source in (path, path.read_bytes(), pixels())]
+    assert same(labels[0], labels[1])
+    assert same(labels[0], labels[2])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3)])
+def test_photos_of_extreme_shapes(size, labeler):
+    label = labeler.label_one(pixels(*size), ["cat"], QUICK)
+    assert label.size == size
+    assert label.cams.shape == (1, *size)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3), np.float32),
+     np.zeros((0, 5, 3), np.uint8)],
+)  # fmt: skip
+def test_pixels_of_another_layout_are_refused(source, labeler):
+    with pytest.raises(InvalidArray) as caught:
+        labeler.label_one(source, ["cat"], QUICK)
+    assert str(source.shape) in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(b"", UnsupportedImageFormat), (b"hello", UnsupportedImageFormat), (b"\xff\xd8\xff\xe0 cut", UnreadableImage)],
+)
+def test_a_photo_that_cannot_be_read_fails_alone_and_in_its_place(content, error, labeler):
+    requests = [LabelRequest(pixels(seed=n), ["cat"], name=str(n)) for n in range(5)]
+    requests[2] = LabelRequest(content, ["cat"], name="2")
+    found = list(labeler.label(requests, QUICK))
+    assert [request.name for request, _ in found] == list("01234")
+    assert [isinstance(result, Label) for _, result in found] == [True, True, False, True, True]
+    assert isinstance(found[2][1], error)
+
+
+def test_photos_that_all_fail_are_all_told(labeler):
+    assert all(isinstance(result, UnsupportedImageFormat) for result in results(labeler, [LabelRequest(b"x", [])] * 3))
+    assert results(labeler, []) == []
+
+
+def test_a_missing_file_is_named(labeler, tmp_path):
+    with pytest.raises(UnreadableImage, match=r"gone\.jpg"):
+        labeler.label_one(tmp_path / "gone.jpg", ["cat"], QUICK)
+
+
+def test_a_huge_photo_is_refused_before_it_is_decoded(labeler, tmp_path):
+    path = tmp_path / "huge.png"
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\1\0IDAT")
+    with pytest.raises(ImageTooLarge, match="20,000 x 20,000"):
+        labeler.label_one(path, ["cat"], QUICK)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("kind", ["pixels", "file"])
+def test_a_long_side_over_the_cap_is_mapped_back_and_told(kind, labeler, tmp_path):
+    image = pixels(150, 240)
+    source = image if kind == "pixels" else saved(tmp_path, image)
+    options = QUICK.model_copy(update={"long_side": 80, "segmentation": PRESETS["paper"].segmentation})
+    label = labeler.label_one(source, ["cat"], options)
+    assert label.working_size == (50, 80)
+    assert label.cams.shape == (1, 50, 80)
+    assert label.size == (150, 240)
+    assert label.segmentation.shape == (150, 240)
+    assert set(np.unique(label.pseudo_mask)) <= {0, 8, 255}  # indices are never mixed
+    whole = labeler.label_one(image, ["cat"], QUICK)
+    assert (label.pseudo_mask == whole.pseudo_mask).mean() > 0.9
+
+
+def test_mixed_sizes_share_a_batch_and_keep_their_order(labeler):
+    sizes = [(40, 56), (30, 90), (64, 64), (17, 23), (90, 30), (41, 57), (12, 80)]
+    requests = [LabelRequest(pixels(*size, seed=n), ["cat", "horse"], name=str(n)) for n, size in enumerate(sizes)]
+    found = list(labeler.label(requests, QUICK))
+    assert [request.name for request, _ in found] == [str(n) for n in range(7)]
+    assert [label.size for _, label in found] == sizes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [QUICK, preset_options("balanced", refine="none", cam={"size": 64}, precision="float32")],
+    ids=["fast", "balanced"],
+)
+def test_a_batch_of_many_is_one_by_one(options, labeler, photo_folder):
+    tags = {"cat": ["cat"], "dog": ["dog"], "horses": ["horse"], "astronaut": ["person"], "person": ["dog", "person"]}
+    requests = [LabelRequest(photo_folder / f"{name}.png", names) for name, names in tags.items()]
+    for request, together in labeler.label(requests, options):
+        alone = labeler.label_one(request.source, request.tags, options)
+        assert together.tags == alone.tags
+        np.testing.assert_allclose(together.cams, alone.cams, atol=1e-4)
+        np.testing.assert_allclose(together.tag_probabilities, alone.tag_probabilities, atol=1e-5)
+        assert (together.pseudo_mask == alone.pseudo_mask).mean() > 0.999
+
+
+def test_the_batch_size_follows_the_pixels_that_go_through_the_device(labeler):
+    options = preset_options("paper", cam={"size": 100}, batch_pixels=150 * 150 * 2 * 3)
+    assert labeler.batch_size(options) == 3  # the largest scale, straight and mirrored
+    assert labeler.batch_size(preset_options("fast", cam={"size": 100}, batch_pixels=100 * 100 * 7)) == 7
+    assert labeler.batch_size(preset_options("paper", cam={"size": 2048}, batch_pixels=64 * 64)) == 1
+
+
+def test_few_photos_are_held_in_memory_however_many_come(labeler):
+    options = preset_options("fast", refine="none", cam={"size": 64}, batch_pixels=2 * 64 * 64)
+    size = labeler.batch_size(options)
+    taken = []
+
+    def endless():
+        number = 0
+        while True:
+            taken.append(number)
+            yield LabelRequest(pixels(seed=number), ["cat"], name=str(number))
+            number += 1
+
+    stream = labeler.label(endless(), options)
+    for number in range(9):
+        request, label = next(stream)
+        assert request.name == str(number)
+        assert isinstance(label, Label)
+        assert len(taken) - number <= 6 * size
+    stream.close()
+
+
+# Set-up
+
+
+def test_a_labeler_of_a_folder_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(InvalidCheckpoint):
+        Labeler.from_folder(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_refused(tiny_model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceUnavailable):
+        Labeler.from_folder(tiny_model, device="cuda")
+
+
+def test_automatic_precision_changes_little(labeler, photo_folder):
+    exact = labeler.label_one(photo_folder / "dog.png", ["dog"], QUICK)
+    quick = labeler.label_one(photo_folder / "dog.png", ["dog"], QUICK.model_copy(update={"precision": "auto"}))
+    assert np.abs(exact.cams - quick.cams).mean() < 0.05
+
+
+def test_the_crf_of_the_caller_is_used(labeler, photo_folder):
+    source = read_image(photo_folder / "dog.png", long_side=64).pixels
+    soft = LabelOptions.model_validate(QUICK.model_dump() | {"refine": "crf"})
+    crf = {"gaussian_sxy": 1, "gaussian_weight": 0, "bilateral_sxy": 1, "bilateral_srgb": 1, "bilateral_weight": 0}
+    off = LabelOptions.model_validate(QUICK.model_dump() | {"refine": "crf", "crf": crf | {"iterations": 0}})
+    by_rule = labeler.label_one(source, ["dog"], QUICK)
+    np.testing.assert_array_equal(labeler.label_one(source, ["dog"], off).pseudo_mask, by_rule.pseudo_mask)
+    assert (labeler.label_one(source, ["dog"], soft).pseudo_mask != by_rule.pseudo_mask).any()

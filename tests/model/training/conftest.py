@@ -1,0 +1,62 @@
+"""Fixtures of the training tests: a configuration that takes seconds, and eight real photos with tags."""
+
+import cv2
+import pytest
+
+from model.images import read_image
+from model.training.config import SourceConfig, TrainConfig, merge
+
+CLASSES = ("cat", "dog", "horse", "person")
+
+# A backbone of 0.3 million weights on crops of 64 pixels; every loss of the paper is on.
+TINY = {
+    "classes": CLASSES,
+    "backbone": {"name": "test_vit", "image_size": 64, "initial": "random"},
+    "schedule": {"steps": 12, "warmup_steps": 2, "learning_rate": 1e-3, "batch_size": 4},
+    "augmentation": {"crop": 64, "rescale": (0.8, 1.2)},
+    "contrast": {"local_crops": 2, "local_size": 32, "border": 16, "hidden": 32, "bottleneck": 16, "outputs": 24},
+    "loss": {"energy": 0.0},
+    "precision": "float32",
+    "workers": 0,
+}
+
+TAGS = {
+    "astronaut": "person",
+    "astronaut_top": "person",
+    "cat": "cat",
+    "cat_top": "cat",
+    "dog": "dog",
+    "horses": "horse",
+    "horses_top": "horse",
+    "person": "person;dog;horse",
+}
+
+
+@pytest.fixture(scope="session")
+def eight_photos(samples, tmp_path_factory):
+    """A folder of the sample photos at 80 pixels, three of them also cut to their upper part, and a tag table."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "photos").mkdir()
+    for name in TAGS:
+        pixels = read_image(samples / f"{name.removesuffix('_top')}.jpg", long_side=80).pixels
+        if name.endswith("_top"):
+            pixels = pixels[: len(pixels) * 3 // 4]
+        cv2.imwrite(str(folder / "photos" / f"{name}.png"), pixels[..., ::-1])
+    table = "".join(f"{name}.png,{tags}\n" for name, tags in TAGS.items())
+    (folder / "tags.csv").write_text(f"image,tags\n{table}")
+    return folder
+
+
+@pytest.fixture
+def source(eight_photos):
+    return SourceConfig(images=eight_photos / "photos", tags=eight_photos / "tags.csv")
+
+
+@pytest.fixture
+def tiny_config(source):
+    """Make a tiny configuration with some settings changed."""
+
+    def make(**changes) -> TrainConfig:
+        return TrainConfig.model_validate(merge(TINY | {"sources": (source.model_dump(),)}, changes))
+
+    return make
