@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 
-from model.backbone import Encoder
+from model.backbone import Encoder, native_image_size
 from model.errors import InvalidArray, InvalidOption
 
 TINY = {"embed_dim": 24, "depth": 4, "num_heads": 2, "mlp_ratio": 2.0}
@@ -168,3 +168,27 @@ def test_published_tokens_are_matched(reference_network, expected, matches):
         tokens = reference_network.encoder((pixels - mean) / std)
     matches(tokens.patches, expected["fmap"])
     assert np.isfinite(tokens.class_token.numpy()).all()
+
+
+def test_weights_that_cannot_be_fetched_say_what_else_to_do(monkeypatch):
+    def unreachable(*_args, **_options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("model.backbone.timm.create_model", unreachable)
+    with pytest.raises(InvalidOption, match="no route to host") as caught:
+        Encoder("vit_base_patch16_224", pretrained=True)
+    assert "file of initial weights" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("vit_base_patch16_224", 224),
+        ("vit_base_patch16_384", 384),
+        ("vit_small_patch14_dinov2", 518),
+        ("no_such_model", 224),
+        ("vit_base_patch16_224.no_such_tag", 224),
+    ],
+)
+def test_the_native_image_size_is_that_of_timms_weights(name, side):
+    assert native_image_size(name) == side

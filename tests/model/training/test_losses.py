@@ -85,7 +85,7 @@ def test_ptc_equals_a_loop_over_token_pairs(labels, close):
 def test_ptc_without_any_pair_pulls_by_nothing():
     patches = torch.randn(1, 4, 2, 3, requires_grad=True)
     loss = patch_token_contrast(patches, torch.full((1, 2, 3), 255))
-    assert float(loss) == 0.5
+    assert loss.item() == 0.5
     loss.backward()
     assert not patches.grad.any()
 
