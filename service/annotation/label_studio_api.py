@@ -15,8 +15,10 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+import httpx
+
 from model.errors import TocoError
-from workers.outbound import Answer, ForbiddenAddress, Outbound
+from workers.outbound import Answer, ForbiddenAddress, Outbound, host_and_port
 
 _SPARE_SECONDS: Final = 30.0  # before a short-lived token ends
 _ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -71,7 +73,7 @@ class LabelStudioApi:
             reference: a path on the Label Studio (`/data/upload/1/a.jpg`), or an address.
 
         Raises:
-            ForbiddenAddress: a path, but no Label Studio is configured, or the path leads to another host.
+            ForbiddenAddress: no http(s) address; or a path, but no Label Studio is configured, or it leads elsewhere.
         """
         if not reference.startswith("/"):
             return reference if self._url and _origin(reference) == _origin(self._url) else None
@@ -170,13 +172,10 @@ class LabelStudioApi:
             return f"Bearer {token}"
 
 
-def _origin(address: str) -> tuple[str, str, int | None]:
-    try:
-        parts = urlsplit(address)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        return ("", "", None)
-    return (parts.scheme, parts.hostname or "", port)
+def _origin(address: str) -> tuple[str, str, int]:
+    """Return scheme, host and port, parsed as they are when the request is made. Raises ForbiddenAddress."""
+    host, port = host_and_port(address)
+    return httpx.URL(address).scheme, host, port
 
 
 def _claims(token: str) -> dict[str, Any] | None:

@@ -36,6 +36,7 @@ Entry = list[JsonObject] | JsonObject
 """What Label Studio takes for one task: a prediction, or any number of them."""
 
 _FETCH_SHARE: Final = 0.5  # of the time for an answer may go into fetching photos
+_LEAST_FETCH_SECONDS: Final = 5.0
 _FIRST_POLL_SECONDS: Final = 0.02
 _LONGEST_POLL_SECONDS: Final = 0.5
 _PROJECT_SECONDS: Final = 90 * 86_400  # settings of a project that nobody asks about any more are forgotten
@@ -137,7 +138,8 @@ class LabelStudioBackend:
         """
         wait = self._state.settings.annotation_wait_seconds
         deadline = time.monotonic() + wait
-        begun = await run_in_threadpool(self._begin, predict, caller, request_id, wait * _FETCH_SHARE)
+        fetch = max(_LEAST_FETCH_SECONDS, wait * _FETCH_SHARE)
+        begun = await run_in_threadpool(self._begin, predict, caller, request_id, fetch)
         places = [task.place for task in begun.tasks if task.place is not None]
         pause = _FIRST_POLL_SECONDS
         while True:

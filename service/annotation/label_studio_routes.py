@@ -12,7 +12,6 @@ import json
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from service.annotation.label_studio_backend import LabelStudioBackend
@@ -92,14 +91,17 @@ async def predict(request: Request, backend: Backend, caller: Caller, body: Pred
     return Response(json.dumps({"results": results}), media_type="application/json")
 
 
-@router.post("/webhook", status_code=201, summary="Hear of annotations")
-@router.post("/{secret}/webhook", status_code=201)
-def webhook(request: Request, state: State, backend: Backend, credentials: Credentials, body: Webhook) -> JSONResponse:
-    """Count an event. It comes with the secret in its address, or with credentials."""
-    if "secret" not in request.path_params:
+def _knows_secret_or_key(request: Request, state: State, credentials: Credentials) -> None:
+    if "secret" not in request.path_params:  # one that is there has been checked
         _caller(request, state, credentials)
+
+
+@router.post("/webhook", status_code=201, dependencies=[Depends(_knows_secret_or_key)], summary="Hear of annotations")
+@router.post("/{secret}/webhook", status_code=201, dependencies=[Depends(_knows_secret_or_key)])
+def webhook(backend: Backend, body: Webhook) -> dict[str, str]:
+    """Count an event. It comes with the secret in its address, or with credentials."""
     backend.note(body)
-    return JSONResponse({"status": "noted"}, 201)
+    return {"status": "noted"}
 
 
 def _bearer(request: Request) -> str | None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, unquote_to_bytes
 
 from model.errors import TocoError
 from service.annotation.label_studio_api import LabelStudioApi
@@ -90,13 +90,13 @@ class TaskImages:
         if not isinstance(reference, str) or not reference.strip():
             raise NoImage(f"The task's image is {reference!r:.100}.", fix="Give each task the address of a photo.")
         reference = reference.strip()
-        if seconds <= 0:
-            raise OutboundFailed("There was no time left to fetch the photo.", fix="Ask again for fewer tasks.")
-        scheme = urlsplit(reference).scheme.lower() if not reference.startswith("/") else ""
+        scheme = reference.partition(":")[0].lower()
         if scheme == "data":
             return TaskImage(_data_uri(reference, self._settings.max_image_bytes))
         if scheme in _STORES:
             return TaskImage(key=self._key(reference))
+        if seconds <= 0:
+            raise OutboundFailed("There was no time left to fetch the photo.", fix="Ask again for fewer tasks.")
         own = self._label_studio.address_of(reference)
         most = self._settings.max_image_bytes
         if own is not None:
