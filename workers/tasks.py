@@ -1,5 +1,6 @@
 """The Celery tasks. They take ids, not objects, and may run twice."""
 
+import importlib
 import logging
 import sys
 from typing import Any
@@ -8,7 +9,7 @@ from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
 
 from model.errors import TocoError
-from workers.app import BUILD_EXPORT, DELETE_OBJECTS, DELIVER_WEBHOOKS, LABEL_SHARD, SYNC_MODELS, make_app
+from workers.app import BUILD_EXPORT, DELETE_OBJECTS, DELIVER_WEBHOOKS, LABEL_QUEUES, LABEL_SHARD, SYNC_MODELS, make_app
 from workers.logs import log_context, set_up_logs
 from workers.process import WorkerProcess
 from workers.records import JobNotFound
@@ -131,6 +132,9 @@ def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
     SIGTERM ends it after the shard in hand, SIGQUIT at once.
     """
     set_up_logs(settings.log_level)
+    if set(queues) & set(LABEL_QUEUES):
+        # Imported before the fork, which touches no device, so that a child that takes a dead one's place starts fast.
+        importlib.import_module("model.labeler")
     app = make_worker(settings, queues)
     arguments = ["worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.log_level]

@@ -24,10 +24,8 @@ def models_folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def live(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """The service that most tests share."""
-    service = LiveService(tmp_path_factory.mktemp("live"), models_folder)
-    service.start()
-    yield service
-    service.stop()
+    with LiveService(tmp_path_factory.mktemp("live"), models_folder) as service:
+        yield service
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import httpx
 import psutil
@@ -15,7 +16,7 @@ from workers.settings import load_settings
 
 # Short times, so that what is lost is found again within a test.
 QUICK = {
-    "TOCO_LEASE_SECONDS": "3",
+    "TOCO_LEASE_SECONDS": "8",
     "TOCO_HEARTBEAT_SECONDS": "0.5",
     "TOCO_SWEEP_SECONDS": "0.5",
     "TOCO_RETRY_DELAY_SECONDS": "0.3",
@@ -46,6 +47,17 @@ class LiveService:
         self.worker = Program(["worker"], self.environment, folder / "worker.log")
         self.api = Program(["serve"], self.environment, folder / "api.log")
 
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
         self.valkey.start()
         self.worker.start()
@@ -57,7 +69,7 @@ class LiveService:
         self.worker.stop()
         self.valkey.stop()
 
-    def until_ready(self, seconds: float = 90) -> None:
+    def until_ready(self, seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
