@@ -13,7 +13,7 @@ PROBABILITY_SLACK = 1e-3
 
 
 def checked_image(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """The image as a C-contiguous (H, W, 3) uint8 array.
+    """The image as a C-contiguous, writable (H, W, 3) uint8 array, copied only if need be.
 
     Raises:
         InvalidArray: another shape or dtype, or no pixel.
@@ -23,7 +23,8 @@ def checked_image(image: NDArray[Any]) -> NDArray[np.uint8]:
             f"The CRF's image has shape {image.shape} and dtype {image.dtype}.",
             fix="Give an RGB image as (H, W, 3) uint8.",
         )
-    return np.ascontiguousarray(image)
+    # Writable because pydensecrf insists, and because numba would compile its kernels anew for a read-only array.
+    return np.require(image, requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
 
 def checked_probabilities(probabilities: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:

@@ -1,0 +1,95 @@
+"""Compiled kernels: without the GIL, one thread a call, with machine code kept on disk wherever that is possible."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import model.crf
+from model.crf import compiled
+from model.crf.backend import crf_backend
+from model.crf.lattice_backend import LatticeBackend
+from model.crf.settings import PSEUDO_MASK_CRF
+
+MODULES = ["lattice_backend", "mean_field", "permutohedral", "pixel_lattice", "simplex"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_kernel_releases_the_gil_and_starts_no_threads(name):
+    module = importlib.import_module(f"model.crf.{name}")
+    kernels = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
+    assert kernels
+    assert all(kernel.targetoptions["nogil"] and not kernel.targetoptions.get("parallel") for kernel in kernels)
+
+
+def test_threads_get_the_same_result_from_one_shared_crf(photo, softmax_maps):
+    image = photo(side=96)
+    crf = crf_backend("lattice").prepare(image, PSEUDO_MASK_CRF)
+    problems = [softmax_maps(classes, *image.shape[:2], seed=classes) for classes in (2, 3, 4, 6) * 3]
+    alone = [crf.infer(problem) for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        for expected, got in zip(alone, pool.map(crf.infer, problems), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_threads_that_build_the_same_lattices_at_once(photo, softmax_maps):
+    image = photo(side=96)
+    probabilities = softmax_maps(3, *image.shape[:2])
+    backend, barrier = LatticeBackend(), threading.Barrier(4)
+
+    def run(_):
+        barrier.wait()
+        return backend.infer(probabilities, image, PSEUDO_MASK_CRF)
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(run, range(4))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_without_a_writable_folder_kernels_compile_in_memory(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
+    assert compiled.compiled(_twice)(21) == 42
+
+
+def _twice(value):
+    return 2 * value
+
+
+def test_a_read_only_package_keeps_its_machine_code_in_the_users_cache(tmp_path):
+    package = tmp_path / "installed"
+    package.mkdir()
+    (package / "kernel.py").write_text(
+        "from model.crf.compiled import compiled\n\n@compiled\ndef twice(value):\n    return 2 * value\n"
+    )
+    # A file in the way of __pycache__ makes the folder unusable even to root, who may write anywhere.
+    (package / "__pycache__").write_text("")
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import kernel; print(kernel.twice(21))"
+    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": ":".join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", program, str(package)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout == "42\n", run.stderr
+    assert list((tmp_path / "cache").rglob("*.nbi"))
+
+
+def test_the_list_of_kernel_modules_is_complete():
+    found = set()
+    for info in pkgutil.iter_modules(model.crf.__path__):
+        if info.name != "pydensecrf_backend":
+            module = importlib.import_module(f"model.crf.{info.name}")
+            found |= {info.name} if any(isinstance(v, Dispatcher) for v in vars(module).values()) else set()
+    assert found == set(MODULES)
