@@ -14,6 +14,7 @@ Keys, under `toco:` (`{job}`, `{item}` are ids):
 All changes of state are scripts in `transitions`.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from workers.transitions import DONE, FAILED, PREFIX, QUEUED, Transitions
 Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score"]
 MEASURES: tuple[Measure, ...] = ("index", "doubt", "ignore_ratio", "area_ratio", "score")
 _PIPELINE_ITEMS = 500
+_DISK_MILLISECONDS = 2000  # servers write to disk once a second
 
 POISON = ItemError(
     code="poison_image",
@@ -191,7 +193,17 @@ class Records:
         pipeline.hincrby(f"{PREFIX}items", FAILED, refused)
         self._scripts.open(args=[job, now], client=pipeline)
         pipeline.execute()
+        if priority == "batch":
+            self._until_on_disk()
         return self.job(job)
+
+    def _until_on_disk(self) -> None:
+        """Wait until what was written is on disk, so that a promise made to a client outlives a power cut.
+
+        An interactive client waits for its label anyway and would see the loss; it is spared the wait.
+        """
+        with contextlib.suppress(redis.ResponseError):  # a server without an append-only file, or of before 7.2
+            self.redis.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,8 @@ def test_only_one_of_many_workers_gets_an_item(records, make_job):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(got) == 20 and set(got.values()) == {1}
+    assert len(got) == 20
+    assert set(got.values()) == {1}
 
 
 def test_the_redelivered_message_takes_over_and_the_old_work_is_refused(records, make_job):
@@ -220,7 +221,8 @@ def test_pages_neither_repeat_nor_lose_items(records, judged):
     assert [int(item.id) for item in page.items] == [9, 8]
     records.decide(judged.id, "000008", "accept")  # the item of the cursor leaves the selection
     rest = index.find(judged.id, query, cursor=page.cursor, limit=10)
-    assert [int(item.id) for item in rest.items] == [7, 6, 5] and rest.cursor is None
+    assert [int(item.id) for item in rest.items] == [7, 6, 5]
+    assert rest.cursor is None
 
 
 @pytest.mark.parametrize("cursor", ["?", "bm9wZQ", "MTox0"])

@@ -1,0 +1,108 @@
+"""What is lost is found."""
+
+import time
+
+import pytest
+
+from workers.app import make_app
+from workers.exports import ExportRequest, Exports
+from workers.models import ModelCatalogue
+from workers.outbound import Outbound
+from workers.queue import WorkQueue
+from workers.store import Store, image_key
+from workers.sweep import Sweep
+from workers.webhooks import Webhooks, sign
+
+
+@pytest.fixture
+def sweep(settings, records):
+    chosen = settings.model_copy(update={"sweep_seconds": 0.01, "lease_seconds": 0.05, "retention_days": 1.0})
+    queue = WorkQueue(chosen, records, make_app(chosen))
+    outbound = Outbound(chosen)
+    exports = Exports(records, Store.open(chosen), ModelCatalogue(chosen, records))
+    yield Sweep(chosen, records, queue, exports, Webhooks(chosen, records, outbound))
+    outbound.close()
+
+
+def run(sweep) -> None:
+    time.sleep(0.06)
+    sweep.run()
+
+
+def test_items_of_a_silent_worker_are_queued_again(sweep, records, make_job):
+    job = make_job(2)
+    records.lease(job.id, "000000", owner="dead", seconds=0.01, max_attempts=3)
+    run(sweep)
+    assert records.redis.llen("batch") == 1
+    assert records.job(job.id).counts["queued"] == 2
+
+
+def test_a_job_whose_messages_were_lost_is_queued_again_but_once_at_a_time(sweep, records, make_job):
+    make_job(20)
+    run(sweep)
+    assert records.redis.llen("batch") == 3
+    run(sweep)
+    assert records.redis.llen("batch") == 3
+
+
+def test_a_running_job_is_left_alone(sweep, records, make_job):
+    job = make_job(2)
+    records.lease(job.id, "000000", owner="alive", seconds=60, max_attempts=3)
+    run(sweep)
+    assert records.redis.llen("batch") == 0
+
+
+def test_items_put_off_come_back_when_their_time_has_come(sweep, records, make_job):
+    job = make_job(2)
+    records.lease(job.id, "000001", owner="alive", seconds=60, max_attempts=3)
+    sweep._queue.label_later(job.id, ["000000"], seconds=0.1)
+    run(sweep)
+    assert records.redis.llen("batch") == 0
+    time.sleep(0.1)
+    run(sweep)
+    assert records.redis.llen("batch") == 1
+
+
+def test_old_jobs_are_deleted(sweep, records, make_job):
+    job = make_job(1)
+    records.cancel(job.id)
+    records.redis.zadd("toco:jobs:finished", {job.id: time.time() - 2 * 86_400})
+    run(sweep)
+    assert records.jobs() == []
+    assert records.redis.llen("errands") >= 1
+
+
+def test_what_an_unfinished_submission_left_is_deleted(sweep, records, settings):
+    store = Store.open(settings)
+    job = records.begin_job()
+    store.put(image_key(job, "000000"), b"x")
+    records.redis.zadd("toco:jobs:creating", {job: time.time() - 7200})
+    run(sweep)
+    assert records.redis.llen("errands") == 1
+    assert job in records.abandoned(0)
+
+
+def test_an_export_that_nobody_builds_is_queued_again(sweep, records, make_job):
+    job = make_job(1)
+    records.cancel(job.id)
+    sweep._exports.request(job.id, ExportRequest(format="voc"))
+    run(sweep)
+    assert records.redis.llen("errands") == 1
+
+
+def test_a_webhook_to_a_private_address_is_given_up(sweep, records, make_job):
+    job = make_job(1, webhook="http://127.0.0.1:9/hook")
+    records.cancel(job.id)
+    assert sweep._webhooks.any_due()
+    assert sweep._webhooks.deliver_due() == 0
+    assert not sweep._webhooks.any_due()
+    assert records.redis.zcard("toco:webhooks") == 0
+
+
+def test_the_signature_is_that_of_the_standard():
+    """The example of the Standard Webhooks specification's reference libraries."""
+    found = sign(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330,
+        b'{"test": 2432232314}',
+    )  # fmt: skip
+    assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
