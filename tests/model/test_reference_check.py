@@ -1,5 +1,7 @@
 """The reference check accepts what our own functions give, and names every array that is off."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -97,3 +99,14 @@ def test_folders_without_a_reference(reference, tmp_path):
     np.savez(tmp_path / EXPECTED_FILE, **{name: arrays[name] for name in ("image_uint8", "tags")})
     with pytest.raises(InvalidReference, match="no known array"):
         check_reference(tmp_path)
+
+
+def test_the_arrays_of_the_published_code_all_match():
+    """The whole committed reference: every output array is compared, and within its tolerance."""
+    folder = Path(__file__).parents[1] / "reference" / "toco_tiny"
+    comparisons = check_reference(folder)
+    with np.load(folder / EXPECTED_FILE) as arrays:
+        inputs = {"image_uint8", "tags", "valid_box", "ptc_box", "par_in", "lr_step"}
+        inputs |= {"ctc_student", "ctc_teacher", "ctc_flags"}
+        assert {entry.name for entry in comparisons} == set(arrays.files) - inputs
+    assert [entry.name for entry in comparisons if not entry.passed] == []
