@@ -13,7 +13,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
@@ -22,6 +22,7 @@ from cvat_sdk import models
 from PIL import Image
 
 from model.classes import ClassName, Vocabulary
+from model.errors import TocoError
 from model.formats.artifacts import PSEUDO_MASK, RESULT, read_mask, read_result
 from model.formats.cvat import encode_mask
 from model.formats.polygons import mask_to_polygons
@@ -30,9 +31,19 @@ from model.formats.result import ItemResult
 from model.options import preset_options
 from model.tags import TagTable, read_tags
 
+if TYPE_CHECKING:
+    from service.client import Client
+
 _DEFAULT_TAG_THRESHOLD: Final = 0.5
 _POLYGON_TOLERANCE: Final = 1.0  # pixels
 _POLYGON_MIN_AREA: Final = 16  # pixels
+
+
+class ModelUnknown(TocoError):
+    """The service has no model of this name."""
+
+    code = "model_unknown"
+    kind = "not_found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +70,18 @@ class TagToMask:
         vocabulary: of the model.
         label_frame: makes the masks.
         tags: by frame name; frames that it does not list get the classifier's tags.
+        close: lets go of what `label_frame` holds.
     """
 
-    def __init__(self, vocabulary: Vocabulary, label_frame: LabelFrame, tags: TagTable | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        label_frame: LabelFrame,
+        tags: TagTable | None = None,
+        *,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.close = close
         self._vocabulary = vocabulary
         self._label_frame = label_frame
         self._tags = tags
@@ -102,22 +122,25 @@ def create(
         device: where the model runs, without `url`.
 
     Raises:
-        InvalidTagFile, InvalidOption, InvalidCheckpoint, DeviceUnavailable, ServiceError
+        InvalidTagFile, InvalidOption, InvalidCheckpoint, DeviceUnavailable, ModelUnknown, ServiceError
     """
     table = read_tags(Path(tags)) if tags else None
-    vocabulary, label_frame = _remote(url, key, model, preset) if url else _local(model, preset, device)
-    return TagToMask(vocabulary, label_frame, table)
-
-
-def _remote(url: str, key: str, model: str, preset: str) -> tuple[Vocabulary, LabelFrame]:
-    from service.client import Client, ServiceError  # noqa: PLC0415 - only where a service is asked
+    if not url:
+        vocabulary, label_frame = _local(model, preset, device)
+        return TagToMask(vocabulary, label_frame, table)
+    from service.client import Client  # noqa: PLC0415 - only where a service is asked
 
     client = Client(url, key=key)
+    vocabulary, label_frame = _remote(client, model, preset)
+    return TagToMask(vocabulary, label_frame, table, close=client.close)
+
+
+def _remote(client: "Client", model: str, preset: str) -> tuple[Vocabulary, LabelFrame]:
     listed = client.models()["models"]
     known = {entry["name"]: entry for entry in listed}
     chosen = known.get(model) if model else next((entry for entry in listed if entry["default"]), None)
     if chosen is None:
-        raise ServiceError(f"The service has no model {model!r}.", fix=f"It has {', '.join(known) or 'none'}.")
+        raise ModelUnknown(f"The service has no model {model!r}.", fix=f"It has {', '.join(known) or 'none'}.")
     vocabulary = Vocabulary(ClassName(e["name"], e["index"], tuple(e["synonyms"])) for e in chosen["classes"])
 
     def label_frame(frame: Image.Image, tags: tuple[str, ...] | None, tag_threshold: float) -> Labelled:
@@ -148,7 +171,7 @@ def _local(model: str, preset: str, device: str) -> tuple[Vocabulary, LabelFrame
     def label_frame(frame: Image.Image, tags: tuple[str, ...] | None, tag_threshold: float) -> Labelled:
         options = preset_options(preset, tag_threshold=tag_threshold)
         known = tags if tags is None else tuple(tag for tag in tags if tag in labeler.spec.vocabulary)
-        label = labeler.label_one(np.asarray(frame), known, options)
+        label = labeler.label_one(np.array(frame), known, options)
         return Labelled(label.pseudo_mask, result_of(label, model_version=labeler.spec.version, options=options))
 
     return labeler.spec.vocabulary, label_frame

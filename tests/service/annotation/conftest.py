@@ -41,7 +41,7 @@ class WebServer:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PATCH = answer
+            do_GET = do_POST = do_PATCH = answer  # noqa: N815 - the names are http.server's
 
             def log_message(self, *_):
                 pass

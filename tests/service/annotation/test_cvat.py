@@ -4,7 +4,6 @@ import base64
 import importlib.util
 import io
 import logging
-import sys
 from pathlib import Path
 
 import cvat_sdk.auto_annotation as cvataa
@@ -123,11 +122,7 @@ def test_frames_that_somebody_tagged_with_nothing_stay_empty(function, asked):
 def test_the_file_loads_by_path_as_cvat_cli_loads_it(tiny_model, tmp_path, jpeg):
     spec = importlib.util.spec_from_file_location("__cvat_function__", Path(cvat_function.__file__))
     module = importlib.util.module_from_spec(spec)
-    sys.modules["__cvat_function__"] = module
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        del sys.modules["__cvat_function__"]
+    spec.loader.exec_module(module)  # not in sys.modules, as there
     tags = tmp_path / "tags.csv"
     tags.write_text("image,tags\na.jpg,cat;dog;unicorn\n")
     function = module.create(model=str(tiny_model), preset="fast", tags=str(tags), device="cpu")
@@ -136,8 +131,15 @@ def test_the_file_loads_by_path_as_cvat_cli_loads_it(tiny_model, tmp_path, jpeg)
     assert found.keys() <= {"cat", "dog"}
 
 
-def test_a_running_service_labels_the_frames(live, client, jpeg):
+@pytest.fixture
+def remote(live):
     function = create(url=live.url, preset="fast")
+    yield function
+    function.close()
+
+
+def test_a_running_service_labels_the_frames(remote, client, jpeg):
+    function = remote
     assert [label.name for label in function.spec.labels] == ["cat", "dog", "horse", "person"]
     function = TagToMask(VOC, function._label_frame, parse_tags("image,tags\na.png,cat;dog\n"))
     image = Image.open(io.BytesIO(jpeg(4, kind="PNG")))

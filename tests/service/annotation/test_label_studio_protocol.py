@@ -148,8 +148,9 @@ def test_photos_without_tags_get_those_of_the_classifier_marked(api, project, ph
 
 def test_choices_of_the_annotator_are_tags_and_labels_map_through_the_config(api, project, photo):
     config = (
-        '<View><Image name="i" value="$url"/><Choices name="c" toName="i"><Choice value="Katze" predicted_values="cat"/>'
-        '</Choices><BrushLabels name="b" toName="i"><Label value="Felis" alias="felis" predicted_values="cat"/>'
+        '<View><Image name="i" value="$url"/>'
+        '<Choices name="c" toName="i"><Choice value="Katze" predicted_values="cat"/></Choices>'
+        '<BrushLabels name="b" toName="i"><Label value="Felis" alias="felis" predicted_values="cat"/>'
         "</BrushLabels></View>"
     )
     annotations = [{"result": [{"type": "choices", "value": {"choices": ["Katze"]}}]}]
