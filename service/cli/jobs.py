@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.cli.error_report import SOME_FAILED, ReportingGroup
 from service.client import Client
@@ -47,7 +47,7 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20, url: Url = "", key: Key = ""
 ) -> None:
     """List jobs, the newest first."""
-    table = Table("id", "name", "state", "done", "failed", "total")
+    table = Table(Column("id", no_wrap=True, min_width=26), "name", "state", "done", "failed", "total")
     with connected(url, key) as client:
         for number, job in enumerate(client.jobs(limit=min(limit, 200))):
             if number >= limit:
@@ -129,15 +129,18 @@ def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console,
     with connected(url, key) as client:
         job = client.label_folder(folder, tags=tags)
         ended = _follow(client, job["id"], console)
-        table = Table("photo", "tags", "ignored", "score", "mask")
         for item in client.items(job["id"]):
-            summary = item["summary"] or {}
-            mask = next((url + part["url"] for part in item["artifacts"] if part["name"] == "pseudo_mask.png"), "")
-            error = (item["error"] or {}).get("detail", item["state"])
-            shares = (f"{summary[name]:.2f}" if summary else "" for name in ("ignore_ratio", "score"))
-            table.add_row(item["name"], ", ".join(summary.get("tags", [])) if summary else error, *shares, mask)
-        console.print(table, soft_wrap=True)
+            console.print(_line(item, url), soft_wrap=True, highlight=False)
         return str(ended["id"])
+
+
+def _line(item: dict[str, Any], url: str) -> str:
+    summary = item["summary"]
+    if not summary:
+        return f"{item['name']}: {(item['error'] or {}).get('detail', item['state'])}"
+    mask = next((url + part["url"] for part in item["artifacts"] if part["name"] == "pseudo_mask.png"), "")
+    shares = f"ignored {summary['ignore_ratio']:.2f}, score {summary['score']:.2f}"
+    return f"{item['name']}: {', '.join(summary['tags']) or 'no tag'}; {shares}  {mask}"
 
 
 def _follow(client: Client, job: str, console: Console) -> dict[str, Any]:

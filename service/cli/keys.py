@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.cli.error_report import ReportingGroup
 from service.keys import SCOPES, ApiKeys
@@ -38,7 +38,7 @@ def create(
 @app.command("list")
 def list_keys() -> None:
     """List the keys; tokens are not kept, so they are not shown."""
-    table = Table("id", "name", "scopes", "made", "expires")
+    table = Table(Column("id", no_wrap=True, min_width=26), "name", "scopes", "made", "expires")
     for key in _keys().all():
         expires = time.strftime("%Y-%m-%d", time.gmtime(key.expires_at)) if key.expires_at else "never"
         made = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))

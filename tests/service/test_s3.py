@@ -73,7 +73,9 @@ def options(url: str, secret: str = SECRET) -> str:
 
 
 def test_the_store_reads_what_it_wrote_and_signs(s3):
-    store = Store.open(load_settings(store_url="s3://unit/some/prefix", store_options=options(s3), _env_file=None))
+    store = Store.open(
+        load_settings(store_url="s3://unit/some/prefix", store_options=json.loads(options(s3)), _env_file=None)
+    )
     store.check()
     with store.writer("big.zip") as sink:
         for _ in range(20):
@@ -87,7 +89,9 @@ def test_the_store_reads_what_it_wrote_and_signs(s3):
 
 
 def test_wrong_credentials_are_a_typed_error(s3):
-    store = Store.open(load_settings(store_url="s3://unit", store_options=options(s3, "wrong"), _env_file=None))
+    store = Store.open(
+        load_settings(store_url="s3://unit", store_options=json.loads(options(s3, "wrong")), _env_file=None)
+    )
     with pytest.raises(StorageUnavailable):
         store.put("x", b"y")
 
@@ -105,7 +109,9 @@ def test_a_job_lives_in_a_bucket_from_upload_to_export(s3, models_folder, tmp_pa
         with zipfile.ZipFile(client.export(job, "coco", tmp_path / "out.zip")) as archive:
             assert archive.testzip() is None
         client.delete(job)
-        store = Store.open(load_settings(store_url="s3://toco/prod", store_options=options(s3), _env_file=None))
+        store = Store.open(
+            load_settings(store_url="s3://toco/prod", store_options=json.loads(options(s3)), _env_file=None)
+        )
         deadline = time.monotonic() + 20
         while list(store.under(f"jobs/{job}/")) and time.monotonic() < deadline:
             time.sleep(0.1)
