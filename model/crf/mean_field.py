@@ -18,12 +18,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import float32, int32, uint64
+from numba import float32, int32, literally, uint64
 
 from model.crf.compiled import compiled_loosely
 from model.crf.permutohedral import Index, Lattice
 from model.crf.simplex import Float
-from model.crf.vectors import loader, multiply_add, storer
+from model.crf.vectors import load, multiply_add, store
 
 # Channels are kept in slabs of 16, the last one narrower: a row of a slab is one line of the processor's cache.
 SLAB = 16
@@ -174,13 +174,68 @@ def _softmax(tile: Float, start: int, count: int, result: Float, final: bool) ->
                     tile[c, x] = (tile[c, x] - rest[x]) * scale[x]
 
 
+@compiled_loosely
+def _read(
+    rows: Float,
+    column: int,
+    start: int,
+    count: int,
+    kernel: tuple[Index, Float, Any],
+    filtered: Float,
+    channels: int,
+    corners_each: int,
+) -> None:
+    """Add what a slab on a lattice holds to the logits of a tile.
+
+    Args:
+        rows: (TILE, width) logits.
+        column: first channel of the slab.
+        start: first pixel of the tile.
+        count: number of pixels.
+        kernel: corners, weights and gain.
+        filtered: (size, channels).
+        channels: of the slab; a constant of the caller, as is the next.
+        corners_each: corners a pixel.
+    """
+    literally(channels)
+    literally(corners_each)
+    corners, weights, _ = kernel
+    for x in range(count):
+        p, at = uint64(start + x), uint64(x * rows.shape[1] + column)
+        value = load(rows, at, channels)
+        for i in range(corners_each):
+            place = uint64(corners[p, uint64(i)]) * uint64(channels)
+            value = multiply_add(weights[p, uint64(i)], load(filtered, place, channels), value)
+        store(rows, at, channels, value)
+
+
+@compiled_loosely
+def _write(
+    rows: Float,
+    column: int,
+    start: int,
+    count: int,
+    kernel: tuple[Index, Float, Any],
+    written: Float,
+    channels: int,
+    corners_each: int,
+) -> None:
+    """Add the values of a tile onto a slab; the reverse of `_read`."""
+    literally(channels)
+    literally(corners_each)
+    corners, weights, gain = kernel
+    for x in range(count):
+        p = uint64(start + x)
+        value = load(rows, uint64(x * rows.shape[1] + column), channels)
+        for i in range(corners_each):
+            place = uint64(corners[p, uint64(i)]) * uint64(channels)
+            gained = multiply_add(gain * weights[p, uint64(i)], value, load(written, place, channels))
+            store(written, place, channels, gained)
+
+
 @cache
 def _sweep(last_slab: int) -> Callable[..., None]:
     """The sweep over all pixels, made for the width of the last slab."""
-    read_near, read_alike = _reader(SLAB, NEAR_CORNERS), _reader(SLAB, ALIKE_CORNERS)
-    write_near, write_alike = _writer(SLAB, NEAR_CORNERS), _writer(SLAB, ALIKE_CORNERS)
-    read_near_last, read_alike_last = _reader(last_slab, NEAR_CORNERS), _reader(last_slab, ALIKE_CORNERS)
-    write_near_last, write_alike_last = _writer(last_slab, NEAR_CORNERS), _writer(last_slab, ALIKE_CORNERS)
 
     @compiled_loosely
     def sweep(
@@ -205,10 +260,12 @@ def _sweep(last_slab: int) -> Callable[..., None]:
             count = min(TILE, pixels - start)
             rows[:] = 0
             for slab in range(slabs):
-                read_near(rows, slab * SLAB, start, count, near, near_filtered[0][slab * near_size :])
-                read_alike(rows, slab * SLAB, start, count, alike, alike_filtered[0][slab * alike_size :])
-            read_near_last(rows, last_column, start, count, near, near_filtered[1])
-            read_alike_last(rows, last_column, start, count, alike, alike_filtered[1])
+                _read(rows, slab * SLAB, start, count, near, near_filtered[0][slab * near_size :], SLAB, NEAR_CORNERS)
+                _read(
+                    rows, slab * SLAB, start, count, alike, alike_filtered[0][slab * alike_size :], SLAB, ALIKE_CORNERS
+                )
+            _read(rows, last_column, start, count, near, near_filtered[1], last_slab, NEAR_CORNERS)
+            _read(rows, last_column, start, count, alike, alike_filtered[1], last_slab, ALIKE_CORNERS)
             for x in range(count):
                 for slab in range(slabs):
                     for c in range(SLAB):
@@ -228,50 +285,11 @@ def _sweep(last_slab: int) -> Callable[..., None]:
                 for c in range(last_slab):
                     rows[uint64(x), uint64(last_column + c)] = tile[uint64(last_column + c), uint64(x)]
             for slab in range(slabs):
-                write_near(rows, slab * SLAB, start, count, near, near_written[0][slab * near_size :])
-                write_alike(rows, slab * SLAB, start, count, alike, alike_written[0][slab * alike_size :])
-            write_near_last(rows, last_column, start, count, near, near_written[1])
-            write_alike_last(rows, last_column, start, count, alike, alike_written[1])
+                _write(rows, slab * SLAB, start, count, near, near_written[0][slab * near_size :], SLAB, NEAR_CORNERS)
+                _write(
+                    rows, slab * SLAB, start, count, alike, alike_written[0][slab * alike_size :], SLAB, ALIKE_CORNERS
+                )
+            _write(rows, last_column, start, count, near, near_written[1], last_slab, NEAR_CORNERS)
+            _write(rows, last_column, start, count, alike, alike_written[1], last_slab, ALIKE_CORNERS)
 
     return sweep
-
-
-@cache
-def _reader(channels: int, corners_each: int) -> Callable[..., None]:
-    """Make the function that adds what a lattice holds to the logits of a tile."""
-    load, store = loader(channels), storer(channels)
-
-    @compiled_loosely
-    def read(
-        rows: Float, column: int, start: int, count: int, kernel: tuple[Index, Float, Any], filtered: Float
-    ) -> None:
-        corners, weights, _ = kernel
-        for x in range(count):
-            p, at = uint64(start + x), uint64(x * rows.shape[1] + column)
-            value = load(rows, at)
-            for i in range(corners_each):
-                place = uint64(corners[p, uint64(i)]) * uint64(channels)
-                value = multiply_add(weights[p, uint64(i)], load(filtered, place), value)
-            store(rows, at, value)
-
-    return read
-
-
-@cache
-def _writer(channels: int, corners_each: int) -> Callable[..., None]:
-    """Make the function that adds the probabilities of a tile onto a lattice."""
-    load, store = loader(channels), storer(channels)
-
-    @compiled_loosely
-    def write(
-        rows: Float, column: int, start: int, count: int, kernel: tuple[Index, Float, Any], written: Float
-    ) -> None:
-        corners, weights, gain = kernel
-        for x in range(count):
-            p = uint64(start + x)
-            value = load(rows, uint64(x * rows.shape[1] + column))
-            for i in range(corners_each):
-                place = uint64(corners[p, uint64(i)]) * uint64(channels)
-                store(written, place, multiply_add(gain * weights[p, uint64(i)], value, load(written, place)))
-
-    return write

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from model.crf.compiled import compiled, compiled_loosely
 from model.crf.errors import CrfError
 from model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
-from model.crf.vectors import loader, multiply_add, storer
+from model.crf.vectors import load, multiply_add, store
 
 Index = NDArray[np.uint32]
 Long = NDArray[np.int64]
@@ -293,24 +293,23 @@ def _chains(keys: Long, corner: Index, steps: Long) -> Index:
 @cache
 def _chain_blur(channels: int) -> Callable[[Float, Index], None]:
     """The blur along chains: each corner gains half of each neighbour, one direction after another."""
-    load, store = loader(channels), storer(channels)
 
     @compiled_loosely
     def blur(values: Float, chains: Index) -> None:
         # Without branches: where chains begin is a coin toss to the processor.
         here = uint64(0)
-        value = load(values, here)  # corner 0 is not yet in a chain and gets back what it holds
+        value = load(values, here, channels)  # corner 0 is not yet in a chain and gets back what it holds
         before, weight_before = value, float32(0)
         for i in range(chains.size):
             entry = chains[uint64(i)]
             coming = uint64(entry & CORNER_MASK) * uint64(channels)
             weight_after = float32(0) if entry >= CHAIN_START else HALF
-            after = load(values, coming)
-            store(values, here, multiply_add(weight_after, after, multiply_add(weight_before, before, value)))
+            after = load(values, coming, channels)
+            store(values, here, channels, multiply_add(weight_after, after, multiply_add(weight_before, before, value)))
             # The row just written may be the one that comes, where a direction ends and the next begins.
-            before, value = value, load(values, coming)
+            before, value = value, load(values, coming, channels)
             weight_before, here = weight_after, coming
-        store(values, here, multiply_add(weight_before, before, value))
+        store(values, here, channels, multiply_add(weight_before, before, value))
 
     return blur
 

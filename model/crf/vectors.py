@@ -28,41 +28,28 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(ir.FloatType(), vector.lanes))  # type: ignore[no-untyped-call]
 
 
-def loader(lanes: int) -> Callable[[Any, Any], Any]:
-    """Make `load(values, position)`: `lanes` neighbours in a C-contiguous float32 array, by place in memory."""
+@intrinsic(prefer_literal=True)
+def _load(_context: Any, values: Any, position: Any, lanes: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(context, builder, signature, arguments), align=FLOAT_BYTES)
 
-    @intrinsic
-    def load(_context: Any, values: Any, position: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = _pointer(context, builder, signature, arguments, lanes)
-            return builder.load(pointer, align=FLOAT_BYTES)
-
-        return Vector(lanes)(values, position), generate
-
-    made: Any = load
-    return cast("Callable[[Any, Any], Any]", made)
+    return Vector(lanes.literal_value)(values, position, lanes), generate
 
 
-def storer(lanes: int) -> Callable[[Any, Any, Any], None]:
-    """Make `store(values, position, vector)`, the reverse of `loader`."""
+@intrinsic(prefer_literal=True)
+def _store(_context: Any, values: Any, position: Any, lanes: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[3], _pointer(context, builder, signature, arguments), align=FLOAT_BYTES)
+        return context.get_dummy_value()
 
-    @intrinsic
-    def store(_context: Any, values: Any, position: Any, vector: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = _pointer(context, builder, signature, arguments, lanes)
-            builder.store(arguments[2], pointer, align=FLOAT_BYTES)
-            return context.get_dummy_value()
-
-        return types.void(values, position, vector), generate
-
-    made: Any = store
-    return cast("Callable[[Any, Any, Any], None]", made)
+    return types.void(values, position, lanes, vector), generate
 
 
-def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, lanes: int) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    first = builder.gep(array.data, [arguments[1]])
-    return builder.bitcast(first, ir.VectorType(ir.FloatType(), lanes).as_pointer())
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    values, _, lanes, *_ = signature.args
+    array = context.make_array(values)(context, builder, arguments[0])
+    kind = ir.VectorType(ir.FloatType(), lanes.literal_value)
+    return builder.bitcast(builder.gep(array.data, [arguments[1]]), kind.as_pointer())
 
 
 @intrinsic
@@ -82,5 +69,9 @@ def _multiply_add(_context: Any, weight: Any, vector: Any, addend: Any) -> Any:
     return vector(weight, vector, addend), generate
 
 
+# `load(values, position, lanes)`: neighbours in a C-contiguous float32 array, by place in memory; `lanes` is constant.
+load: Callable[[Any, Any, int], Any] = cast("Any", _load)
+# `store(values, position, lanes, vector)`: the reverse.
+store: Callable[[Any, Any, int, Any], None] = cast("Any", _store)
 # `multiply_add(weight, vector, addend)`: `weight * vector + addend` with a float32 weight, lane by lane.
 multiply_add: Callable[[Any, Any, Any], Any] = cast("Any", _multiply_add)
