@@ -44,6 +44,10 @@ format: setup ## Format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: figures
+figures: setup ## Measure the default model and write its tables (needs the photos beside the project)
+	$(BIN)/python -m benchmarks.quality --data ../shared/data
+
 .PHONY: clean
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build

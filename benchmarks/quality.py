@@ -1,7 +1,7 @@
 """Quality of the default model: evaluates it on photos with masks and writes JSON, README and model card tables.
 
-    python -m benchmarks.quality --data ../shared/data      measure, then write the tables
-    python -m benchmarks.quality --tables                   write the tables from the JSON as it stands
+`python -m benchmarks.quality --data ../shared/data` measures, then writes the tables; with `--tables` alone they are
+written from the JSON as it stands.
 """
 
 import argparse
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks.tables import place_in_file
 from model.evaluation import EvaluationReport, markdown_table
+from model.spec import ModelSpec, read_spec
+from model.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "model" / "weights" / "default" / "MODEL_CARD.md"
@@ -47,7 +49,25 @@ def tables() -> dict[str, str]:
             path = FIGURES / f"{key}-{preset}.json"
             if path.exists():
                 reports[f"{title}, `{preset}`"] = EvaluationReport.model_validate_json(path.read_bytes())
-    return {"quality": markdown_table(reports)}
+    return {"quality": markdown_table(reports), "training": training_table(read_spec(CARD.parent))}
+
+
+def training_table(spec: ModelSpec) -> str:
+    """Return what a model's spec says of its training."""
+    run = TrainConfig.model_validate(spec.provenance["configuration"])
+    schedule, weights = run.schedule, run.loss
+    rows = {
+        "steps": f"{spec.provenance['steps']} of {schedule.steps}",
+        "photos a step": schedule.batch_size * schedule.accumulate,
+        "learning rate": f"{schedule.learning_rate} (heads {schedule.head_factor:g} times), poly {schedule.power}",
+        "crop": f"{run.augmentation.crop} pixels, rescaled by {run.augmentation.rescale}",
+        "frozen lower blocks": run.backbone.frozen_blocks,
+        "loss weights": ", ".join(
+            f"{name} {value:g}" for name, value in weights.model_dump().items() if value and not name.endswith("_start")
+        ),
+        "weights": f"`{spec.version}`",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 def main() -> None:
