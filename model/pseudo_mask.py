@@ -73,10 +73,11 @@ def crf_pseudo_mask(
         return np.zeros(image.shape[:2], np.uint8)
     levels = (thresholds.high, thresholds.low) if ignore_band else (thresholds.plain,)
     stacks = np.stack([with_background(cams, level) for level in levels])
-    decided: npt.NDArray[np.uint8] = values[backend.infer(stacks, image, settings).argmax(axis=1)]
+    best = backend.infer(stacks, image, settings).argmax(axis=1)
+    decided: npt.NDArray[np.uint8] = values[best]
     if not ignore_band:
-        return decided[0]
-    high, low = decided
+        return np.asarray(decided[0])
+    high, low = decided[0], decided[1]
     mask: npt.NDArray[np.uint8] = np.where(high == BACKGROUND, np.uint8(IGNORE), high)
     mask[(high == BACKGROUND) & (low == BACKGROUND)] = BACKGROUND
     return mask
