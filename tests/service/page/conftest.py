@@ -1,0 +1,184 @@
+"""Debian's Chromium, pages of the running service, and jobs to look at.
+
+Every page is watched: a request to another host, an error on its console or a breach of its
+Content-Security-Policy fails the test that opened it.
+"""
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from service.embedded import free_port
+from service.supervisor import Program
+from tests.service.live import LiveService, until
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 90_000  # machines that run tests are slow
+PAGE = Path(__file__).parents[3] / "service" / "page"
+# The browser's own words for what a test has asked for: refused requests, and pixels read back.
+EXPECTED_ERRORS = (
+    "Failed to load resource: the server responded with a status of",
+    "net::ERR_CONNECTION_REFUSED",
+    "Canvas2D: Multiple readback operations",
+)
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command; a failure shows what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Debian's Chromium; a root user without it gets it from Debian."""
+    if not Path(CHROMIUM).exists() and os.geteuid() == 0 and shutil.which("apt-get"):
+        run("apt-get", "update")
+        run("apt-get", "install", "-y", "--no-install-recommends", "chromium")
+    if not Path(CHROMIUM).exists():
+        pytest.fail(f"{CHROMIUM} is missing: run `apt-get install chromium` as root.")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The front end's packages, from its lock file."""
+    if shutil.which("npm") is None:
+        pytest.fail("npm is missing: install Node.js 20 or newer (https://nodejs.org).")
+    folder = PAGE / "node_modules"
+    if not (folder / ".package-lock.json").exists():
+        run("npm", "ci", "--no-audit", "--no-fund", cwd=PAGE)
+    return folder
+
+
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running, which other tests must not meet
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE_MS)
+        yield launched
+        launched.close()
+
+
+class Watched:
+    """A page whose requests and console are kept."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.hosts: set[str] = set()
+        self.errors: list[str] = []
+        context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        self.page: Page = context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{url}/")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not any(text in message.text for text in EXPECTED_ERRORS):
+            self.errors.append(message.text)
+
+
+@pytest.fixture
+def open_page(browser: Browser, live: LiveService) -> Iterator[Callable[..., Page]]:
+    """Open the page in a fresh profile: `open_page("#/jobs", url=..., color_scheme="dark", viewport=...)`."""
+    opened: list[tuple[BrowserContext, Watched, str]] = []
+
+    def open_one(place: str = "", *, url: str = "", **options: Any) -> Page:
+        url = url or live.url
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, **options})
+        context.set_default_timeout(PATIENCE_MS)
+        watched = Watched(context, url)
+        opened.append((context, watched, url))
+        if place:
+            watched.page.goto(f"{url}/{place}")
+        return watched.page
+
+    yield open_one
+    for context, watched, url in opened:
+        context.close()
+        assert watched.hosts - {""} == {urlsplit(url).netloc}  # blob: addresses have no host
+        assert watched.errors == []
+
+
+@pytest.fixture
+def second_api(live: LiveService, tmp_path: Path) -> Iterator[Callable[..., tuple[Program, str]]]:
+    """Start a further API beside the shared one, on the same records and worker: it may be stopped, or ask for keys."""
+    started: list[Program] = []
+
+    def start(**environment: str) -> tuple[Program, str]:
+        port = free_port()
+        program = Program(["serve"], {**live.environment, "TOCO_PORT": str(port), **environment}, tmp_path / "api.log")
+        started.append(program)
+        program.start()
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: is_up(url), 120)
+        return program, url
+
+    yield start
+    for program in started:
+        program.stop()
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+def submit(http: httpx.Client) -> Callable[..., str]:
+    """Make a job over the API, and return its id."""
+
+    def make(photos: dict[str, bytes], tags: str | list[str] = "cat", **fields: str) -> str:
+        files = [("images", (name, content)) for name, content in photos.items()]
+        answer = http.post("/v1/jobs", files=files, data={"tags": tags, "preset": "fast", **fields})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    return make
+
+
+@pytest.fixture
+def finished(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
+    """Wait for a job's end."""
+
+    def wait(job: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = http.get(f"/v1/jobs/{job}").json()
+            return found if found["finished_at"] else None
+
+        return until(ended, 120)  # type: ignore[return-value]
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def smooth_photo() -> bytes:
+    """A photo without hard edges, 64 x 48, whose colours are none of a palette's."""
+    width, height = 64, 48
+    picture = Image.new("RGB", (width, height))
+    picture.putdata([(90 + x, 120 + y, 200 - x) for y in range(height) for x in range(width)])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

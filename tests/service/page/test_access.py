@@ -1,0 +1,105 @@
+"""Usable by everyone: axe's rules, light and dark, 360 pixels wide, no other host, a strict policy."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.slow
+
+SERIOUS = ("serious", "critical")
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+
+
+@pytest.fixture
+def looked_at(submit, finished, smooth_photo) -> str:
+    """A job with a labelled and a failed item."""
+    job = submit({"smooth.png": smooth_photo, "broken.jpg": b"\xff\xd8\xff\xe0"}, tags="cat, dog", name="A name " * 8)
+    finished(job)
+    return job
+
+
+@pytest.fixture
+def views(looked_at, smooth_photo):
+    """Ways to each view of the page, dialogs included."""
+
+    def label(page: Page) -> None:
+        page.goto(page.url.partition("#")[0])
+        page.set_input_files("input[type=file]", [{"name": "a.png", "mimeType": "image/png", "buffer": smooth_photo}])
+        page.get_by_role("combobox", name="Tags of a.png", exact=True).press_sequentially("unicorn, ca")
+        expect(page.get_by_role("option", name="cat")).to_be_visible()
+
+    def jobs(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + "#/jobs")
+        expect(page.get_by_role("listitem").first).to_be_visible()
+
+    def job(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + f"#/jobs/{looked_at}")
+        page.get_by_role("button", name="show why").click()
+        expect(page.locator("article img").first).to_be_visible()
+
+    def export(page: Page) -> None:
+        page.get_by_role("button", name="Export").click()
+        page.get_by_text("More settings").click()
+        expect(page.get_by_label("voc")).to_be_visible()
+
+    def item(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + f"#/jobs/{looked_at}/items/000000")
+        expect(page.locator("canvas")).to_be_visible()
+        page.get_by_role("button", name="Wipe").click()
+        page.get_by_role("button", name="CAM", exact=True).click()
+
+    def models(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + "#/models")
+        expect(page.get_by_text("Vocabulary, 4")).to_be_visible()
+
+    def sign_in(page: Page) -> None:
+        page.get_by_role("button", name="Sign in with an API key").click()
+        expect(page.get_by_label("API key", exact=True)).to_be_visible()
+
+    return [label, jobs, job, export, item, models, sign_in]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(open_page, views, node_modules, scheme):
+    axe = (node_modules / "axe-core" / "axe.min.js").read_text()
+    page = open_page(color_scheme=scheme)
+    for view in views:
+        view(page)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        faults = [
+            f"{fault['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for fault in found
+            if fault["impact"] in SERIOUS
+            for node in fault["nodes"]
+        ]
+        assert not faults, f"{view.__name__}:\n" + "\n".join(faults)
+
+
+def test_nothing_is_wider_than_a_phone(open_page, views):
+    page = open_page(**PHONE)
+    for view in views:
+        view(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, view.__name__
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(open_page):
+    page = open_page()
+    expect(page.get_by_text("4 classes")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Choose files")).to_be_focused()
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+
+
+def test_colours_follow_the_system_or_the_choice(open_page):
+    page = open_page(color_scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.get_by_role("button", name="Colours: system").click()
+    assert page.evaluate(background) != dark
+    page.get_by_role("button", name="Colours: light").click()
+    assert page.evaluate(background) == dark

@@ -1,0 +1,159 @@
+"""Thousands of items: scrolled, sorted, filtered, judged by keyboard."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from model.options import preset_options
+from workers.jobs import JobOptions, NewItem, Summary
+from workers.settings import load_settings
+from workers.store import Store, artifact_key, image_key
+
+pytestmark = pytest.mark.slow
+
+ITEMS = 2000
+LONGEST_TASK_MS = 250
+MOST_BLOCKED = 0.2  # share of the time
+
+
+@pytest.fixture(scope="module")
+def many(live) -> str:
+    """A job of 2,000 labelled items; only the worker's labelling is left out."""
+    records = live.records()
+    store = Store.open(load_settings(data_dir=live.folder, _env_file=None))
+    rng = np.random.default_rng(0)
+    pictures = []
+    for _ in range(16):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((640, 480)).save(file, "JPEG")
+        pictures.append(file.getvalue())
+    job = records.begin_job()
+    items = []
+    for number in range(ITEMS):
+        item, picture = f"{number:06}", pictures[number % 16]
+        store.put(image_key(job, item), picture)
+        store.put(artifact_key(job, item, "overlay.jpg"), picture)
+        items.append(
+            NewItem(
+                f"photo_{number:04}.jpg", image_key(job, item), size=len(picture), width=640, height=480, tags=("cat",)
+            )
+        )
+    options = JobOptions(model="tiny", model_version="tiny@0", label=preset_options("fast"))
+    records.create_job(job, items, options, name="Many")
+    for number in range(ITEMS):
+        lease = records.lease(job, f"{number:06}", owner="test", seconds=600, max_attempts=3)
+        if isinstance(lease, str):
+            continue  # the sweep was faster: the worker labels it
+        share = number / ITEMS
+        records.complete(
+            lease,
+            Summary(
+                tags=("dog",) if number % 4 == 0 else ("cat",),
+                tag_source="user",
+                ignore_ratio=share,
+                area_ratio=1 - share,
+                score=share,
+                doubt=(number * 7919 % ITEMS) / ITEMS,
+                width=640,
+                height=480,
+                artifacts={"overlay.jpg": len(pictures[0])},
+            ),
+        )
+    records.redis.close()
+    return job
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("article .name").all_inner_texts()
+
+
+def test_two_thousand_items_scroll_smoothly(open_page, many, record_property):
+    page = open_page(f"#/jobs/{many}?order=doubt")
+    expect(page.get_by_text("2,000 items")).to_be_visible()
+    expect(page.locator("article img").first).to_be_visible()
+    page.evaluate(
+        """() => {
+            window.blocked = [];
+            new PerformanceObserver((list) =>
+                window.blocked.push(...list.getEntries().map((entry) => entry.duration)),
+            ).observe({ type: 'longtask' });
+            window.started = performance.now();
+        }"""
+    )
+    page.mouse.move(600, 600)
+    most = 0
+    for step in range(80):
+        page.mouse.wheel(0, 1400)
+        page.wait_for_timeout(30)
+        if step % 10 == 0:
+            most = max(most, page.locator("article").count())
+    page.keyboard.press("End")
+    expect(page.locator("article", has_text="doubt 0.00").first).to_be_visible()
+    expect(page.locator("article img").last).to_be_visible()
+    blocked, seconds = page.evaluate("[window.blocked, (performance.now() - window.started) / 1000]")
+    record_property("long_tasks_ms", [round(task) for task in blocked])
+    record_property("scrolled_seconds", round(seconds, 1))
+    assert most < 100  # only what is near the window is there
+    assert max(blocked, default=0) < LONGEST_TASK_MS
+    assert sum(blocked) / 1000 / seconds < MOST_BLOCKED
+
+
+def test_the_worst_labels_come_first(open_page, many, http):
+    page = open_page(f"#/jobs/{many}")
+    page.get_by_role("combobox", name="Sort").select_option("Most doubtful first")
+    worst = http.get(f"/v1/jobs/{many}/items", params={"order": "doubt", "descending": True, "limit": 5}).json()[
+        "items"
+    ]
+    expect(page.locator("article .name").first).to_have_text(worst[0]["name"])
+    assert names(page)[:5] == [item["name"] for item in worst]
+
+
+def test_filters_narrow_down(open_page, many):
+    page = open_page(f"#/jobs/{many}")
+    expect(page.get_by_text("2,000 items")).to_be_visible()
+    page.get_by_role("combobox", name="Tag").select_option("dog")
+    expect(page.get_by_text("500 items of 2000")).to_be_visible()
+    page.get_by_label("Ignored, at least, in percent").fill("90")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("50 items of 2000")).to_be_visible()
+    page.get_by_role("combobox", name="State").select_option("Failed")
+    expect(page.get_by_text("Nothing fits")).to_be_visible()
+    page.get_by_role("button", name="Clear 3 filters").click()
+    expect(page.get_by_text("2,000 items")).to_be_visible()
+    page.get_by_label("Labelled area, at most, in percent").fill("10")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("201 items of 2000")).to_be_visible()
+    page.reload()  # the address holds the filters
+    expect(page.get_by_text("201 items of 2000")).to_be_visible()
+
+
+def test_labels_are_judged_by_keyboard(open_page, many, http):
+    page = open_page(f"#/jobs/{many}?order=ignore_ratio")
+    first = page.locator("article").first
+    expect(first).to_be_visible()
+    order = names(page)
+    page.keyboard.press("a")  # accept, and go on
+    page.keyboard.press("r")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")
+    expect(page.locator("article.accept")).to_have_count(2)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("u")
+    expect(page.locator("article.accept")).to_have_count(1)
+
+    def judged(decision: str) -> list[str]:
+        return [
+            item["name"] for item in http.get(f"/v1/jobs/{many}/items", params={"decision": decision}).json()["items"]
+        ]
+
+    assert (judged("accept"), judged("reject")) == ([order[0]], [order[1]])
+
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("4 of 2000").or_(page.get_by_text("4 of 2,000"))).to_be_visible()
+    page.keyboard.press("k")
+    expect(page.get_by_role("heading", name=order[2])).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("article.selected .name")).to_have_text(order[2])
