@@ -15,6 +15,7 @@ from model.cams import resize, scaled_input
 from model.classes import BACKGROUND
 from model.crf.backend import CrfBackend
 from model.crf.settings import SEGMENTATION_CRF, CrfSettings
+from model.errors import InvalidOption
 
 
 def multi_scale_logits(
@@ -36,6 +37,9 @@ def multi_scale_logits(
 
     Returns:
         (b, K, H, W) float32.
+
+    Raises:
+        InvalidOption: no scale is given.
     """
     best: Tensor | None = None
     for scale in scales:
@@ -48,7 +52,7 @@ def multi_scale_logits(
             logits = straight + mirrored.flip(-1)
         best = logits if best is None else torch.maximum(best, logits)
     if best is None:
-        best = images.new_empty((images.shape[0], 0, *images.shape[-2:]))
+        raise InvalidOption("No scale to run the decoder at.", fix="Give one scale or more, such as 1.0.")
     return best
 
 

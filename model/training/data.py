@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -137,10 +136,6 @@ class TaggedPhotos(Dataset[Sample]):
             return self._decoded[index]
         side = self.config.cache_side
         pixels = read_image(self.photos[index].path, long_side=side or SIDE_LIMIT).pixels
-        if side and max(pixels.shape[:2]) > side:
-            factor = side / max(pixels.shape[:2])
-            size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
-            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if side:
             self._decoded[index] = pixels
         return pixels
