@@ -1,7 +1,11 @@
 """The facade: any photo with its tags in, a label at the photo's own size out, however many come."""
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +15,7 @@ from PIL import Image
 
 from model.cams import multi_scale_cams, resize
 from model.classes import UnknownTag
+from model.crf.errors import CrfError
 from model.device import DeviceUnavailable
 from model.errors import InvalidArray
 from model.images import ImageTooLarge, UnreadableImage, UnsupportedImageFormat, read_image
@@ -239,6 +244,19 @@ def test_a_photo_that_cannot_be_read_fails_alone_and_in_its_place(content, error
     assert isinstance(found[2][1], error)
 
 
+def test_a_photo_whose_refinement_fails_fails_alone(labeler, monkeypatch):
+    refine = labeler._refine
+
+    def fussy(job, maps, options):
+        if job.request.name == "1":
+            raise CrfError("Too narrow.")
+        return refine(job, maps, options)
+
+    monkeypatch.setattr(labeler, "_refine", fussy)
+    found = results(labeler, [LabelRequest(pixels(seed=n), ["cat"], name=str(n)) for n in range(3)])
+    assert [type(result) for result in found] == [Label, CrfError, Label]
+
+
 def test_photos_that_all_fail_are_all_told(labeler):
     assert all(isinstance(result, UnsupportedImageFormat) for result in results(labeler, [LabelRequest(b"x", [])] * 3))
     assert results(labeler, []) == []
@@ -325,6 +343,38 @@ def test_few_photos_are_held_in_memory_however_many_come(labeler):
         assert isinstance(label, Label)
         assert len(taken) - number <= 6 * size
     stream.close()
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from model.labeler import Labeler, LabelRequest
+
+def status(field):
+    return int(Path("/proc/self/status").read_text().split(field)[1].split()[0])
+
+labeler = Labeler.from_folder(device="cpu")
+before = status("VmRSS:")
+requests = [LabelRequest(Path(path), ["horse", "person"]) for path in sys.argv[1:]]
+assert [label.size for _, label in labeler.label(requests)] == [(3000, 4000)] * len(requests)
+print(status("VmHWM:") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_photos_need_less_than_two_gibibytes_over_the_model(samples, tmp_path):
+    """Photos of 3,000 x 4,000 pixels with noise, the default model and preset, in a process of their own."""
+    photo = cv2.resize(cv2.imread(str(samples / "horses.jpg")), (4000, 3000)).astype(np.int16)
+    photo += np.random.default_rng(0).integers(-20, 21, photo.shape, np.int16)
+    paths = [str(tmp_path / f"large{suffix}") for suffix in (".jpg", ".png")]
+    for path in paths:
+        cv2.imwrite(path, photo.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE, *paths, *paths], check=True, capture_output=True, text=True, timeout=600,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert int(ran.stdout) < 2 * 1024**2  # KiB
 
 
 # Set-up

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from model.crf.backend import crf_backend
 from model.crf.settings import SEGMENTATION_CRF
+from model.errors import InvalidOption
 from model.segmentation import multi_scale_logits, segmentation_map
 
 INDICES = (3, 9)
@@ -47,6 +48,11 @@ def test_channels_are_kept_in_the_order_asked_for(decode, close):
     images = torch.randn(1, 3, 48, 64)
     everything = multi_scale_logits(decode, images)
     close(multi_scale_logits(decode, images, channels=(0, 4, 2)), everything[:, [0, 4, 2]])
+
+
+def test_without_any_scale_there_is_nothing_to_say(decode):
+    with pytest.raises(InvalidOption, match="No scale"):
+        multi_scale_logits(decode, torch.randn(1, 3, 48, 64), scales=())
 
 
 def probabilities(*scores):
