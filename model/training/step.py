@@ -18,6 +18,7 @@ from model.refine import refined_label
 from model.spec import IMAGENET_MEAN, IMAGENET_STD
 from model.training.config import TrainConfig
 from model.training.crops import local_crops, with_global_flags
+from model.training.energy import dense_energy_loss
 from model.training.heads import ContrastHeads
 from model.training.losses import (
     class_token_contrast,
@@ -107,10 +108,11 @@ class Trainee(nn.Module):
         if weights.ctc > 0:
             parts["ctc"] = self._ctc(images, output, aux, batch, rng)
             total = total + weights.ctc * parts["ctc"] * (progress >= weights.contrast_start)
-        if weights.segmentation > 0 and progress >= weights.segmentation_start:
-            logits = self.network.decoder(output.patches)
-            parts["seg"] = self._segmentation(logits, cam, batch)
+        if (weights.segmentation > 0 or weights.energy > 0) and progress >= weights.segmentation_start:
+            parts |= self._decoder_losses(self.network.decoder(output.patches), cam, batch)
             total = total + weights.segmentation * parts["seg"]
+            if weights.energy > 0:
+                total = total + weights.energy * parts["energy"]
         return Losses(total, parts)
 
     def _ptc(self, output: Classified, aux: Tensor, batch: Batch) -> Tensor:
@@ -138,19 +140,25 @@ class Trainee(nn.Module):
         views_count = global_tokens.shape[0] // images.shape[0]
         return class_token_contrast(student, teacher, with_global_flags(flags, views_count))
 
-    def _segmentation(self, logits: Tensor, cam: Tensor, batch: Batch) -> Tensor:
+    def _decoder_losses(self, logits: Tensor, cam: Tensor, batch: Batch) -> dict[str, Tensor]:
         options = self.config.cam
-        height, width = (side // options.label_downscale for side in batch.image.shape[-2:])
+        size = [side // options.label_downscale for side in batch.image.shape[-2:]]
+        boxes = torch.div(batch.box, options.label_downscale, rounding_mode="floor")
+        pixels = resize(batch.image.float(), size)
         with torch.no_grad():
             labels = refined_label(
-                resize(batch.image.float() / 255.0, (height, width)),
+                pixels / 255.0,
                 cam,
                 batch.tags,
-                boxes=torch.div(batch.box, options.label_downscale, rounding_mode="floor"),
+                boxes=boxes,
                 thresholds=self.config.thresholds,
                 downscale=options.refine_downscale,
             )
-        return segmentation_loss(resize(logits.float(), (height, width)), labels)
+        logits = resize(logits.float(), size)
+        losses = {"seg": segmentation_loss(logits, labels)}
+        if self.config.loss.energy > 0:
+            losses["energy"] = dense_energy_loss(pixels, logits, labels, boxes)
+        return losses
 
 
 def parameter_groups(trainee: Trainee, config: TrainConfig) -> list[dict[str, object]]:
