@@ -1,5 +1,7 @@
 """`toco worker`: labels what is queued."""
 
+import logging
+import os
 from typing import Annotated
 
 import typer
@@ -22,4 +24,7 @@ def worker(
     if not chosen or not set(chosen) <= set(QUEUES):
         raise InvalidOption(f"Queues {queues!r}.", fix=f"Give some of {', '.join(QUEUES)}.")
     settings = local_settings(**({} if device is None else {"device": device}))
-    raise typer.Exit(run_worker(settings, chosen))
+    code = run_worker(settings, chosen)
+    # All work is handed in by now. Taking torch and its compiled kernels apart would cost seconds, for nothing.
+    logging.shutdown()
+    os._exit(code)
