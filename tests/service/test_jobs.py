@@ -395,3 +395,13 @@ def test_what_is_not_there_is_a_problem_too(http):
     for answer, status in ((http.get("/v1/nothing"), 404), (http.put("/v1/jobs"), 405)):
         assert (answer.status_code, answer.json()["status"]) == (status, status)
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_someone_who_waits_for_one_image_does_not_wait_for_a_batch(http, jpeg):
+    batch = submit(http, [(f"{n}.jpg", jpeg(n, size=(300, 200))) for n in range(80)], tags="cat", preset="balanced")
+    until(lambda: http.get(f"/v1/jobs/{batch['id']}").json()["counts"]["running"])
+    answer = http.post("/v1/label", files={"image": jpeg()}, data={"tags": "cat", "preset": "fast"})
+    assert answer.json()["item"]["state"] == "done"
+    behind = http.get(f"/v1/jobs/{batch['id']}").json()["counts"]
+    assert behind["queued"] > 0
+    http.delete(f"/v1/jobs/{batch['id']}")
