@@ -160,7 +160,7 @@ def test_rule_with_ignore_at_its_thresholds():
     cams, tags = row(0.0, 0.25, next_above(0.25), np.float32(0.7), 0.75, 1.0)
     cams = cams.double()  # 0.7 in float32 is under 0.7
     assert label_with_ignore(cams, tags).tolist() == [[[0, 0, 255, 255, 2, 2]]]
-    thresholds = Thresholds(high=0.8, low=0.3)
+    thresholds = Thresholds(high=0.75, low=0.3)
     assert label_with_ignore(cams, tags, thresholds=thresholds).tolist() == [[[0, 0, 0, 255, 255, 2]]]
 
 

@@ -63,7 +63,7 @@ def test_the_total_is_the_weighted_sum_of_all_losses(trainee_of, batch, close):
 
 def test_every_loss_is_computed_as_the_paper_says(trainee_of, batch, close):
     """The step against its parts, put together by hand from the published description."""
-    trainee = trainee_of()
+    trainee = trainee_of(contrast={"local_crops": 4, "negative_below": 0.9})
     network, config = trainee.network, trainee.config
     losses = run(trainee, batch)
     images = normalised(batch.image)
@@ -81,6 +81,7 @@ def test_every_loss_is_computed_as_the_paper_says(trainee_of, batch, close):
 
         regions = region_mask(gate(aux, batch.tags).amax(dim=1))
         crops, flags = local_crops(normalised(batch.views[:, 2]), regions, config.contrast, np.random.default_rng(7))
+        assert set(flags.flatten().tolist()) == {0.0, 1.0}
         views = [network.encoder(normalised(batch.views[:, k])).class_token for k in (0, 1)]
         tokens = torch.cat([*views, network.encoder(crops).class_token])
         student, teacher = trainee.contrast.student(tokens), trainee.contrast.teacher(torch.cat(views))
