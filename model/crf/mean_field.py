@@ -18,7 +18,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import float32, int32, literally, uint64
+from numba import float32, int32, uint64
+from numba.misc.special import literally
 
 from model.crf.compiled import compiled_loosely
 from model.crf.permutohedral import Index, Lattice
@@ -66,15 +67,21 @@ def mean_field(
     near = (spatial.corners, spatial.weights, np.float32(compatibility[0]))
     alike = (bilateral.corners, bilateral.weights, np.float32(compatibility[1]))
     result = np.empty_like(energies)
-    for _ in range(iterations):
-        sweep(logits, near, alike, *(channels.arrays for channels in (*filtered, *written)), result, False)
+    for iteration in range(iterations):
+        sweep(
+            *(logits, near, alike, *(channels_of.arrays for channels_of in (*filtered, *written))),
+            *(result, iteration > 0, False),
+        )
         for lattice, channels_of in zip(lattices, written, strict=True):
             for slab in channels_of.slabs():
                 lattice.blur(slab)
         filtered, written = written, filtered
         for channels_of in written:
             channels_of.clear()
-    sweep(logits, near, alike, *(channels.arrays for channels in (*filtered, *written)), result, True)
+    sweep(
+        *(logits, near, alike, *(channels_of.arrays for channels_of in (*filtered, *written))),
+        *(result, iterations > 0, True),
+    )
     return result
 
 
@@ -247,6 +254,7 @@ def _sweep(last_slab: int) -> Callable[..., None]:
         near_written: tuple[Float, Float],
         alike_written: tuple[Float, Float],
         result: Float,
+        begun: bool,
         final: bool,
     ) -> None:
         channels, pixels = logits.shape
@@ -259,13 +267,23 @@ def _sweep(last_slab: int) -> Callable[..., None]:
         for start in range(0, pixels, TILE):
             count = min(TILE, pixels - start)
             rows[:] = 0
-            for slab in range(slabs):
-                _read(rows, slab * SLAB, start, count, near, near_filtered[0][slab * near_size :], SLAB, NEAR_CORNERS)
-                _read(
-                    rows, slab * SLAB, start, count, alike, alike_filtered[0][slab * alike_size :], SLAB, ALIKE_CORNERS
-                )
-            _read(rows, last_column, start, count, near, near_filtered[1], last_slab, NEAR_CORNERS)
-            _read(rows, last_column, start, count, alike, alike_filtered[1], last_slab, ALIKE_CORNERS)
+            if begun:
+                for slab in range(slabs):
+                    _read(
+                        rows, slab * SLAB, start, count, near, near_filtered[0][slab * near_size :], SLAB, NEAR_CORNERS
+                    )
+                    _read(
+                        rows,
+                        slab * SLAB,
+                        start,
+                        count,
+                        alike,
+                        alike_filtered[0][slab * alike_size :],
+                        SLAB,
+                        ALIKE_CORNERS,
+                    )
+                _read(rows, last_column, start, count, near, near_filtered[1], last_slab, NEAR_CORNERS)
+                _read(rows, last_column, start, count, alike, alike_filtered[1], last_slab, ALIKE_CORNERS)
             for x in range(count):
                 for slab in range(slabs):
                     for c in range(SLAB):

@@ -255,38 +255,41 @@ def _sorted(keys: Long, bits: int) -> tuple[Long, Index]:
 def _chains(keys: Long, corner: Index, steps: Long) -> Index:
     """Follow the neighbours in each direction, see `ScatteredLattice.chains`.
 
-    A neighbour's key is the key plus a constant, hence in sorted order the neighbours come in the same order.
+    A neighbour's key is the key plus a constant, hence in sorted order the neighbours come in the same order, and a
+    corner comes after its predecessor. All loops are without branches on the keys: which corners have neighbours is a
+    coin toss to the processor.
     """
     size = keys.size
-    none = uint32(size)
-    chains = np.empty(steps.size * size, np.uint32)
+    none, end = uint32(size), uint64(size)
+    chains = np.empty(steps.size * size + 1, np.uint32)
     following = np.empty(size, np.uint32)
     preceded = np.empty(size, np.uint8)
+    length = np.zeros(size + 1, np.uint32)  # of the chain from a corner on; 0 for none
+    place = np.empty(size + 1, np.uint64)
     filled = uint64(0)
-    end = uint64(size)
     for direction in range(steps.size):
-        step = steps[direction]
+        step = abs(steps[direction])  # the blur looks the same from both ends
         following[:] = none
         preceded[:] = 0
         i, j = uint64(0), uint64(0)
-        # Without branches on the keys: whether the two heads match is a coin toss to the processor.
-        while i < end and j < end:
+        while j < end:
             sought, found = keys[i] + step, keys[j]
             same = sought == found
             following[i] = uint32(j) if same else none
             preceded[j] = same
             i += uint64(sought <= found)
             j += uint64(found <= sought)
-        for head in range(size):
-            at = following[uint64(head)]
-            if at == none or preceded[uint64(head)]:
-                continue
-            chains[filled] = corner[uint64(head)] | CHAIN_START
-            filled += uint64(1)
-            while at != none:
-                chains[filled] = corner[uint64(at)]
-                filled += uint64(1)
-                at = following[uint64(at)]
+        for k in range(size):
+            at = end - uint64(k) - uint64(1)
+            length[at] = length[uint64(following[at])] + uint32(1)
+        for k in range(size):
+            at = uint64(k)
+            starts = preceded[at] == 0
+            to = filled if starts else place[at]
+            # A corner alone is written too, but nothing advances: the next chain overwrites it.
+            filled += uint64(length[at]) if starts and length[at] > uint32(1) else uint64(0)
+            chains[to] = corner[at] | CHAIN_START if starts else corner[at]
+            place[uint64(following[at])] = to + uint64(1)
     return chains[: int64(filled)].copy()
 
 
