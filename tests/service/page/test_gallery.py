@@ -1,6 +1,7 @@
 """Thousands of items: scrolled, sorted, filtered, judged by keyboard."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from playwright.sync_api import Page, expect
 from model.options import preset_options
 from workers.jobs import JobOptions, NewItem, Summary
 from workers.settings import load_settings
-from workers.store import Store, artifact_key, image_key
+from workers.store import Store, image_key
 
 pytestmark = pytest.mark.slow
 
 ITEMS = 2000
-LONGEST_TASK_MS = 250
-MOST_BLOCKED = 0.2  # share of the time
+# Of the page's main thread, in processor time: what else the machine does must not count.
+LONGEST_TASK_MS = 120
+MOST_LONG_TASKS = 5  # of more than 50 ms, in 60 screens
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +33,12 @@ def many(live) -> str:
         Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((640, 480)).save(file, "JPEG")
         pictures.append(file.getvalue())
     job = records.begin_job()
-    items = []
-    for number in range(ITEMS):
-        item, picture = f"{number:06}", pictures[number % 16]
-        store.put(image_key(job, item), picture)
-        store.put(artifact_key(job, item, "overlay.jpg"), picture)
-        items.append(
-            NewItem(
-                f"photo_{number:04}.jpg", image_key(job, item), size=len(picture), width=640, height=480, tags=("cat",)
-            )
-        )
+    for number, picture in enumerate(pictures):
+        store.put(image_key(job, f"{number:06}"), picture)
+    items = [
+        NewItem(f"photo_{n:04}.jpg", image_key(job, f"{n % 16:06}"), size=999, width=640, height=480, tags=("cat",))
+        for n in range(ITEMS)
+    ]
     options = JobOptions(model="tiny", model_version="tiny@0", label=preset_options("fast"))
     records.create_job(job, items, options, name="Many")
     for number in range(ITEMS):
@@ -59,7 +57,6 @@ def many(live) -> str:
                 doubt=(number * 7919 % ITEMS) / ITEMS,
                 width=640,
                 height=480,
-                artifacts={"overlay.jpg": len(pictures[0])},
             ),
         )
     records.redis.close()
@@ -70,35 +67,41 @@ def names(page: Page) -> list[str]:
     return page.locator("article .name").all_inner_texts()
 
 
-def test_two_thousand_items_scroll_smoothly(open_page, many, record_property):
+def main_thread_tasks(trace: bytes) -> list[float]:
+    """Return the processor time in ms of each task of the page's main thread."""
+    events = json.loads(trace)["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        event["tdur"] / 1000
+        for event in events
+        if event["name"].endswith("RunTask") and "tdur" in event and (event["pid"], event["tid"]) in threads
+    ]
+
+
+def test_two_thousand_items_scroll_smoothly(open_page, browser, many, record_property):
     page = open_page(f"#/jobs/{many}?order=doubt")
     expect(page.get_by_text("2,000 items")).to_be_visible()
     expect(page.locator("article img").first).to_be_visible()
-    page.evaluate(
-        """() => {
-            window.blocked = [];
-            new PerformanceObserver((list) =>
-                window.blocked.push(...list.getEntries().map((entry) => entry.duration)),
-            ).observe({ type: 'longtask' });
-            window.started = performance.now();
-        }"""
-    )
     page.mouse.move(600, 600)
-    most = 0
-    for step in range(80):
-        page.mouse.wheel(0, 1400)
+    browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
+    for _ in range(60):
+        page.mouse.wheel(0, 1000)
         page.wait_for_timeout(30)
-        if step % 10 == 0:
-            most = max(most, page.locator("article").count())
+    tasks = main_thread_tasks(browser.stop_tracing())
+    assert page.locator("article").count() < 100  # only what is near the window is there
     page.keyboard.press("End")
     expect(page.locator("article", has_text="doubt 0.00").first).to_be_visible()
     expect(page.locator("article img").last).to_be_visible()
-    blocked, seconds = page.evaluate("[window.blocked, (performance.now() - window.started) / 1000]")
-    record_property("long_tasks_ms", [round(task) for task in blocked])
-    record_property("scrolled_seconds", round(seconds, 1))
-    assert most < 100  # only what is near the window is there
-    assert max(blocked, default=0) < LONGEST_TASK_MS
-    assert sum(blocked) / 1000 / seconds < MOST_BLOCKED
+    long = [round(task) for task in tasks if task > 50]
+    record_property("long_tasks_ms", long)
+    record_property("busy_ms", round(sum(tasks)))
+    assert len(tasks) > 100
+    assert max(tasks) < LONGEST_TASK_MS
+    assert len(long) <= MOST_LONG_TASKS, long
 
 
 def test_the_worst_labels_come_first(open_page, many, http):
@@ -125,9 +128,9 @@ def test_filters_narrow_down(open_page, many):
     expect(page.get_by_text("2,000 items")).to_be_visible()
     page.get_by_label("Labelled area, at most, in percent").fill("10")
     page.keyboard.press("Tab")
-    expect(page.get_by_text("201 items of 2000")).to_be_visible()
+    expect(page.get_by_text("200 items of 2000")).to_be_visible()
     page.reload()  # the address holds the filters
-    expect(page.get_by_text("201 items of 2000")).to_be_visible()
+    expect(page.get_by_text("200 items of 2000")).to_be_visible()
 
 
 def test_labels_are_judged_by_keyboard(open_page, many, http):

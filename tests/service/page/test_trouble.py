@@ -61,7 +61,9 @@ def test_a_lost_connection_comes_back_by_itself(open_page, second_api, submit, j
     expect(page.locator("[data-figure=ended]")).to_be_visible()
     api.stop()
     if page.locator("dl").get_by_text("Done", exact=True).is_visible():
-        page.get_by_role("combobox", name="Sort").select_option("Most doubtful first")  # it was quick: ask for something
+        page.get_by_role("combobox", name="Sort").select_option(
+            "Most doubtful first"
+        )  # it was quick: ask for something
     expect(page.get_by_text("The service does not answer.")).to_be_visible()
     api.start()
     until(lambda: is_up(url), 120)
