@@ -71,3 +71,28 @@ def test_a_lost_connection_comes_back_by_itself(open_page, second_api, submit, j
     expect(page.locator("dl").get_by_text("Done", exact=True)).to_be_visible()
     expect(page.locator("[data-figure=ended]")).to_have_text("120 of 120")
     expect(page.locator("article img").first).to_be_visible()
+
+
+def test_a_large_upload_goes_on_where_the_connection_broke(open_page, second_api, http, jpeg, tmp_path):
+    api, url = second_api()
+    photos = [tmp_path / f"{n}.jpg" for n in range(4)]
+    for number, photo in enumerate(photos):
+        photo.write_bytes(jpeg(number) + bytes(40 * 2**20))  # what follows the end of a JPEG is not looked at
+    page = open_page(url=url)
+    expect(page.get_by_text("4 classes")).to_be_visible()
+    page.set_input_files("input[type=file]", photos)
+    page.get_by_role("combobox", name="Tags for all photos").press_sequentially("cat,")
+    offsets: list[int] = []
+    page.on("request", lambda request: offsets.append(int(request.headers.get("upload-offset", -1))))
+    page.get_by_role("button", name="Label 4 photos").click()
+    until(lambda: page.wait_for_timeout(50) or len([offset for offset in offsets if offset >= 0]) > 3, 120)
+    api.stop()
+    expect(page.get_by_text("The service does not answer.")).to_be_visible()
+    api.start()
+    until(lambda: is_up(url), 120)
+    expect(page.locator("dl").get_by_text("Done", exact=True)).to_be_visible()
+    sent = sorted(offset for offset in offsets if offset >= 0)
+    assert len(sent) < 1.5 * len(set(sent))  # hardly any piece went twice
+    job = page.url.partition("/jobs/")[2]
+    items = http.get(f"/v1/jobs/{job}/items").json()["items"]
+    assert [(item["name"], item["tags"]) for item in items] == [(photo.name, ["cat"]) for photo in photos]

@@ -14,8 +14,10 @@ const LONGEST_WAIT_MS = 5_000;
 const LONGEST_LIMIT_SECONDS = 60;
 
 export interface Options {
-  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   json?: unknown;
+  /** Instead of `json`; its type goes with it. */
+  body?: Blob;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
   /** Whether sending it twice does no harm, so that it may be sent again after a lost connection. */
@@ -46,7 +48,7 @@ async function attempts(path: string, options: Options, trouble: Trouble): Promi
           ...(key ? { authorization: `Bearer ${key}` } : {}),
           ...(options.json === undefined ? {} : { 'content-type': 'application/json' }),
         },
-        body: options.json === undefined ? null : JSON.stringify(options.json),
+        body: options.json === undefined ? (options.body ?? null) : JSON.stringify(options.json),
         signal: options.signal ?? null,
         cache: 'no-cache',
       });

@@ -1,5 +1,6 @@
 /** A job that is being put together: photos with their tags, an archive, a table of tags. */
 
+import type { TaggedFile } from '../api/resumable_upload';
 import { fold } from '../vocabulary';
 
 export interface DraftPhoto {
@@ -15,6 +16,8 @@ interface NamedFile {
   name: string;
 }
 
+/** From here on photos go as a resumable upload. */
+const LARGE_BYTES = 128 * 1024 * 1024;
 const TABLE = /\.(csv|tsv|jsonl|ndjson)$/i;
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz)$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX)/;
@@ -76,9 +79,27 @@ export class Draft {
     this.photos = this.photos.map((photo) => ({ ...photo, tags: change(photo.tags) }));
   }
 
-  /** The body of the request that makes the job. */
-  form(): FormData {
+  /** Whether the photos are too many bytes for one request. */
+  get large(): boolean {
+    return this.size > LARGE_BYTES && !this.archive && !this.manifest;
+  }
+
+  /** The photos with their tags, for a resumable upload. */
+  files(): TaggedFile[] {
+    return this.photos.map((photo) => ({ file: photo.file, name: photo.name, tags: this.tagsOf(photo) }));
+  }
+
+  /**
+   * The body of the request that makes the job.
+   *
+   * @param upload id of the resumable upload that holds the photos, or empty.
+   */
+  form(upload: string): FormData {
     const form = new FormData();
+    if (upload) {
+      form.append('upload', upload);
+      return form;
+    }
     for (const photo of this.photos) {
       form.append('images', photo.file, photo.name);
       form.append('tags', this.tagsOf(photo).join(', '));
