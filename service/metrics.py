@@ -74,6 +74,11 @@ class _Shared(Collector):
         halved = CounterMetricFamily("toco_out_of_memory", "Batches halved because the device was out of memory.")
         halved.add_metric((), totals.get("out_of_memory", 0))
         yield halved
+        events = CounterMetricFamily("toco_label_studio_events", "Webhooks of Label Studio.", labels=("action",))
+        for name, count in totals.items():
+            if name.startswith("label_studio:"):
+                events.add_metric((name.removeprefix("label_studio:"),), count)
+        yield events
         yield from self._workers()
 
     def _workers(self) -> Iterator[Metric]:

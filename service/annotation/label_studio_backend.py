@@ -36,6 +36,12 @@ Entry = list[JsonObject] | JsonObject
 """What Label Studio takes for one task: a prediction, or any number of them."""
 
 _FETCH_SHARE: Final = 0.5  # of the time for an answer may go into fetching photos
+# Of Label Studio's webhooks; each is a series in the metrics, so there must not be any number of them.
+_ACTIONS: Final = frozenset(
+    f"{subject}_{verb}"
+    for subject in ("ANNOTATION", "ANNOTATIONS", "TASKS", "PROJECT", "LABEL_LINK")
+    for verb in ("CREATED", "UPDATED", "DELETED")
+)
 _LEAST_FETCH_SECONDS: Final = 5.0
 _FIRST_POLL_SECONDS: Final = 0.02
 _LONGEST_POLL_SECONDS: Final = 0.5
@@ -120,7 +126,8 @@ class LabelStudioBackend:
     def note(self, event: Webhook) -> None:
         """Count an event: what annotators do with predictions shows in the metrics."""
         task, project = event.task or {}, event.project or {}
-        self._state.stats.add({f"label_studio:{event.action[:64]}": 1})
+        action = event.action if event.action in _ACTIONS else "other"
+        self._state.stats.add({f"label_studio:{action}": 1})
         logger.info(
             "label studio event", extra={"action": event.action, "project": project.get("id"), "task": task.get("id")}
         )

@@ -282,6 +282,11 @@ def test_webhooks_come_in_by_the_secret_in_their_address_alone(api, live, key, p
     assert service.post(f"/labelstudio/{SECRET}x/webhook", json=event).status_code == 401
     assert service.post("/labelstudio/webhook", json=event).status_code == 401
     assert stats.totals()["label_studio:ANNOTATION_CREATED"] == before + 1
+    assert service.post(f"/labelstudio/{SECRET}/webhook", json={"action": "SOMETHING_ELSE"}).status_code == 201
+    shown = service.get("/metrics").text
+    assert f'toco_label_studio_events_total{{action="ANNOTATION_CREATED"}} {before + 1}' in shown
+    assert 'action="other"' in shown
+    assert "SOMETHING_ELSE" not in shown
     assert service.get(f"/labelstudio/{SECRET}/health").status_code == 200
     assert service.get("/labelstudio/wrong/health").status_code == 401, "seen at once when it is connected"
     body = {"project": project, "extra_params": QUICK}

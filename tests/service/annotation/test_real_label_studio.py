@@ -1,7 +1,7 @@
 """The real Label Studio and the real service: one button, and the pseudo masks are in the annotator's tasks."""
 
-import json
-import time
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pycocotools.mask
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from model.classes import VOC
@@ -17,12 +18,15 @@ from service.cli.main import app
 from service.embedded import free_port
 from service.keys import ApiKeys
 from service.supervisor import Program
-from tests.service.annotation.real_label_studio import TOKEN, RealLabelStudio
-from tests.service.live import LiveService
+from tests.service.annotation.real_label_studio import PASSWORD, TOKEN, USER, RealLabelStudio
+from tests.service.live import LiveService, until
+from tests.service.page.conftest import PATIENCE_MS, browser, chromium  # noqa: F401 - fixtures
+from workers.models import known_models
 
 # pycocotools 2.0.11 decodes by an array protocol that NumPy 2 warns of.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
+DOCS = Path(__file__).parents[3] / "docs" / "images"
 SECRET = "the-secret-in-the-webhooks-address"
 TAGS = {
     "cat.jpg": ["cat"],
@@ -106,6 +110,13 @@ def pseudo_mask(service, key, photo):
     raise LookupError(photo)
 
 
+def is_up(address):
+    try:
+        return httpx.get(address).json() == {"status": "UP", "model_class": "ToCo"}
+    except httpx.HTTPError:
+        return False
+
+
 def iou(one, other):
     return (one & other).sum() / (one | other).sum()
 
@@ -177,16 +188,11 @@ def test_interactive_mode_segments_what_the_annotator_names(studio, pets, predic
 
 def test_an_annotation_arrives_as_a_webhook(studio, service, pets, predicted):
     records = service.records()
-    before = records.redis.hgetall("toco:totals").get("label_studio:ANNOTATION_CREATED", "0")
+    counter = "label_studio:ANNOTATION_CREATED"
+    before = float(records.redis.hget("toco:totals", counter) or 0)
     task = pets["tasks"][0]["id"]
     studio.call("POST", f"/api/tasks/{task}/annotations", json={"result": predicted[task][0]["result"]})
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        now = records.redis.hgetall("toco:totals").get("label_studio:ANNOTATION_CREATED", "0")
-        if float(now) > float(before):
-            break
-        time.sleep(0.2)
-    assert float(now) == float(before) + 1
+    until(lambda: float(records.redis.hget("toco:totals", counter) or 0) == before + 1)
     records.redis.close()
 
 
@@ -236,25 +242,52 @@ def test_late_results_are_pushed_and_the_protocol_stands_at_the_root_of_a_port_o
     program = Program(["labelstudio", "serve", "--port", str(port)], hasty, tmp_path / "hasty.log")
     program.start()
     try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health").json()["status"] == "UP":
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.2)
+        until(lambda: is_up(f"http://127.0.0.1:{port}/health"), 120)
         project = studio.make_project("Late", "<View><Image name='image' value='$image'/></View>")
         config = connect(project, backend=f"http://127.0.0.1:{port}")
         studio.call("PATCH", f"/api/projects/{project}", json={"label_config": config})
         photos = studio.upload(project, {f"late-{n}.jpg": jpeg(900 + n) for n in range(3)})
         studio.import_tasks(project, [{"image": address, "tags": ["cat"]} for address in photos.values()])
         studio.retrieve_predictions(project)
-        deadline = time.monotonic() + 90
-        while len(studio.predictions(project)) < 3 and time.monotonic() < deadline:
-            time.sleep(0.5)
-        found = studio.predictions(project)
-        assert len(found) == 3
-        assert all(len(made) == 1 for made in found.values())
-        assert json.loads(json.dumps(found)), (tmp_path / "hasty.log").read_text()[-2000:]
+        until(lambda: len(studio.predictions(project)) == 3, 120)
+        assert all(len(made) == 1 for made in studio.predictions(project).values())
     finally:
         program.stop()
+
+
+def test_the_editor_shows_the_default_models_mask(studio, service, samples, connect, request, tmp_path):
+    """The picture in the docs: `TOCO_WRITE_IMAGES=1` writes it anew."""
+    chrome = request.getfixturevalue("browser")
+    (name,) = known_models(None)
+    project = studio.make_project("Street", "<View><Image name='image' value='$image'/></View>")
+    config = connect(project, "--model", name, "--preset", "balanced", "--interactive")
+    studio.call("PATCH", f"/api/projects/{project}", json={"label_config": config})
+    photos = studio.upload(project, {"dog.jpg": (samples / "dog.jpg").read_bytes()})
+    studio.import_tasks(project, [{"image": photos["dog.jpg"], "tags": ["dog"]}])
+    studio.retrieve_predictions(project)
+    until(lambda: studio.predictions(project), 300)  # a cold model on a busy machine is late, and pushed
+
+    page = chrome.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(PATIENCE_MS)
+    # Its page asks other hosts for fonts and figures, which a closed network answers late.
+    page.route(lambda url: not url.startswith((studio.url, "data:", "blob:")), lambda route: route.abort())
+    page.goto(f"{studio.url}/user/login")
+    page.fill("input[name=email]", USER)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_url("**/projects**")
+    page.goto(f"{studio.url}/projects/{project}/data?labeling=1")
+    page.get_by_text("dog", exact=True).nth(1).wait_for()  # once below the photo, once in the list of regions
+    picture = tmp_path / "label-studio.png"
+    tinted = np.array([70, 0, 180])  # towards the label's colour
+
+    def shows_the_mask():
+        page.screenshot(path=picture)
+        with Image.open(picture) as shot:
+            dog = np.asarray(shot.convert("RGB"), float)[480:640, 250:330]  # the dog's chest in this window
+        return np.linalg.norm(dog.mean(axis=(0, 1)) - tinted) < 90
+
+    until(shows_the_mask, 60)
+    page.close()
+    if os.environ.get("TOCO_WRITE_IMAGES"):
+        shutil.copy(picture, DOCS / "label-studio.png")
