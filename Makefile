@@ -24,7 +24,7 @@ run: setup ## Start everything, label the sample photos through the API, serve u
 .PHONY: label
 label: setup ## Label the sample photos offline into labels/
 	$(BIN)/toco label samples --tags samples/tags.csv --out labels --format voc,coco
-	$(BIN)/toco preview labels
+	$(BIN)/toco preview samples --tags samples/tags.csv --out labels/preview.png
 
 .PHONY: test
 test: setup ## Lint, type-check and run all tests, the slow real-program ones too
