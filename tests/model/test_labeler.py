@@ -22,7 +22,8 @@ from model.images import ImageTooLarge, UnreadableImage, UnsupportedImageFormat,
 from model.label import Label
 from model.labeler import Labeler, LabelRequest
 from model.network import normalise_images
-from model.options import PRESETS, LabelOptions, preset_options
+from model.options import PRESETS, VOC_THRESHOLDS, LabelOptions, Thresholds, preset_options
+from model.pseudo_mask import threshold_pseudo_mask
 from model.segmentation import multi_scale_logits
 from model.spec import InvalidCheckpoint
 
@@ -131,10 +132,22 @@ def test_auxiliary_and_spread_cams_are_other_cams(labeler):
 
 
 def test_thresholds_of_the_caller_replace_those_of_the_model(labeler):
-    decided = labeler.label_one(pixels(), ["cat"], QUICK.model_copy(update={"ignore_band": False}))
-    assert not (decided.pseudo_mask == 255).any()
-    strict = preset_options("fast", refine="none", cam={"size": 64}, thresholds={"high": 0.99, "low": 0.01})
-    assert labeler.label_one(pixels(), ["cat"], strict).ignore_ratio > decided.ignore_ratio
+    own = Thresholds(high=0.55, low=0.45)
+    for options, thresholds in ((QUICK, VOC_THRESHOLDS), (QUICK.model_copy(update={"thresholds": own}), own)):
+        label = labeler.label_one(pixels(), ["cat"], options)
+        np.testing.assert_array_equal(label.pseudo_mask, threshold_pseudo_mask(label.cams, [8], thresholds=thresholds))
+
+
+def test_the_model_has_thresholds_of_its_own(labeler):
+    spec = labeler.spec.model_copy(update={"thresholds": Thresholds(high=0.9, low=0.8)})
+    label = Labeler(labeler.network, spec, device="cpu").label_one(pixels(), ["cat"], QUICK)
+    wanted = threshold_pseudo_mask(label.cams, [8], thresholds=spec.thresholds)
+    np.testing.assert_array_equal(label.pseudo_mask, wanted)
+
+
+def test_without_an_ignored_band_every_pixel_is_decided(labeler):
+    label = labeler.label_one(pixels(), ["cat"], QUICK.model_copy(update={"ignore_band": False}))
+    np.testing.assert_array_equal(label.pseudo_mask, np.where(label.cams[0] > 0.5, 8, 0))
 
 
 # Tags
@@ -175,6 +188,14 @@ def test_an_untagged_photo_gets_the_tags_that_the_classifier_believes_in(thresho
     assert label.tag_source == "model"
     assert len(label.tags) == len(label.cams) == count
     assert bool((label.tag_probabilities >= threshold).all())
+
+
+@pytest.mark.parametrize("scales", [(0.5, 1.0, 1.5), (1.5, 1.0), (0.75, 1.0)])
+def test_the_classifier_believes_what_it_sees_at_full_scale(scales, labeler):
+    plain = labeler.label_one(pixels(), ["cat", "dog"], QUICK)
+    scaled = preset_options("fast", refine="none", precision="float32", cam={"size": 64, "scales": scales})
+    found = labeler.label_one(pixels(), ["cat", "dog"], scaled)
+    np.testing.assert_allclose(found.tag_probabilities, plain.tag_probabilities, atol=1e-6)
 
 
 def test_tagged_and_untagged_photos_go_through_one_batch(labeler):

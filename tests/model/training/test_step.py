@@ -11,6 +11,7 @@ from model.refine import refined_label
 from model.spec import IMAGENET_MEAN, IMAGENET_STD
 from model.training.crops import local_crops, with_global_flags
 from model.training.data import vocabulary_of
+from model.training.energy import dense_energy_loss
 from model.training.losses import (
     class_token_contrast,
     classification_loss,
@@ -54,16 +55,17 @@ def normalised(pixels):
 
 
 def test_the_total_is_the_weighted_sum_of_all_losses(trainee_of, batch, close):
-    weights = {"classification": 1.5, "auxiliary": 0.5, "ptc": 0.3, "ctc": 0.7, "segmentation": 0.2}
+    weights = {"classification": 1.5, "auxiliary": 0.5, "ptc": 0.3, "ctc": 0.7, "segmentation": 0.2, "energy": 0.4}
     losses = run(trainee_of(loss=weights), batch)
     names = {"classification": "cls", "auxiliary": "cls_aux", "ptc": "ptc", "ctc": "ctc", "segmentation": "seg"}
+    names["energy"] = "energy"
     assert losses.parts.keys() == set(names.values())
     close(losses.total, sum(weight * losses.parts[names[name]].item() for name, weight in weights.items()))
 
 
 def test_every_loss_is_computed_as_the_paper_says(trainee_of, batch, close):
     """The step against its parts, put together by hand from the published description."""
-    trainee = trainee_of(contrast={"local_crops": 4, "negative_below": 0.9})
+    trainee = trainee_of(contrast={"local_crops": 4, "negative_below": 0.9}, loss={"energy": 0.05})
     network, config = trainee.network, trainee.config
     losses = run(trainee, batch)
     images = normalised(batch.image)
@@ -90,6 +92,7 @@ def test_every_loss_is_computed_as_the_paper_says(trainee_of, batch, close):
         refined = refined_label(batch.image / 255.0, cam, batch.tags, boxes=batch.box)
         logits = F.interpolate(decoded, size=(64, 64), mode="bilinear", align_corners=False)
         close(losses.parts["seg"], segmentation_loss(logits, refined))
+        close(losses.parts["energy"], dense_energy_loss(batch.image, logits, refined, batch.box))
     assert losses.parts["ptc"].item() != 0.5  # some pair of tokens was labelled
 
 
