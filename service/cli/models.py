@@ -1,7 +1,7 @@
 """`toco models`: the models that can be asked for."""
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.running import local_settings
 from workers.models import SHIPPED_MODEL, known_models
@@ -9,7 +9,7 @@ from workers.models import SHIPPED_MODEL, known_models
 
 def models() -> None:
     """List the model that ships and those in TOCO_MODELS_DIR."""
-    table = Table("name", "version", "classes", "licence", "folder")
+    table = Table(Column("name", no_wrap=True), "version", "classes", "licence", "folder")
     for known in known_models(local_settings().models_dir).values():
         spec = known.spec
         where = "ships with toco" if known.folder == SHIPPED_MODEL else str(known.folder)
