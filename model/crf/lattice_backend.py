@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import float32
+from numba import float32, uint64
 from numpy.typing import NDArray
 
 from model.crf.backend import CrfBackend
@@ -82,7 +82,7 @@ def _bilateral_features(image: NDArray[np.uint8], sxy: Any, srgb: Any) -> NDArra
     features = np.empty((5, height * width), np.float32)
     for y in range(height):
         for x in range(width):
-            p = y * width + x
+            p = uint64(y * width + x)
             features[0, p] = float32(x) / sxy
             features[1, p] = float32(y) / sxy
             for channel in range(3):

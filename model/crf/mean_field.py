@@ -159,26 +159,26 @@ def _softmax(tile: Float, start: int, count: int, result: Float, final: bool) ->
         top[:] = 0
         for c in range(first, first + classes - 1):
             for x in range(TILE):
-                top[x] = max(top[x], tile[c, x])
+                top[x] = max(top[x], tile[uint64(c), x])
         for x in range(TILE):
             rest[x] = _exp(-top[x])
             scale[x] = rest[x]
         for c in range(first, first + classes - 1):
             for x in range(TILE):
-                tile[c, x] = _exp(tile[c, x] - top[x])
-                scale[x] += tile[c, x]
+                tile[uint64(c), x] = _exp(tile[uint64(c), x] - top[x])
+                scale[x] += tile[uint64(c), x]
         for x in range(TILE):
             scale[x] = float32(1) / scale[x]
         if final:
             for x in range(count):
-                result[group, 0, start + x] = rest[x] * scale[x]
+                result[group, 0, uint64(start + x)] = rest[x] * scale[x]
             for k in range(1, classes):
                 for x in range(count):
-                    result[group, k, start + x] = tile[first + k - 1, x] * scale[x]
+                    result[group, k, uint64(start + x)] = tile[uint64(first + k - 1), x] * scale[x]
         else:
             for c in range(first, first + classes - 1):
                 for x in range(TILE):
-                    tile[c, x] = (tile[c, x] - rest[x]) * scale[x]
+                    tile[uint64(c), x] = (tile[uint64(c), x] - rest[x]) * scale[x]
 
 
 @compiled_loosely
@@ -284,24 +284,19 @@ def _sweep(last_slab: int) -> Callable[..., None]:
                     )
                 _read(rows, last_column, start, count, near, near_filtered[1], last_slab, NEAR_CORNERS)
                 _read(rows, last_column, start, count, alike, alike_filtered[1], last_slab, ALIKE_CORNERS)
-            for x in range(count):
-                for slab in range(slabs):
-                    for c in range(SLAB):
-                        tile[uint64(slab * SLAB + c), uint64(x)] = rows[uint64(x), uint64(slab * SLAB + c)]
-                for c in range(last_slab):
-                    tile[uint64(last_column + c), uint64(x)] = rows[uint64(x), uint64(last_column + c)]
+            # By vectors of one: left to itself the compiler takes scatter instructions, which are slow.
+            for c in range(width):
+                for x in range(TILE):
+                    store(tile, uint64(c * TILE + x), 1, load(rows, uint64(x * width + c), 1))
             for c in range(channels):
                 for x in range(count):
                     tile[uint64(c), uint64(x)] += logits[uint64(c), uint64(start + x)]
             _softmax(tile, start, count, result, final)
             if final:
                 continue
-            for x in range(count):
-                for slab in range(slabs):
-                    for c in range(SLAB):
-                        rows[uint64(x), uint64(slab * SLAB + c)] = tile[uint64(slab * SLAB + c), uint64(x)]
-                for c in range(last_slab):
-                    rows[uint64(x), uint64(last_column + c)] = tile[uint64(last_column + c), uint64(x)]
+            for c in range(width):
+                for x in range(TILE):
+                    store(rows, uint64(x * width + c), 1, load(tile, uint64(c * TILE + x), 1))
             for slab in range(slabs):
                 _write(rows, slab * SLAB, start, count, near, near_written[0][slab * near_size :], SLAB, NEAR_CORNERS)
                 _write(

@@ -10,7 +10,7 @@ References:
 """
 
 import numpy as np
-from numba import float32, int32
+from numba import float32, int32, uint64
 from numpy.typing import NDArray
 
 from model.crf.compiled import compiled
@@ -79,7 +79,7 @@ def locate(features: Float, start: int, count: int, scale: Float, within: Float,
     total = np.zeros(BLOCK, np.float32)
     for i in range(d, 0, -1):
         for x in range(count):
-            value = features[i - 1, start + x] * scale[i - 1]
+            value = features[i - 1, uint64(start + x)] * scale[i - 1]
             within[i, x] = total[x] - float32(i) * value
             total[x] += value
     within[0] = total
