@@ -32,7 +32,9 @@ class PreviewNotFound(TocoError):
     kind = "not_found"
 
 
-@router.get("/preview", response_class=Response, responses=problems(404) | _CONTENT, summary="A small picture")
+@router.get(
+    "/preview", response_class=Response, responses=problems(404, 413, 415) | _CONTENT, summary="A small picture"
+)
 def get_preview(
     request: Request,
     state: State,
