@@ -76,6 +76,7 @@ def test_from_upload_to_export(open_page, jpeg, http):
     page.get_by_role("button", name="Accept").click()
     page.keyboard.press("j")
     expect(page.get_by_text("2 of 3")).to_be_visible()
+    expect(page.locator("[aria-busy=false] canvas")).to_be_visible()  # what is not seen yet is not judged
     page.keyboard.press("r")
     expect(page.get_by_text("3 of 3")).to_be_visible()
     with page.expect_download() as saved:

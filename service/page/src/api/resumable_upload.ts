@@ -25,13 +25,30 @@ export interface TaggedFile {
  * @param progress is told the share sent, 0..1.
  * @returns the upload's id, to be named in the job.
  */
-export async function uploadPhotos(
+export function uploadPhotos(
   photos: readonly TaggedFile[],
   progress: (share: number) => void,
   signal: AbortSignal,
 ): Promise<string> {
   const entries = zipEntries(photos);
-  const length = Number(predictLength(entries));
+  return upload(makeZip(entries), Number(predictLength(entries)), progress, signal);
+}
+
+/** Send one file, an archive, as a resumable upload; see `uploadPhotos`. */
+export function uploadFile(
+  file: File,
+  progress: (share: number) => void,
+  signal: AbortSignal,
+): Promise<string> {
+  return upload(file.stream(), file.size, progress, signal);
+}
+
+async function upload(
+  content: ReadableStream<Uint8Array>,
+  length: number,
+  progress: (share: number) => void,
+  signal: AbortSignal,
+): Promise<string> {
   const begun = await send('uploads', {
     method: 'POST',
     headers: { 'tus-resumable': '1.0.0', 'upload-length': String(length) },
@@ -40,7 +57,7 @@ export async function uploadPhotos(
   });
   const id = begun.headers.get('location')!.split('/').at(-1)!;
   let offset = 0;
-  for await (const piece of pieces(makeZip(entries))) {
+  for await (const piece of pieces(content)) {
     await sendPiece(id, offset, piece, signal);
     offset += piece.size;
     progress(offset / length);

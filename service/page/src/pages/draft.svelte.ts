@@ -16,8 +16,8 @@ interface NamedFile {
   name: string;
 }
 
-/** From here on photos go as a resumable upload. */
-const LARGE_BYTES = 128 * 1024 * 1024;
+/** From here on files go as a resumable upload. */
+export const LARGE_BYTES = 128 * 1024 * 1024;
 const TABLE = /\.(csv|tsv|jsonl|ndjson)$/i;
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz)$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX)/;
@@ -96,16 +96,15 @@ export class Draft {
    */
   form(upload: string): FormData {
     const form = new FormData();
-    if (upload) {
-      form.append('upload', upload);
-      return form;
+    if (upload) form.append('upload', upload);
+    if (!upload || this.archive) {
+      for (const photo of this.photos) {
+        form.append('images', photo.file, photo.name);
+        form.append('tags', this.tagsOf(photo).join(', '));
+      }
+      if (!this.photos.length && this.common.length) form.append('tags', this.common.join(', '));
+      if (this.archive && !upload) form.append('archive', this.archive, this.archive.name);
     }
-    for (const photo of this.photos) {
-      form.append('images', photo.file, photo.name);
-      form.append('tags', this.tagsOf(photo).join(', '));
-    }
-    if (!this.photos.length && this.common.length) form.append('tags', this.common.join(', '));
-    if (this.archive) form.append('archive', this.archive, this.archive.name);
     if (this.manifest) form.append('manifest', this.manifest, this.manifest.name);
     return form;
   }

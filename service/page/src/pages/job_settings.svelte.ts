@@ -1,0 +1,37 @@
+/** How a job shall be labelled, as it is put together. */
+
+import type { Preset, Thresholds } from '../api/types';
+
+/** What is made of every photo when segmentation maps are wanted too. */
+const WITH_SEGMENTATION = ['cam', 'heat', 'pseudo_mask', 'segmentation', 'overlay'];
+
+export class JobSettings {
+  /** Empty: the default. */
+  model = $state('');
+  preset = $state<Preset>('balanced');
+  /** None: those of the model. */
+  thresholds = $state.raw<Thresholds | null>(null);
+  ignoreBand = $state(true);
+  segmentation = $state(false);
+  skipUnknown = $state(false);
+  name = $state('');
+
+  /** Fields of the request that makes the job. */
+  fields(): [string, string][] {
+    const fields: [string, string][] = [
+      ['model', this.model],
+      ['preset', this.preset],
+      ['name', this.name.trim()],
+      ['unknown_tags', this.skipUnknown ? 'ignore' : 'error'],
+    ];
+    const options: Record<string, unknown> = {};
+    if (this.thresholds) options.thresholds = this.thresholds;
+    if (!this.ignoreBand) options.ignore_band = false;
+    if (Object.keys(options).length) fields.push(['options', JSON.stringify(options)]);
+    // The paper preset makes them anyway.
+    if (this.segmentation && this.preset !== 'paper') {
+      for (const output of WITH_SEGMENTATION) fields.push(['outputs', output]);
+    }
+    return fields;
+  }
+}
