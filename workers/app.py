@@ -39,7 +39,7 @@ def make_app(settings: Settings) -> Celery:
         worker_concurrency=1,
         task_time_limit=settings.task_limit_seconds,
         # An exchange and key for each: by default all would share those of the default queue, and get every message.
-        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call] # nor has kombu
         task_default_queue=BATCH,
         task_create_missing_queues=False,
         broker_connection_retry_on_startup=True,

@@ -56,12 +56,12 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
     worker_ready.connect(ready, weak=False)
     worker_shutting_down.connect(stopping, weak=False)
 
-    @app.task(name=LABEL_SHARD, bind=True)  # type: ignore[untyped-decorator]
+    @app.task(name=LABEL_SHARD, bind=True)  # type: ignore[untyped-decorator] # celery has no types
     def label_shard(task: Task, job: str, items: list[str], request_id: str = "") -> None:
         with log_context(job=job, request_id=request_id):
             _label_shard(process(), job, items, owner=str(task.request.id))
 
-    @app.task(name=BUILD_EXPORT, bind=True, time_limit=None)  # type: ignore[untyped-decorator]
+    @app.task(name=BUILD_EXPORT, bind=True, time_limit=None)  # type: ignore[untyped-decorator] # celery has no types
     def build_export(task: Task, export: str) -> None:
         process().exports.build(
             export,
@@ -70,18 +70,18 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
             max_attempts=settings.max_attempts,
         )
 
-    @app.task(name=DELIVER_WEBHOOKS)  # type: ignore[untyped-decorator]
+    @app.task(name=DELIVER_WEBHOOKS)  # type: ignore[untyped-decorator] # celery has no types
     def deliver_webhooks() -> None:
         process().webhooks.deliver_due()
 
-    @app.task(name=DELETE_OBJECTS)  # type: ignore[untyped-decorator]
+    @app.task(name=DELETE_OBJECTS)  # type: ignore[untyped-decorator] # celery has no types
     def delete_objects(job: str) -> None:
         with log_context(job=job):
             count = process().store.delete_prefix(job_prefix(job))
             process().records.forget(job)
             logger.info("objects deleted", extra={"count": count})
 
-    @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator]
+    @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator] # celery has no types
     def sync_models() -> None:
         process().models.sync()
 

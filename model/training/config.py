@@ -243,5 +243,5 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         current = merged.get(key)
         nested = isinstance(current, dict) and isinstance(value, dict) and key != "unknown"
-        merged[key] = merge(current, value) if nested else value  # type: ignore[arg-type]
+        merged[key] = merge(current, value) if nested else value  # type: ignore[arg-type] # `nested` says that it is a mapping
     return merged

@@ -87,7 +87,7 @@ def dinov2_from_onnx(path: Path) -> dict[str, Tensor]:
         InitialWeightsError: the file is not such an export.
     """
     import onnx  # noqa: PLC0415 - only this importer needs it
-    from onnx import numpy_helper  # noqa: PLC0415
+    from onnx import numpy_helper  # noqa: PLC0415 - likewise
 
     graph = onnx.load(str(path)).graph
     tensors = {entry.name: torch.from_numpy(numpy_helper.to_array(entry).copy()) for entry in graph.initializer}

@@ -163,7 +163,7 @@ def _remote(client: "Client", model: str, preset: str) -> tuple[Vocabulary, Labe
 
 
 def _local(model: str, preset: str, device: str) -> tuple[Vocabulary, LabelFrame]:
-    from model.formats.result import result_of  # noqa: PLC0415
+    from model.formats.result import result_of  # noqa: PLC0415 - only needed here
     from model.labeler import Labeler  # noqa: PLC0415 - imports torch: only where the model runs here
 
     labeler = Labeler.from_folder(Path(model), device=device) if model else Labeler.from_folder(device=device)

@@ -70,24 +70,13 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
 ) -> None:
     """Serve the annotation tools' protocols alone, at the root of a port of their own."""
-    import uvicorn
-
     from service.annotation.standalone import create_annotation_app
+    from service.listening import listen
     from service.running import local_settings
-    from workers.logs import set_up_logs
 
     overrides: dict[str, Any] = {"port": port} | ({"host": host} if host is not None else {})
     settings = local_settings(**overrides)
-    set_up_logs(settings.log_level)
-    uvicorn.run(
-        create_annotation_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
+    listen(create_annotation_app, settings)
 
 
 def _spec(settings: Any, name: str) -> Any:

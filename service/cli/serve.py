@@ -12,20 +12,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
 ) -> None:
     """Serve the REST API; TOCO_REDIS_URL and TOCO_STORE_URL name what it works with."""
-    import uvicorn
-
     from service.app import create_app
-    from workers.logs import set_up_logs
+    from service.listening import listen
 
     overrides: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
     settings = local_settings(**overrides)
-    set_up_logs(settings.log_level)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
+    listen(create_app, settings)

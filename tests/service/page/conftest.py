@@ -168,7 +168,7 @@ def finished(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
             found: dict[str, Any] = http.get(f"/v1/jobs/{job}").json()
             return found if found["finished_at"] else None
 
-        return until(ended, 120)  # type: ignore[return-value]
+        return until(ended, 120)  # type: ignore[return-value] # `until` returns what is not None
 
     return wait
 
