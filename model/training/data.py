@@ -98,10 +98,15 @@ def training_photos(config: TrainConfig, vocabulary: Vocabulary) -> tuple[Traini
 
 
 def source_tags(source: SourceConfig) -> TagTable:
-    """Read the tags of a source; without a table the names of the folders are the tags."""
+    """Read the tags of a source; without a table the names of the folders are the tags.
+
+    Folder names count as complete here: were the other classes unknown, no photo would say what a class does not
+    look like, and nothing could be told apart. `SourceConfig.unknown` names what the photos may show all the same.
+    """
     if source.tags is not None:
         return read_tags(source.tags)
-    return tags_from_folders([path.relative_to(source.images) for path in find_images(source.images)])
+    found = tags_from_folders([path.relative_to(source.images) for path in find_images(source.images)])
+    return TagTable((name, TaggedImage(entry.tags)) for name, entry in found.items())
 
 
 def _photo(path: Path, entry: TaggedImage, source: SourceConfig, vocabulary: Vocabulary) -> TrainingPhoto:

@@ -23,6 +23,7 @@ class HealthReport:
         incomplete: how many of them leave the presence of some class unknown.
         photos_a_class: tagged photos by class name, in the vocabulary's order.
         few: classes with under 50 photos.
+        never_absent: classes that no photo is known not to show; they cannot be told from the rest.
         unreadable: photo path to reason.
         unknown_tags: tags outside the vocabulary, with counts.
     """
@@ -31,6 +32,7 @@ class HealthReport:
     incomplete: int = 0
     photos_a_class: dict[str, int] = field(default_factory=dict)
     few: tuple[str, ...] = ()
+    never_absent: tuple[str, ...] = ()
     unreadable: dict[str, str] = field(default_factory=dict)
     unknown_tags: Counter[str] = field(default_factory=Counter)
 
@@ -40,6 +42,8 @@ class HealthReport:
         lines.append("photos a class: " + ", ".join(f"{name} {count}" for name, count in self.photos_a_class.items()))
         if self.few:
             lines.append(f"under {FEW_PHOTOS} photos: {', '.join(self.few)}")
+        if self.never_absent:
+            lines.append(f"no photo is known not to show: {', '.join(self.never_absent)}; add photos without them")
         if self.unknown_tags:
             shown = ", ".join(f"{tag} ({count})" for tag, count in self.unknown_tags.most_common(20))
             lines.append(f"tags outside the vocabulary, not trained: {shown}")
@@ -79,6 +83,11 @@ def check_health(
     counts = [int(sum(float(photo.tags[channel]) for photo in readable)) for channel in range(len(vocabulary))]
     report.photos_a_class = dict(zip(vocabulary.names, counts, strict=True))
     report.few = tuple(name for name, count in report.photos_a_class.items() if count < FEW_PHOTOS)
+    report.never_absent = tuple(
+        name
+        for channel, name in enumerate(vocabulary.names)
+        if not any(bool(photo.known[channel]) and not bool(photo.tags[channel]) for photo in readable)
+    )
     for source in config.sources:
         report.unknown_tags += _unknown_tags(source, vocabulary)
     return tuple(readable), report

@@ -61,3 +61,19 @@ def test_the_lines_say_it_all(checked):
 def test_a_healthy_set_needs_two_lines():
     report = HealthReport(photos=100, photos_a_class={"cat": 60, "dog": 50})
     assert report.lines() == ["100 photos, 0 of them tagged incompletely", "photos a class: cat 60, dog 50"]
+
+
+def test_classes_that_no_photo_lacks_are_named(eight_photos, tiny_config):
+    everything_unknown = SourceConfig(
+        images=eight_photos / "photos", tags=eight_photos / "tags.csv", unknown={"*": ("*",)}
+    )
+    config = tiny_config(sources=(everything_unknown,))
+    vocabulary = vocabulary_of(config)
+    _, report = check_health(training_photos(config, vocabulary), config, vocabulary)
+    assert report.never_absent == vocabulary.names
+    assert "no photo is known not to show" in "\n".join(report.lines())
+
+
+def test_classes_that_some_photo_lacks_are_not_named(checked):
+    _, report, _ = checked
+    assert report.never_absent == ()
