@@ -3,9 +3,11 @@
 import json
 import socket
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -43,7 +45,8 @@ def s3(tmp_path_factory) -> Iterator[str]:
     (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
     base = free_base()
     ports = [f"-master.port={base}", f"-volume.port={base + 1}", f"-filer.port={base + 2}", f"-s3.port={base + 3}"]
-    command = ["weed", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
+    weed = str(Path(sys.executable).with_name("weed"))  # of the environment that runs the tests
+    command = [weed, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
     command += [*ports, f"-s3.config={folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)

@@ -1,9 +1,11 @@
 """The dense energy loss and its filter, against brute-force sums over all pairs of pixels."""
 
 import numpy as np
+import pytest
 import torch
 
 from model.crf.gaussian_filter import gaussian_filter
+from model.errors import InvalidArray
 from model.training.energy import SIGMA_RGB, SIGMA_XY, WEIGHT, dense_energy_loss
 
 
@@ -29,6 +31,11 @@ def test_channels_do_not_mix_however_many_there_are():
     values = rng.uniform(0, 1, (21, 60)).astype(np.float32)
     alone = np.concatenate([gaussian_filter(features, values[k : k + 1]) for k in range(21)])
     np.testing.assert_allclose(gaussian_filter(features, values), alone, rtol=1e-5)
+
+
+def test_values_must_belong_to_the_points():
+    with pytest.raises(InvalidArray, match=r"\(2, 5\)"):
+        gaussian_filter(np.zeros((2, 4), np.float32), np.zeros((2, 5), np.float32))
 
 
 def photo():
