@@ -30,7 +30,7 @@ from workers.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_READY_SECONDS: Final = 180.0  # the first start compiles the CRF
+_READY_SECONDS: Final = 600.0  # the first start compiles the CRF: seconds, but minutes on a machine under load
 _STOP_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.5
 _FIRST_WAIT_SECONDS: Final = 0.5
