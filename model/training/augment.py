@@ -29,12 +29,12 @@ def random_crop(image: Pixels, config: AugmentationConfig, rng: np.random.Genera
     """Rescale, mirror and crop a photo; what it does not fill is zero.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, n) uint8; RGB, and possibly maps that belong to it.
         config: crop side and rescale range.
         rng: source of chance.
 
     Returns:
-        (crop, crop, 3) uint8 and its valid box.
+        (crop, crop, n) uint8 and its valid box.
     """
     size = config.crop
     scale = rng.uniform(*config.rescale)
@@ -50,7 +50,7 @@ def random_crop(image: Pixels, config: AugmentationConfig, rng: np.random.Genera
     source_y, target_y = (top, 0) if height > size else (0, top)
     source_x, target_x = (left, 0) if width > size else (0, left)
     rows, columns = min(height, size), min(width, size)
-    pixels = np.zeros((size, size, 3), np.uint8)
+    pixels = np.zeros((size, size, image.shape[2]), np.uint8)
     pixels[target_y : target_y + rows, target_x : target_x + columns] = scaled[
         source_y : source_y + rows, source_x : source_x + columns
     ]

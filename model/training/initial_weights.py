@@ -86,6 +86,11 @@ def dinov2_from_onnx(path: Path) -> dict[str, Tensor]:
     Raises:
         InitialWeightsError: the file is not such an export.
     """
+    return _timm_names(onnx_tensors(path), path)
+
+
+def onnx_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the weights of an ONNX file by name; those of linear layers are named after their biases."""
     import onnx  # noqa: PLC0415 - only this importer needs it
     from onnx import numpy_helper  # noqa: PLC0415 - likewise
 
@@ -101,7 +106,7 @@ def dinov2_from_onnx(path: Path) -> dict[str, Tensor]:
                 weight = next((name for name in source.input if name in tensors), None)
                 if weight is not None:
                     tensors[bias.removesuffix("bias") + "weight"] = tensors[weight].T.contiguous()
-    return _timm_names(tensors, path)
+    return tensors
 
 
 _LAYER = {

@@ -26,6 +26,7 @@ from model.training.losses import (
     patch_token_contrast,
     segmentation_loss,
 )
+from model.training.saliency import cued_cams
 
 
 class Batch(NamedTuple):
@@ -35,6 +36,7 @@ class Batch(NamedTuple):
     box: Tensor
     tags: Tensor
     known: Tensor
+    saliency: Tensor
     views: Tensor
 
 
@@ -102,6 +104,9 @@ class Trainee(nn.Module):
         }
         total = weights.classification * parts["cls"] + weights.auxiliary * parts["cls_aux"]
         cam, aux = self.cams(images, output)
+        if batch.saliency.shape[1]:
+            saliency = batch.saliency.float() / 255.0
+            cam, aux = (cued_cams(maps, batch.tags, saliency, self.config.saliency.weight) for maps in (cam, aux))
         if weights.ptc > 0:
             parts["ptc"] = self._ptc(output, aux, batch)
             total = total + weights.ptc * parts["ptc"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -28,11 +29,13 @@ from model.spec import BackboneSpec, ModelSpec
 from model.training.config import TrainConfig
 from model.training.data import ResumableSampler, Sample, TaggedPhotos, TrainingPhoto, vocabulary_of
 from model.training.initial_weights import load_initial_weights
+from model.training.saliency import saliency_maps
 from model.training.schedule import learning_rate_factor
 from model.training.step import Batch, Trainee, autocast, parameter_groups
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "losses.jsonl"
+SALIENCY_FILE = "saliency.npy"
 
 
 class LossNotFinite(TocoError):
@@ -92,6 +95,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.device.type, enabled=self.device.dtype == torch.float16)
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)
+        self.saliency = self._saliency_maps()
         if (out / CHECKPOINT_FILE).exists():
             self._resume()
 
@@ -178,7 +182,7 @@ class Trainer:
             len(self.photos), seed=self.config.seed, rank=self.rank, world=self.world, start=used
         )
         loader: DataLoader[Sample] = DataLoader(
-            TaggedPhotos(self.photos, self.config),
+            TaggedPhotos(self.photos, self.config, self.saliency),
             batch_size=schedule.batch_size,
             sampler=sampler,
             num_workers=self.config.workers,
@@ -188,6 +192,18 @@ class Trainer:
         for sample in loader:
             moved = {name: sample[name].to(self.device.device, non_blocking=True) for name in Batch._fields}
             yield Batch(**moved), sample["index"].tolist()
+
+    def _saliency_maps(self) -> npt.NDArray[np.uint8] | None:
+        """Return the photos' saliency cues; the first process computes them, the others wait."""
+        if self.config.saliency.network is None:
+            return None
+        paths = [photo.path for photo in self.photos]
+        if self.rank:
+            dist.barrier()
+        maps = saliency_maps(paths, self.config.saliency, self.device, self.out / SALIENCY_FILE)
+        if self.world > 1 and not self.rank:
+            dist.barrier()
+        return maps
 
     def _log(self, losses: dict[str, float], rate: float) -> None:
         row = {"step": self.step, "rate": rate} | {name: round(value, 6) for name, value in losses.items()}

@@ -43,7 +43,7 @@ def batch():
     box = torch.tensor([[0, 64, 0, 64], [10, 64, 0, 64], [0, 64, 0, 40]])
     tags = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]])
     views = torch.stack([image.flip(-1), image.flip(-2), image], dim=1)
-    return Batch(image=image, box=box, tags=tags, known=torch.ones(3, 4), views=views)
+    return Batch(image=image, box=box, tags=tags, known=torch.ones(3, 4), saliency=image[:, :0], views=views)
 
 
 def run(trainee, batch, progress=0.5, seed=7):
