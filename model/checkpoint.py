@@ -30,8 +30,11 @@ def save_model(folder: Path, network: ToCoNetwork, spec: ModelSpec, *, half: boo
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     data = save(state)
     written = spec.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
-    (folder / WEIGHTS_FILE).write_bytes(data)
-    (folder / SPEC_FILE).write_text(written.model_dump_json(indent=2) + "\n", "utf-8")
+    # A half-written file must never stand under its own name: runs are stopped at any moment.
+    for name, content in ((WEIGHTS_FILE, data), (SPEC_FILE, f"{written.model_dump_json(indent=2)}\n".encode())):
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
     return written
 
 

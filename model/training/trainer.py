@@ -60,6 +60,7 @@ class Trainer:
         out: folder for checkpoint, losses and the finished model.
         device: name as in `choose_device`.
         report: called after each step with (step, losses by name, learning rate, seconds left).
+        on_saliency: called with the number of photos whose saliency cue is computed.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Trainer:
         *,
         device: str = "auto",
         report: Callable[[int, dict[str, float], float, float], None] | None = None,
+        on_saliency: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.photos = photos
@@ -95,7 +97,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.device.type, enabled=self.device.dtype == torch.float16)
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)
-        self.saliency = self._saliency_maps()
+        self.saliency = self._saliency_maps(on_saliency)
         if (out / CHECKPOINT_FILE).exists():
             self._resume()
 
@@ -193,14 +195,14 @@ class Trainer:
             moved = {name: sample[name].to(self.device.device, non_blocking=True) for name in Batch._fields}
             yield Batch(**moved), sample["index"].tolist()
 
-    def _saliency_maps(self) -> npt.NDArray[np.uint8] | None:
+    def _saliency_maps(self, report: Callable[[int], None]) -> npt.NDArray[np.uint8] | None:
         """Return the photos' saliency cues; the first process computes them, the others wait."""
         if self.config.saliency.network is None:
             return None
         paths = [photo.path for photo in self.photos]
         if self.rank:
             dist.barrier()
-        maps = saliency_maps(paths, self.config.saliency, self.device, self.out / SALIENCY_FILE)
+        maps = saliency_maps(paths, self.config.saliency, self.device, self.out / SALIENCY_FILE, report=report)
         if self.world > 1 and not self.rank:
             dist.barrier()
         return maps

@@ -63,7 +63,7 @@ def train(
             progress(step, losses, rate, left)
             monitor.scalars(step, losses, rate)
 
-        trainer = Trainer(run, photos, out, device=device, report=report)
+        trainer = Trainer(run, photos, out, device=device, report=report, on_saliency=progress.cued)
         trainer.run(until=stop_at, evaluate=monitor.evaluate)
     monitor.close()
     for step, figures in monitor.reports:

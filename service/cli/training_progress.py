@@ -37,6 +37,10 @@ class TrainingProgress:
     ) -> None:
         self._progress.stop()
 
+    def cued(self, photos: int) -> None:
+        """Show for how many photos the saliency cue is ready."""
+        self._progress.update(self._task, losses=f"saliency of {photos} photos")
+
     def __call__(self, step: int, losses: dict[str, float], rate: float, left: float) -> None:
         """Show a step: its number, losses by name, learning rate, and seconds left."""
         for name, value in losses.items():
