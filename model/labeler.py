@@ -30,7 +30,7 @@ from model.label import Label, TagSource
 from model.network import Classified, ToCoNetwork, normalise_images
 from model.options import LabelOptions, preset_options
 from model.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
-from model.segmentation import multi_scale_logits, segmentation_map
+from model.segmentation import multi_scale_logits, segmentation_map, tagged_foreground
 from model.spec import ModelSpec
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
@@ -205,11 +205,13 @@ class Labeler:
         images = torch.cat([self._network_input(job.photo.pixels, (cam.size, cam.size)) for job in jobs])
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             sums: list[Tensor | None] = [None] * len(jobs)
+            objects: list[Tensor | None] = [None] * len(jobs)
             probabilities: Tensor | None = None
             channels: list[tuple[int, ...]] = []
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
                 found = self.network.classify(self.network.encoder(scaled_input(images, scale, flip=cam.flip)))
+                decoded = self.network.decoder(found.patches) if cam.decoder_weight else None
                 if probabilities is None:
                     logits = found.logits.float()
                     if cam.flip:
@@ -222,20 +224,27 @@ class Labeler:
                     picked = [position, position + len(jobs)] if cam.flip else [position]
                     maps = self._tagged(found, picked, chosen, options)
                     scaled = upsample_pair(maps, (cam.size, cam.size), flip=cam.flip)
-                    previous = sums[position]
-                    sums[position] = scaled if previous is None else previous + scaled
+                    sums[position] = _added(sums[position], scaled)
+                    if decoded is not None:
+                        objects[position] = _added(objects[position], _objects(decoded[picked], chosen, options))
             segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
         return [
             _Maps(
                 channels=chosen,
                 tag_source="user" if job.tags is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=normalise_cams(total).cpu() if total is not None and len(chosen) else torch.empty(1, 0, 1, 1),
+                cams=torch.empty(1, 0, 1, 1) if total is None else _mixed(total, found_objects, options).cpu(),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
             )
-            for job, chosen, row, total, segmentation in zip(
-                jobs, channels, probabilities if probabilities is not None else (), sums, segmentations, strict=True
+            for job, chosen, row, total, found_objects, segmentation in zip(
+                jobs,
+                channels,
+                () if probabilities is None else probabilities,
+                sums,
+                objects,
+                segmentations,
+                strict=True,
             )
         ]
 
@@ -317,6 +326,27 @@ class Labeler:
             working_size=(height, width),
             timings=job.timings,
         )
+
+
+def _added(total: Tensor | None, maps: Tensor) -> Tensor:
+    return maps if total is None else total + maps
+
+
+def _objects(logits: Tensor, channels: tuple[int, ...], options: LabelOptions) -> Tensor:
+    """Return one scale's share (1, K, S, S) in the decoder's mean foreground of one photo."""
+    cam = options.cam
+    maps = tagged_foreground(logits, channels)
+    if cam.flip:
+        straight, mirrored = maps.chunk(2)
+        maps = (straight + mirrored.flip(-1)) / 2
+    return resize(maps, (cam.size, cam.size)) / len(cam.scales)
+
+
+def _mixed(summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
+    """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
+    cams = normalise_cams(summed_cams)
+    weight = options.cam.decoder_weight
+    return cams if objects is None else (1.0 - weight) * cams + weight * objects
 
 
 def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:

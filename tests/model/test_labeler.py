@@ -24,11 +24,12 @@ from model.labeler import Labeler, LabelRequest
 from model.network import normalise_images
 from model.options import PRESETS, VOC_THRESHOLDS, LabelOptions, Thresholds, preset_options
 from model.pseudo_mask import threshold_pseudo_mask
-from model.segmentation import multi_scale_logits
+from model.segmentation import multi_scale_logits, tagged_foreground
 from model.spec import InvalidCheckpoint
 
 # One small scale in float32, no CRF: what most tests need.
-QUICK = preset_options("fast", refine="none", cam={"size": 64}, precision="float32")
+QUICK_CHANGES = {"refine": "none", "precision": "float32"}
+QUICK = preset_options("fast", **QUICK_CHANGES, cam={"size": 64})
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,28 @@ def test_cams_are_the_multi_scale_cams_of_the_paper(labeler, close):
     with torch.no_grad():
         (cams,) = multi_scale_cams(lambda batch: (network.classify(network.encoder(batch)).cam,), square)
     close(torch.from_numpy(label.cams), resize(cams, (40, 56))[0, [0, 3]])
+
+
+def test_the_decoder_has_its_share_in_the_map(labeler, close):
+    image = pixels()
+    cam = {"size": 64, "scales": [1.0, 0.5], "flip": True}
+    plain = labeler.label_one(image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam))
+    mixed = labeler.label_one(
+        image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam | {"decoder_weight": 0.3})
+    )
+    channels = labeler.vocabulary.channels(plain.tags)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    shown = resize(normalise_images(tensor, labeler.spec.mean, labeler.spec.std), (64, 64))
+    objects = torch.zeros(1, 2, 64, 64)
+    with torch.inference_mode():
+        for side in (64, 32):
+            scaled = resize(shown, (side, side))
+            for mirror in (False, True):
+                logits = labeler.network(scaled.flip(-1) if mirror else scaled)[1]
+                maps = tagged_foreground(logits, channels)
+                objects += resize(maps.flip(-1) if mirror else maps, (64, 64)) / 4
+    wanted = 0.7 * torch.from_numpy(plain.cams)[None] + 0.3 * resize(objects, image.shape[:2])
+    close(torch.from_numpy(mixed.cams)[None], wanted)
 
 
 def test_segmentation_runs_on_the_photo_at_its_own_size(labeler):

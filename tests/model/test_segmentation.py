@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from model.crf.backend import crf_backend
 from model.crf.settings import SEGMENTATION_CRF
 from model.errors import InvalidOption
-from model.segmentation import multi_scale_logits, segmentation_map
+from model.segmentation import multi_scale_logits, segmentation_map, tagged_foreground
 
 INDICES = (3, 9)
 
@@ -108,3 +108,17 @@ def test_the_real_crf_smooths_speckles():
     truth = np.where(np.arange(40) < 20, 0, 3) * np.ones((30, 1), np.uint8)
     assert (rough == truth).mean() < 0.95
     assert (smooth == truth).all()
+
+
+def test_foreground_goes_to_the_tagged_classes_alone(close):
+    logits = torch.randn(2, 6, 3, 4)
+    found = tagged_foreground(logits, (0, 3))
+    background = logits.softmax(dim=1)[:, 0]
+    close(found.sum(dim=1), 1 - background)
+    close(found[:, 0] / found[:, 1], (logits[:, 1] - logits[:, 4]).exp())
+    assert found.shape == (2, 2, 3, 4)
+
+
+def test_an_object_taken_for_an_absent_class_falls_to_the_tagged_one(close):
+    logits = torch.tensor([0.0, 0.0, 9.0]).view(1, 3, 1, 1)  # background, the tagged class, an absent one
+    assert tagged_foreground(logits, (0,)).item() > 0.99
