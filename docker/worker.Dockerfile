@@ -1,9 +1,8 @@
-# The worker, for a CUDA device or (TORCH=cpu) for none. PyTorch's wheels bring CUDA's libraries with them,
+# The worker, for a CUDA device or none. PyTorch's wheels bring CUDA's libraries with them,
 # so the driver on the host is all that the image needs beside itself.
 FROM python:3.12-slim-bookworm AS build
-# `cpu` takes the wheels without CUDA; anything else those of the package index, which have it.
-ARG TORCH=cuda
-ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+# Index that torch comes from, such as that of its wheels without CUDA; empty takes the usual one, which have it.
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -12,8 +11,8 @@ COPY workers workers
 COPY service service
 COPY benchmarks benchmarks
 RUN python -m venv /opt/toco \
-    && if [ "$TORCH" = cpu ]; then \
-         /opt/toco/bin/pip install --constraint constraints.txt --index-url "$TORCH_CPU_INDEX" torch torchvision; \
+    && if [ -n "$TORCH_INDEX" ]; then \
+         /opt/toco/bin/pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch torchvision; \
        fi \
     && /opt/toco/bin/pip install --constraint constraints.txt '.[label]'
 

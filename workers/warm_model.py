@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WARM_UP_SIDE = 64  # pixels; large enough to compile and to touch every kernel
+_WARM_UP_TAGS = 3  # the CRF compiles anew for some numbers of classes
 
 
 class ModelChanged(TocoError):
@@ -107,7 +108,8 @@ class WarmModels:
         labeler = Labeler.from_folder(known.folder, device=self._device)
         self._loaded[name] = labeler
         pixels = np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), np.uint8)
-        labeler.label_one(pixels, known.spec.vocabulary.names[:1])
+        for count in range(1, _WARM_UP_TAGS + 1):
+            labeler.label_one(pixels, known.spec.vocabulary.names[:count])
         logger.info("model loaded", extra={"model": name, "seconds": round(time.perf_counter() - started, 3)})
         return labeler
 
