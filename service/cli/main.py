@@ -6,6 +6,7 @@ Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it 
 import typer
 
 from service.cli import (
+    bench,
     evaluate,
     import_checkpoint,
     jobs,
@@ -38,6 +39,11 @@ app.command("train")(train.train)
 app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
 app.command("import-checkpoint")(import_checkpoint.import_checkpoint)
+app.command(
+    "bench",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(bench.bench)
 app.command("models")(models.models)
 app.command("up")(up.up)
 app.command("serve")(serve.serve)

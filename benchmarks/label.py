@@ -1,0 +1,247 @@
+"""End-to-end speed of labelling against the published recipe, on the same photos and weights.
+
+    python -m benchmarks.label --json label.json
+
+The published recipe here: float32; one photo after the other through the network, straight and mirrored at every scale;
+CAMs of all classes; then, on a pool of one process a core, the dense CRF by pydensecrf over background and *all*
+classes, twice for the pseudo mask and once for the segmentation map. The presets run as `toco label` runs them. A
+ratio compares one preset with those parts of the recipe that make the same outputs: `paper` with all, `fast` and
+`balanced` with the pseudo mask's. Everything is measured in one process, in turn, for some rounds; ratios are medians
+of paired rounds.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.machine import ROOT, provenance
+from model.cams import gate, multi_scale_cams, resize
+from model.crf.pydensecrf_backend import PydensecrfBackend
+from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
+from model.folder_run import FolderRun, Photo, RunSummary, plan_photos
+from model.images import find_images, read_image
+from model.labeler import Labeler, LabelRequest
+from model.network import normalise_images
+from model.options import PRESETS, PresetName, preset_options
+from model.pseudo_mask import crf_pseudo_mask
+from model.segmentation import multi_scale_logits
+from model.tags import read_tags
+
+SAMPLES = ROOT / "samples"
+CAM_SIDE = 448
+
+Mask = NDArray[np.uint8]
+
+
+def _published_pseudo_mask(task: tuple[Mask, NDArray[np.float32]]) -> Mask:
+    """Both CRFs over all classes of one photo; runs in a process of the pool."""
+    image, cams = task
+    return crf_pseudo_mask(image, cams, range(1, len(cams) + 1), backend=PydensecrfBackend(), settings=PSEUDO_MASK_CRF)
+
+
+def _published_segmentation(task: tuple[Mask, NDArray[np.float32]]) -> Mask:
+    image, probabilities = task
+    marginals = PydensecrfBackend().infer(probabilities, image, SEGMENTATION_CRF)
+    return np.asarray(marginals.argmax(0), np.uint8)
+
+
+class PublishedRecipe:
+    """The recipe of the paper with its published cost structure.
+
+    Args:
+        labeler: whose weights are used.
+    """
+
+    def __init__(self, labeler: Labeler) -> None:
+        self.network = labeler.network
+        self.spec = labeler.spec
+        self.vocabulary = labeler.vocabulary
+
+    def run(self, photos: Sequence[Photo]) -> tuple[dict[str, float], list[Mask]]:
+        """Label photos.
+
+        Returns:
+            Seconds of each stage, and the pseudo masks (class numbers of the model, 0 background, 255 ignored).
+        """
+        cams, decoded = [], []
+        seconds = {}
+        started = time.perf_counter()
+        images = [read_image(photo.path).pixels for photo in photos]
+        with torch.inference_mode():
+            for photo, image in zip(photos, images, strict=True):
+                cams.append((image, self._cams(photo, image)))
+            seconds["network, CAM"] = time.perf_counter() - started
+            started = time.perf_counter()
+            for image in images:
+                decoded.append((image, self._probabilities(image)))  # noqa: PERF401 - the loop is what is timed
+            seconds["network, segmentation"] = time.perf_counter() - started
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("forkserver")) as pool:
+            list(pool.map(_published_segmentation, [(image[:8, :8], maps[:, :8, :8]) for image, maps in decoded]))
+            started = time.perf_counter()
+            masks = list(pool.map(_published_pseudo_mask, cams))
+            seconds["CRF, pseudo mask"] = time.perf_counter() - started
+            started = time.perf_counter()
+            list(pool.map(_published_segmentation, decoded))
+            seconds["CRF, segmentation"] = time.perf_counter() - started
+        return seconds, masks
+
+    def _input(self, image: Mask) -> torch.Tensor:
+        return normalise_images(torch.from_numpy(image).permute(2, 0, 1)[None], self.spec.mean, self.spec.std)
+
+    def _cams(self, photo: Photo, image: Mask) -> NDArray[np.float32]:
+        """CAMs (C, H, W) of all classes, those of absent ones zero; the auxiliary ones are made as well."""
+        tags = torch.zeros(1, len(self.vocabulary))
+        tags[0, list(self.vocabulary.split_known(photo.tags or ())[0])] = 1.0
+        shown = resize(self._input(image), (CAM_SIDE, CAM_SIDE))
+        cam, _ = multi_scale_cams(lambda batch: self.network(batch)[0][2:4], shown)
+        full = resize(gate(cam, tags), image.shape[:2])[0].numpy()
+        return np.asarray(full, np.float32)
+
+    def _probabilities(self, image: Mask) -> NDArray[np.float32]:
+        logits = multi_scale_logits(lambda batch: self.network(batch)[1], self._input(image))
+        return np.asarray(logits[0].softmax(0).numpy(), np.float32)
+
+
+def run_preset(labeler: Labeler, preset: PresetName, photos: Sequence[Photo]) -> tuple[float, list[Mask]]:
+    """Label photos as `toco label` does, masks written to disk; return seconds and pseudo masks."""
+    options = preset_options(preset)
+    with tempfile.TemporaryDirectory() as folder:
+        run = FolderRun(labeler, options, Path(folder), outputs=frozenset({"pseudo_mask", "segmentation"}))
+        started = time.perf_counter()
+        run.label(photos, RunSummary())
+        seconds = time.perf_counter() - started
+    requests = [LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos]
+    numbers = np.zeros(256, np.uint8)
+    numbers[list(labeler.vocabulary.indices)] = np.arange(1, len(labeler.vocabulary) + 1)
+    numbers[255] = 255
+    masks = [numbers[cast("Any", label).pseudo_mask] for _, label in labeler.label(requests, options)]
+    return seconds, masks
+
+
+def measure(photos: Sequence[Photo], rounds: int, model: Path | None = None) -> dict[str, Any]:
+    """Measure the recipe and every preset on the same photos.
+
+    Returns:
+        `published` (median seconds a photo by stage), and by preset seconds a photo, photos a second, ratio, the
+        median seconds of the recipe's like parts, and the share of pixels with the recipe's label.
+    """
+    labeler = Labeler.from_folder(model, device="cpu")
+    recipe = PublishedRecipe(labeler)
+    for preset in PRESETS:
+        run_preset(labeler, preset, photos[:1])  # warm
+    stages: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {preset: [] for preset in PRESETS}
+    ratios: dict[str, list[float]] = {preset: [] for preset in PRESETS}
+    references: dict[str, list[float]] = {preset: [] for preset in PRESETS}
+    agreement: dict[str, float] = {}
+    for _ in range(rounds):
+        spent, truth = recipe.run(photos)
+        for stage, value in spent.items():
+            stages.setdefault(stage, []).append(value / len(photos))
+        for preset in PRESETS:
+            took, masks = run_preset(labeler, preset, photos)
+            like = sum(value for stage, value in spent.items() if PRESETS[preset].segmentation or "segm" not in stage)
+            seconds[preset].append(took / len(photos))
+            references[preset].append(like / len(photos))
+            ratios[preset].append(like / took)
+            agreement[preset] = _agreement(truth, masks)
+    return {
+        "photos": len(photos),
+        "rounds": rounds,
+        "published": {stage: median(values) for stage, values in stages.items()},
+        "presets": {
+            preset: {
+                "seconds_a_photo": median(seconds[preset]),
+                "photos_a_second": 1 / median(seconds[preset]),
+                "published_seconds_a_photo": median(references[preset]),
+                "ratio": median(ratios[preset]),
+                "equal_pixels": agreement[preset],
+            }
+            for preset in PRESETS
+        },
+    }
+
+
+def _agreement(truth: Sequence[Mask], masks: Sequence[Mask]) -> float:
+    equal = sum(int((one == other).sum()) for one, other in zip(truth, masks, strict=True))
+    return equal / sum(one.size for one in truth)
+
+
+def memory(counts: Sequence[int], photo: Path) -> list[dict[str, float]]:
+    """Return the peak resident memory, MiB, of processes that label so many copies of a photo with `fast`."""
+    rows = []
+    for count in counts:
+        command = [sys.executable, "-m", "benchmarks.label", "--memory-of", str(count), "--photos", str(photo.parent)]
+        found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+        rows.append({"images": count, "peak_mib": float(found.splitlines()[-1])})
+    return rows
+
+
+def _label_many(count: int, photo: Photo) -> float:
+    """Label one photo many times in this process and return its peak resident memory in MiB."""
+    labeler = Labeler.from_folder(device="cpu")
+    copies = [Photo(f"{index}.jpg", photo.path, photo.tags) for index in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        options = preset_options("fast", cam={"size": 224}, refine="none", long_side=224)
+        FolderRun(labeler, options, Path(folder), outputs=frozenset({"pseudo_mask"})).label(copies, RunSummary())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result of `measure` as Markdown."""
+    lines = ["| preset | photos a second | s a photo | published, like parts, s a photo | ratio | equal pixels |"]
+    lines += ["|---|---|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {row['photos_a_second']:.2f} | {row['seconds_a_photo']:.2f} "
+        f"| {row['published_seconds_a_photo']:.2f} | {row['ratio']:.1f} | {100 * row['equal_pixels']:.1f} % |"
+        for name, row in result["presets"].items()
+    ]
+    lines += ["", f"| published recipe, stage | s a photo ({result['photos']} photos) |", "|---|---|"]
+    lines += [f"| {stage} | {value:.2f} |" for stage, value in result["published"].items()]
+    if result.get("memory"):
+        lines += ["", "| images | peak resident memory, MiB |", "|---|---|"]
+        lines += [f"| {row['images']:,} | {row['peak_mib']:.0f} |" for row in result["memory"]]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--photos", type=Path, default=SAMPLES, help="folder of photos")
+    parser.add_argument("--tags", type=Path, help="their tags; default: tags.csv beside them")
+    parser.add_argument("--limit", type=int, help="only the first photos")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, action="append", help="peak memory of labelling so many images")
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    table = read_tags(arguments.tags or arguments.photos / "tags.csv")
+    files = find_images(arguments.photos)
+    photos = plan_photos(arguments.photos, files, table, untagged="skip", summary=RunSummary())[: arguments.limit]
+    if arguments.memory_of:
+        print(_label_many(arguments.memory_of, photos[0]))
+        return
+    result = {**provenance(), **measure(photos, arguments.rounds)}
+    result["memory"] = memory(arguments.memory or (), photos[0].path)
+    print(markdown(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
