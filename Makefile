@@ -48,6 +48,10 @@ format: setup ## Format the sources
 figures: setup ## Measure the default model and write its tables (needs the photos beside the project)
 	$(BIN)/python -m benchmarks.quality --data ../shared/data
 
+.PHONY: bench
+bench: setup ## Measure speed and memory, and write docs/performance.md
+	$(BIN)/python -m benchmarks.performance --measure
+
 .PHONY: clean
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -9,14 +9,12 @@ the machine is not counted. Figures are medians over photos and rounds; a ratio 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.machine import provenance
 from model.crf.backend import CrfBackend
 from model.crf.lattice_backend import LatticeBackend
 from model.crf.pydensecrf_backend import PydensecrfBackend
@@ -259,8 +258,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     result = run(arguments.photo, sides=arguments.side or SIDES, rounds=arguments.rounds)
-    result["versions"] = {name: version(name) for name in ("numpy", "numba", "pydensecrf2")}
-    result["machine"] = {"python": platform.python_version(), "processor": platform.machine()}
+    result |= provenance()
     print(markdown(result))
     print(f"\nFirst result of a process: {result['start_up']} seconds of CPU time.")
     if arguments.json:
