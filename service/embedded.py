@@ -3,7 +3,6 @@
 import secrets
 import shutil
 import socket
-import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -11,12 +10,11 @@ from typing import Final
 import redis
 
 from model.errors import TocoError
-from service.child_process import die_with_parent
+from service.child_process import ChildProcess
 
 PASSWORD_FILE: Final = "password"  # noqa: S105 - the name of a file
 _CONFIG_FILE: Final = "server.conf"
 _START_SECONDS: Final = 30
-_STOP_SECONDS: Final = 20
 _SERVERS: Final = ("valkey-server", "redis-server")
 
 
@@ -66,13 +64,13 @@ class EmbeddedServer:
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self._folder = folder
         self.port = port or free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         secret = folder / PASSWORD_FILE
         if not secret.exists():
             secret.touch(mode=0o600)
             secret.write_text(secrets.token_urlsafe(24))
         self._password = secret.read_text()
+        self._child: ChildProcess | None = None
 
     @property
     def url(self) -> str:
@@ -82,7 +80,7 @@ class EmbeddedServer:
     @property
     def pid(self) -> int | None:
         """Its process id while it was started."""
-        return self._process.pid if self._process else None
+        return self._child.pid if self._child else None
 
     def start(self) -> None:
         """Start the server and wait until it has its data back.
@@ -99,18 +97,11 @@ class EmbeddedServer:
             "utf-8",
         )
         log = self._folder / "server.log"
-        with log.open("ab") as sink:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program and file
-                [server_binary(), str(config.resolve())],
-                stdout=sink,
-                stderr=sink,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - runs before any thread is started
-            )
+        self._child = ChildProcess([server_binary(), str(config.resolve())], log)
+        self._child.start()
         client = redis.Redis.from_url(self.url, socket_connect_timeout=1)
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self._child.is_alive():
             try:
                 client.ping()
             except redis.RedisError:
@@ -125,21 +116,9 @@ class EmbeddedServer:
 
     def is_alive(self) -> bool:
         """Say whether the process runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._child is not None and self._child.is_alive()
 
     def stop(self) -> None:
         """Stop the server after it wrote everything to disk."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def kill(self) -> None:
-        """End the server at once, as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._child is not None:
+            self._child.stop()

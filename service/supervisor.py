@@ -4,13 +4,10 @@ A part that ends is started again, each time after a longer wait. However the su
 with it.
 """
 
-import contextlib
 import fcntl
 import logging
 import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +19,7 @@ from typing import Final, Protocol
 import httpx
 
 from model.errors import TocoError
-from service.child_process import die_with_parent
+from service.child_process import ChildProcess
 from service.embedded import EmbeddedServer
 from service.running import NOTE, RunningService, running_service
 from workers.app import ERRANDS, LABEL_QUEUES
@@ -31,7 +28,6 @@ from workers.settings import Settings
 logger = logging.getLogger(__name__)
 
 _READY_SECONDS: Final = 600.0  # the first start compiles the CRF: seconds, but minutes on a machine under load
-_STOP_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.5
 _FIRST_WAIT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 30.0
@@ -65,7 +61,7 @@ class Part(Protocol):
         """Stop it, and wait until it is gone."""
 
 
-class Program:
+class Program(ChildProcess):
     """One of our own commands as a process of its own.
 
     Args:
@@ -75,45 +71,7 @@ class Program:
     """
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-        self._arguments = list(arguments)
-        self._environment = environment
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id while it was started."""
-        return self._process.pid if self._process else None
-
-    def start(self) -> None:
-        """Start the process in a session of its own: Ctrl-C reaches the supervisor alone, which stops all in order."""
-        with self._log.open("ab") as sink:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "service", *self._arguments],
-                env=os.environ | self._environment,
-                stdout=sink,
-                stderr=sink,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor starts its parts from one thread
-            )
-
-    def is_alive(self) -> bool:
-        """Say whether the process runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def stop(self) -> None:
-        """Ask the process to end; after a time, make its whole session end."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            logger.warning("part does not stop, killing it", extra={"part": self._arguments[0]})
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # children that it may have left behind
-        self._process.wait()
+        super().__init__([sys.executable, "-m", "service", *arguments], log, environment)
 
 
 @dataclass(slots=True)
