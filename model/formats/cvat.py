@@ -23,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from model.classes import BACKGROUND, IGNORE, Vocabulary
+from model.errors import InvalidOption
 from model.formats.artifacts import encode_png
 from model.formats.item import LabelledItem
 from model.formats.regions import classes_in, connected_regions, require_mask
@@ -94,6 +95,12 @@ class CvatWriter(ExportWriter):
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
         super().__init__(sink, vocabulary, options)
+        for name in vocabulary.names:
+            if ":" in name:
+                raise InvalidOption(
+                    f"CVAT's label map cannot hold the class name {name!r}: ':' ends a name there.",
+                    fix="Rename the class, or choose another format.",
+                )
         self._list = self.keep(LineSpool())
 
     def add(self, item: LabelledItem) -> None:

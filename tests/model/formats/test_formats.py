@@ -18,8 +18,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from model.classes import COCO as COCO_CLASSES
-from model.classes import IGNORE, VOC
-from model.errors import InvalidArray
+from model.classes import IGNORE, VOC, Vocabulary
+from model.errors import InvalidArray, InvalidOption
+from model.formats.cvat import CvatWriter
 from model.formats.label_studio import Canvas, labelling_config
 from model.formats.registry import FORMATS, UnknownFormat, open_writer
 from model.formats.sink import FolderSink, ZipSink
@@ -290,6 +291,11 @@ def test_cvat_masks_use_only_colours_of_the_label_map(export, items):
         assert np.array_equal(classes, without_ignored(item.pseudo_mask))
         instances = unpaint(folder / f"SegmentationObject/{frame}.png", numbers)
         assert np.array_equal(instances, (classes == CAT) + 2 * (classes == PERSON))
+
+
+def test_cvat_refuses_names_that_its_label_map_cannot_hold(tmp_path):
+    with pytest.raises(InvalidOption, match="'a:b'"):
+        CvatWriter(FolderSink(tmp_path), Vocabulary.of_names(["cat", "a:b"]), ExportOptions())
 
 
 def test_cvat_keeps_the_255_largest_regions(export, make_item):
