@@ -34,7 +34,9 @@ class ArtifactNotFound(TocoError):
     kind = "not_found"
 
 
-@router.get("/image", response_class=Response, responses=problems(404, 413, 415) | _CONTENT, summary="The image as it was sent")
+@router.get(
+    "/image", response_class=Response, responses=problems(404, 413, 415) | _CONTENT, summary="The image as it was sent"
+)
 async def get_image(request: Request, state: State, _: Reader, job: JobId, item: ItemId) -> Response:
     """Send the image; its type is that of its content."""
     record = state.records.item(job, item)
