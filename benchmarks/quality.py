@@ -1,18 +1,21 @@
 """Quality of the default model: evaluates it on photos with masks and writes JSON, README and model card tables.
 
-`python -m benchmarks.quality --data ../shared/data` measures, then writes the tables; with `--tables` alone they are
-written from the JSON as it stands.
+`python -m benchmarks.quality --data ../shared/data` measures, then writes the tables and the figures of the spec; with
+`--tables` alone they are written from the JSON as it stands. `--adopt RUN` first makes the model of a finished run the
+default one, in half precision.
 """
 
 import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.tables import place_in_file
+from model.checkpoint import load_model, save_model
 from model.evaluation import EvaluationReport, markdown_table
-from model.spec import ModelSpec, read_spec
-from model.training.config import TrainConfig
+from model.spec import SPEC_FILE, ModelSpec, read_spec
+from model.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "model" / "weights" / "default" / "MODEL_CARD.md"
@@ -41,15 +44,46 @@ def measure(data: Path, presets: tuple[str, ...]) -> None:
             subprocess.run(command, check=True)
 
 
-def tables() -> dict[str, str]:
-    """Return the tables of the figures that are there."""
-    reports = {}
+def adopt(run: Path) -> None:
+    """Make a run's model the default one; the figures of the last one go.
+
+    Its thresholds are those of the training file as it is now: `plain` plays no part in training and may be chosen
+    after it.
+    """
+    network, spec = load_model(run / "model")
+    config = load_config("small-cpu", file=CARD.parent / "train.toml")
+    licence = "Apache-2.0 code; trained on research photos: see MODEL_CARD.md"
+    changes = {"licence": licence, "thresholds": config.thresholds, "figures": {}}
+    save_model(CARD.parent, network, spec.model_copy(update=changes), half=True)
+    for path in FIGURES.glob("*.json"):
+        path.unlink()
+
+
+def reports() -> dict[tuple[str, str], EvaluationReport]:
+    """Return the figures that are there, by title of the set and preset."""
+    found = {}
     for key, (title, _, _) in SETS.items():
         for preset in PRESETS:
             path = FIGURES / f"{key}-{preset}.json"
             if path.exists():
-                reports[f"{title}, `{preset}`"] = EvaluationReport.model_validate_json(path.read_bytes())
-    return {"quality": markdown_table(reports), "training": training_table(read_spec(CARD.parent))}
+                found[title, preset] = EvaluationReport.model_validate_json(path.read_bytes())
+    return found
+
+
+def write_spec_figures() -> None:
+    """Write the figures into the default model's spec, where the service shows them."""
+    figures: dict[str, Any] = {}
+    for (title, preset), report in reports().items():
+        per_class = {name: value for name, value in report.per_class_iou.items() if value is not None}
+        figures.setdefault(title, {})[preset] = {"mIoU": report.miou, **per_class}
+    spec = read_spec(CARD.parent).model_copy(update={"figures": figures})
+    (CARD.parent / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def tables() -> dict[str, str]:
+    """Return the tables of the figures that are there."""
+    columns = {f"{title}, `{preset}`": report for (title, preset), report in reports().items()}
+    return {"quality": markdown_table(columns), "training": training_table(read_spec(CARD.parent))}
 
 
 def training_table(spec: ModelSpec) -> str:
@@ -75,12 +109,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, help="folder with voc12-animals/val and coco-val")
     parser.add_argument("--preset", action="append", choices=PRESETS, help="only these presets")
+    parser.add_argument("--adopt", type=Path, help="folder of a finished run")
     parser.add_argument("--tables", action="store_true", help="write the tables only")
     arguments = parser.parse_args()
+    if arguments.adopt:
+        adopt(arguments.adopt)
     if not arguments.tables:
         if arguments.data is None:
             parser.error("--data is needed to measure")
         measure(arguments.data, tuple(arguments.preset or PRESETS))
+    write_spec_figures()
     for document in (ROOT / "README.md", CARD):
         place_in_file(document, tables())
 
