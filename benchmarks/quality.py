@@ -99,6 +99,7 @@ def training_table(spec: ModelSpec) -> str:
         "loss weights": ", ".join(
             f"{name} {value:g}" for name, value in weights.model_dump().items() if value and not name.endswith("_start")
         ),
+        "saliency cue": f"weight {run.saliency.weight:g}" if run.saliency.network else "none",
         "weights": f"`{spec.version}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
