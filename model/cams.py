@@ -15,6 +15,7 @@ from model.errors import InvalidArray
 from model.options import VOC_THRESHOLDS, Thresholds
 
 EPSILON = 1e-5
+_DEAD_CAM = 1e-3  # scores under this tell tagged classes apart no more
 
 CamFunction = Callable[[Tensor], Sequence[Tensor]]
 """Maps (b, 3, H, W) images to one or more raw CAMs (b, C, h, w), all on the same token grid."""
@@ -99,6 +100,27 @@ def gate(cams: Tensor, tags: Tensor) -> Tensor:
     if tags.shape != cams.shape[:2]:
         raise InvalidArray(f"Tags {tuple(tags.shape)} for CAMs {tuple(cams.shape)}.", fix="Give tags of shape (b, C).")
     return cams * tags[:, :, None, None].to(cams.dtype)
+
+
+def mix_foreground(cams: Tensor, tags: Tensor, foreground: Tensor, weight: float) -> Tensor:
+    """Mix CAMs with a map of where any object is, which falls to the tagged classes.
+
+    A pixel's foreground falls in full to its best tagged class, to the others in the ratio of their CAMs, and to all
+    alike where every CAM is 0. Not in the paper.
+
+    Args:
+        cams: (b, C, h, w) in 0..1.
+        tags: (b, C) multi-hot.
+        foreground: (b, 1, H, W) in 0..1; resized to (h, w).
+        weight: share of the foreground in the result, 0..1.
+
+    Returns:
+        (b, C, h, w) in 0..1, 0 for classes that are not tagged.
+    """
+    tagged = gate(cams, tags)
+    raised = tagged + _DEAD_CAM * tags[:, :, None, None].to(cams.dtype)
+    share = raised / raised.amax(dim=1, keepdim=True).clamp_min(EPSILON)
+    return (1.0 - weight) * tagged + weight * share * resize(foreground, (cams.shape[-2], cams.shape[-1]))
 
 
 def outside_box(labels: Tensor, boxes: Tensor | None, fill: int = IGNORE) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from model.affinity import spread
-from model.cams import normalise_cams, resize, scaled_input, upsample_pair
+from model.cams import mix_foreground, normalise_cams, resize, scaled_input, upsample_pair
 from model.checkpoint import load_model
 from model.crf.backend import CrfBackend, crf_backend
 from model.device import Device, choose_device
@@ -30,7 +30,7 @@ from model.label import Label, TagSource
 from model.network import Classified, ToCoNetwork, normalise_images
 from model.options import LabelOptions, preset_options
 from model.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
-from model.segmentation import multi_scale_logits, segmentation_map, tagged_foreground
+from model.segmentation import foreground, multi_scale_logits, segmentation_map
 from model.spec import ModelSpec
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
@@ -226,7 +226,7 @@ class Labeler:
                     scaled = upsample_pair(maps, (cam.size, cam.size), flip=cam.flip)
                     sums[position] = _added(sums[position], scaled)
                     if decoded is not None:
-                        objects[position] = _added(objects[position], _objects(decoded[picked], chosen, options))
+                        objects[position] = _added(objects[position], _objects(decoded[picked], options))
             segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
         return [
             _Maps(
@@ -332,10 +332,10 @@ def _added(total: Tensor | None, maps: Tensor) -> Tensor:
     return maps if total is None else total + maps
 
 
-def _objects(logits: Tensor, channels: tuple[int, ...], options: LabelOptions) -> Tensor:
-    """Return one scale's share (1, K, S, S) in the decoder's mean foreground of one photo."""
+def _objects(logits: Tensor, options: LabelOptions) -> Tensor:
+    """Return one scale's share (1, 1, S, S) in the decoder's mean foreground of one photo."""
     cam = options.cam
-    maps = tagged_foreground(logits, channels)
+    maps = foreground(logits)
     if cam.flip:
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2
@@ -345,8 +345,9 @@ def _objects(logits: Tensor, channels: tuple[int, ...], options: LabelOptions) -
 def _mixed(summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
     """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
     cams = normalise_cams(summed_cams)
-    weight = options.cam.decoder_weight
-    return cams if objects is None else (1.0 - weight) * cams + weight * objects
+    if objects is None:
+        return cams
+    return mix_foreground(cams, cams.new_ones(1, cams.shape[1]), objects, options.cam.decoder_weight)
 
 
 def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:

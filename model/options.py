@@ -68,7 +68,8 @@ class CamOptions(Frozen):
         flip: also run the mirrored image and keep the elementwise maximum.
         auxiliary: use the CAMs of the auxiliary classifier instead of the final ones.
         affinity: spread the maps by auxiliary-token affinity; None as in the paper.
-        decoder_weight: share (0..1) of `segmentation.tagged_foreground` in the map; 0 as in the paper.
+        decoder_weight: share (0..1) of the decoder's foreground in the map (see `cams.mix_foreground`); 0 as in the
+            paper.
     """
 
     size: Annotated[int, Field(ge=64, le=2048)] = 448

@@ -56,23 +56,13 @@ def multi_scale_logits(
     return best
 
 
-def tagged_foreground(logits: Tensor, channels: Sequence[int]) -> Tensor:
-    """Share the decoder's foreground among the tagged classes of an image.
+def foreground(logits: Tensor) -> Tensor:
+    """Return where the decoder sees any object: (b, 1, h, w) float32 in 0..1, of logits (b, C + 1, h, w).
 
-    All that the decoder does not take for background goes to the tagged classes, in the ratio of their probabilities:
-    an object that it mistakes for an absent class is still an object. (Dropping absent channels before the softmax, as
-    segmentation maps do, gives such an object to the background.) Not in the paper.
-
-    Args:
-        logits: (b, C + 1, h, w), channel 0 background.
-        channels: the K tagged classes, counted without background.
-
-    Returns:
-        (b, K, h, w) float32 in 0..1, whose sum over K is 1 - P(background).
+    Which class it sees there does not matter: an object that it mistakes for an absent class is still an object.
+    (Dropping absent channels before the softmax, as segmentation maps do, gives such an object to the background.)
     """
-    logits = logits.float()
-    foreground = 1.0 - logits.softmax(dim=1)[:, :1]
-    return foreground * logits[:, [channel + 1 for channel in channels]].softmax(dim=1)
+    return 1.0 - logits.float().softmax(dim=1)[:, :1]
 
 
 def segmentation_map(

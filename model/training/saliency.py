@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from model.backbone import Encoder
-from model.cams import gate, resize
+from model.cams import resize
 from model.device import Device
 from model.images import read_image
 from model.network import normalise_images
@@ -123,25 +123,6 @@ def saliency_maps(
         partial.replace(target)
     stored: npt.NDArray[np.uint8] = np.load(target, mmap_mode="r")
     return stored
-
-
-def cued_cams(cams: Tensor, tags: Tensor, saliency: Tensor, weight: float) -> Tensor:
-    """Mix CAMs with the saliency that falls to each tagged class.
-
-    A pixel's saliency falls to its best tagged class in full and to the others in the ratio of their CAMs.
-
-    Args:
-        cams: (b, C, h, w) in 0..1.
-        tags: (b, C) multi-hot.
-        saliency: (b, 1, H, W) in 0..1; resized to (h, w).
-        weight: share of the saliency in the result, 0..1.
-
-    Returns:
-        (b, C, h, w) in 0..1, 0 for classes that are not tagged.
-    """
-    tagged = gate(cams, tags)
-    share = tagged / tagged.amax(dim=1, keepdim=True).clamp_min(1e-5)
-    return (1.0 - weight) * tagged + weight * share * resize(saliency, (cams.shape[-2], cams.shape[-1]))
 
 
 def _square(path: Path) -> npt.NDArray[np.uint8]:

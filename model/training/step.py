@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.cams import gate, label_with_ignore, multi_scale_cams, normalise_cams, region_mask, resize
+from model.cams import gate, label_with_ignore, mix_foreground, multi_scale_cams, normalise_cams, region_mask, resize
 from model.network import Classified, ToCoNetwork, normalise_images
 from model.refine import refined_label
 from model.spec import IMAGENET_MEAN, IMAGENET_STD
@@ -26,7 +26,6 @@ from model.training.losses import (
     patch_token_contrast,
     segmentation_loss,
 )
-from model.training.saliency import cued_cams
 
 
 class Batch(NamedTuple):
@@ -106,7 +105,7 @@ class Trainee(nn.Module):
         cam, aux = self.cams(images, output)
         if batch.saliency.shape[1]:
             saliency = batch.saliency.float() / 255.0
-            cam, aux = (cued_cams(maps, batch.tags, saliency, self.config.saliency.weight) for maps in (cam, aux))
+            cam, aux = (mix_foreground(maps, batch.tags, saliency, self.config.saliency.weight) for maps in (cam, aux))
         if weights.ptc > 0:
             parts["ptc"] = self._ptc(output, aux, batch)
             total = total + weights.ptc * parts["ptc"]

@@ -7,6 +7,7 @@ import torch
 from model.cams import (
     gate,
     label_with_ignore,
+    mix_foreground,
     multi_scale_cams,
     normalise_cams,
     outside_box,
@@ -217,3 +218,28 @@ def test_published_maps_and_labels_are_matched(reference_network, expected, matc
     same_labels(region_mask(gate(aux, tags).amax(dim=1)), expected["roi_mask"])
     small = resize(aux, expected["fmap"].shape[-2:])
     same_labels(label_with_ignore(small, tags, boxes=expected["ptc_box"]), expected["ptc_label"])
+
+
+# Mixing in a foreground
+
+
+def test_foreground_falls_to_the_best_tagged_class_and_to_others_in_the_ratio_of_their_cams(close):
+    cams = torch.tensor([0.8, 0.4, 0.9]).view(1, 3, 1, 1)
+    tags = torch.tensor([[1.0, 1.0, 0.0]])
+    found = mix_foreground(cams, tags, torch.full((1, 1, 1, 1), 0.6), 0.5)
+    ratio = 0.401 / 0.801
+    close(found.flatten(), torch.tensor([0.5 * 0.8 + 0.5 * 0.6, 0.5 * 0.4 + 0.5 * ratio * 0.6, 0.0]))
+
+
+def test_foreground_falls_to_all_tagged_classes_where_no_cam_says_anything(close):
+    found = mix_foreground(torch.zeros(1, 3, 1, 1), torch.tensor([[1.0, 0.0, 1.0]]), torch.ones(1, 1, 1, 1), 0.5)
+    close(found.flatten(), torch.tensor([0.5, 0.0, 0.5]))
+
+
+def test_a_foreground_without_weight_changes_nothing(close):
+    cams, tags = torch.rand(2, 3, 4, 4), torch.ones(2, 3)
+    close(mix_foreground(cams, tags, torch.rand(2, 1, 8, 8), 0.0), cams)
+
+
+def test_photos_without_tags_have_no_object():
+    assert not mix_foreground(torch.rand(1, 3, 4, 4), torch.zeros(1, 3), torch.ones(1, 1, 8, 8), 0.5).any()

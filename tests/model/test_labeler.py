@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model.cams import multi_scale_cams, resize
+from model.cams import mix_foreground, multi_scale_cams, resize
 from model.classes import UnknownTag
 from model.crf.errors import CrfError
 from model.device import DeviceUnavailable
@@ -24,7 +24,7 @@ from model.labeler import Labeler, LabelRequest
 from model.network import normalise_images
 from model.options import PRESETS, VOC_THRESHOLDS, LabelOptions, Thresholds, preset_options
 from model.pseudo_mask import threshold_pseudo_mask
-from model.segmentation import multi_scale_logits, tagged_foreground
+from model.segmentation import foreground, multi_scale_logits
 from model.spec import InvalidCheckpoint
 
 # One small scale in float32, no CRF: what most tests need.
@@ -94,24 +94,22 @@ def test_cams_are_the_multi_scale_cams_of_the_paper(labeler, close):
 
 
 def test_the_decoder_has_its_share_in_the_map(labeler, close):
-    image = pixels()
+    image = pixels(64, 64)  # the maps' own size
     cam = {"size": 64, "scales": [1.0, 0.5], "flip": True}
     plain = labeler.label_one(image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam))
     mixed = labeler.label_one(
         image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam | {"decoder_weight": 0.3})
     )
-    channels = labeler.vocabulary.channels(plain.tags)
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
     shown = resize(normalise_images(tensor, labeler.spec.mean, labeler.spec.std), (64, 64))
-    objects = torch.zeros(1, 2, 64, 64)
+    objects = torch.zeros(1, 1, 64, 64)
     with torch.inference_mode():
         for side in (64, 32):
             scaled = resize(shown, (side, side))
             for mirror in (False, True):
-                logits = labeler.network(scaled.flip(-1) if mirror else scaled)[1]
-                maps = tagged_foreground(logits, channels)
+                maps = foreground(labeler.network(scaled.flip(-1) if mirror else scaled)[1])
                 objects += resize(maps.flip(-1) if mirror else maps, (64, 64)) / 4
-    wanted = 0.7 * torch.from_numpy(plain.cams)[None] + 0.3 * resize(objects, image.shape[:2])
+    wanted = mix_foreground(torch.from_numpy(plain.cams)[None], torch.ones(1, 2), objects, 0.3)
     close(torch.from_numpy(mixed.cams)[None], wanted)
 
 

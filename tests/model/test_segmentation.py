@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from model.crf.backend import crf_backend
 from model.crf.settings import SEGMENTATION_CRF
 from model.errors import InvalidOption
-from model.segmentation import multi_scale_logits, segmentation_map, tagged_foreground
+from model.segmentation import foreground, multi_scale_logits, segmentation_map
 
 INDICES = (3, 9)
 
@@ -110,15 +110,7 @@ def test_the_real_crf_smooths_speckles():
     assert (smooth == truth).all()
 
 
-def test_foreground_goes_to_the_tagged_classes_alone(close):
+def test_foreground_is_whatever_is_not_background(close):
     logits = torch.randn(2, 6, 3, 4)
-    found = tagged_foreground(logits, (0, 3))
-    background = logits.softmax(dim=1)[:, 0]
-    close(found.sum(dim=1), 1 - background)
-    close(found[:, 0] / found[:, 1], (logits[:, 1] - logits[:, 4]).exp())
-    assert found.shape == (2, 2, 3, 4)
-
-
-def test_an_object_taken_for_an_absent_class_falls_to_the_tagged_one(close):
-    logits = torch.tensor([0.0, 0.0, 9.0]).view(1, 3, 1, 1)  # background, the tagged class, an absent one
-    assert tagged_foreground(logits, (0,)).item() > 0.99
+    close(foreground(logits)[:, 0], logits.softmax(dim=1)[:, 1:].sum(dim=1))
+    assert foreground(logits).shape == (2, 1, 3, 4)

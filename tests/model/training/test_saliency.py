@@ -18,7 +18,7 @@ from model.training import saliency
 from model.training.config import SaliencyConfig
 from model.training.data import TaggedPhotos, training_photos, vocabulary_of
 from model.training.initial_weights import InitialWeightsError
-from model.training.saliency import SaliencyNetwork, cued_cams, saliency_decoder, saliency_maps
+from model.training.saliency import SaliencyNetwork, saliency_decoder, saliency_maps
 
 WIDTHS = (6, 5, 4, 3)
 
@@ -109,22 +109,6 @@ def test_maps_that_are_there_are_not_computed_again(photos, small_network, tmp_p
     first = saliency_maps(photos, config, device, tmp_path / "s.npy")
     monkeypatch.setattr(saliency, "read_saliency_network", None)
     assert np.array_equal(saliency_maps(photos, config, device, tmp_path / "s.npy"), first)
-
-
-def test_saliency_falls_to_the_best_tagged_class_and_to_others_in_the_ratio_of_their_cams(close):
-    cams = torch.tensor([0.8, 0.4, 0.9]).view(1, 3, 1, 1)
-    tags = torch.tensor([[1.0, 1.0, 0.0]])
-    found = cued_cams(cams, tags, torch.full((1, 1, 1, 1), 0.6), 0.5)
-    close(found.flatten(), torch.tensor([0.5 * 0.8 + 0.5 * 0.6, 0.5 * 0.4 + 0.5 * 0.5 * 0.6, 0.0]))
-
-
-def test_without_weight_the_cue_changes_nothing(close):
-    cams, tags = torch.rand(2, 3, 4, 4), torch.ones(2, 3)
-    close(cued_cams(cams, tags, torch.rand(2, 1, 8, 8), 0.0), cams)
-
-
-def test_photos_without_tags_have_no_object():
-    assert not cued_cams(torch.rand(1, 3, 4, 4), torch.zeros(1, 3), torch.ones(1, 1, 8, 8), 0.5).any()
 
 
 def test_the_cue_is_cut_like_the_photo(tiny_config):
