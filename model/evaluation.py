@@ -307,8 +307,9 @@ def evaluate(
         predict: makes the masks; sees only samples with a tag to gate by, or all of them without a gate.
         truth_classes: vocabulary of the truth masks.
         model_classes: vocabulary of the predicted masks.
-        classes: evaluate only these of the model's classes, in tags, truth and prediction alike; None: all.
-        gate: give each image's tags to `predict`; tags that are not evaluated are left out and counted, and an
+        classes: evaluate only these of the model's classes; in truth and prediction all others are background. Tags
+            of others still go to the model, which then need not call a train a person. None: all.
+        gate: give each image's tags to `predict`; tags that the model does not know are left out and counted, and an
             image that has no other tag is background all over.
         open_pixels: see `ConfusionMatrix`.
         settings: how the masks are made, for the report.
@@ -323,7 +324,7 @@ def evaluate(
     of_truth, of_model = MaskMapping(truth_classes, evaluated), MaskMapping(model_classes, evaluated)
     matrix = ConfusionMatrix(evaluated.names, open_pixels=open_pixels)
     found = _Progress()
-    gates = [_gate(sample, truth_classes, evaluated, found) if gate else None for sample in samples]
+    gates = [_gate(sample, truth_classes, model_classes, found) if gate else None for sample in samples]
     masks = predict((sample, tags) for sample, tags in zip(samples, gates, strict=True) if tags != ())
     for sample, tags in zip(samples, gates, strict=True):
         truth = sample.read_truth()
@@ -361,15 +362,15 @@ def tags_of_truth(truth: Mask, classes: Vocabulary) -> tuple[str, ...]:
     return tuple(entry.name for entry in classes if entry.index in shown)
 
 
-def _gate(sample: Sample, truth_classes: Vocabulary, evaluated: Vocabulary, found: _Progress) -> tuple[str, ...]:
-    """Return the canonical names of a sample's tags that are evaluated; count the others."""
+def _gate(sample: Sample, truth_classes: Vocabulary, known: Vocabulary, found: _Progress) -> tuple[str, ...]:
+    """Return the canonical names of a sample's tags that the model knows; count the others."""
     tags = tags_of_truth(sample.read_truth(), truth_classes) if sample.tags is None else sample.tags
     spellings = {entry.name: (entry.name, *entry.synonyms) for entry in truth_classes}
     # A name that the dataset knows may be spelt otherwise in the model's vocabulary.
-    translated = [next((name for name in spellings.get(tag, (tag,)) if name in evaluated), tag) for tag in tags]
-    channels, unknown = evaluated.split_known(translated)
+    translated = [next((name for name in spellings.get(tag, (tag,)) if name in known), tag) for tag in tags]
+    channels, unknown = known.split_known(translated)
     found.unknown_tags.update(unknown)
-    return tuple(evaluated.names[channel] for channel in channels)
+    return tuple(known.names[channel] for channel in channels)
 
 
 def _number(value: float) -> float | None:

@@ -58,7 +58,7 @@ def evaluate(
     """Print IoU a class from one confusion matrix over the whole dataset, as a Markdown table.
 
     The mean runs over background and those of the model's classes that the truth has. Truth pixels of other classes
-    count as background, tags of other classes are left out and counted.
+    count as background; tags that the model does not know are left out and counted.
     """
     options = make_options(preset, settings)
     from model.evaluation import evaluate as judge

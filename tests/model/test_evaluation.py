@@ -231,7 +231,7 @@ def test_evaluate_some_classes_only():
     asked: list = []
     samples = [sample("a", mask([8, 12, 13]), ("cat", "dog", "horse")), sample("b", mask([12, 0, 0]), ("dog",))]
     report = evaluate(samples, perfect(asked), truth_classes=VOC, model_classes=ANIMALS, classes=["cat"])
-    assert asked == [("a", ("cat",))]
+    assert asked == [("a", ("cat", "dog", "horse")), ("b", ("dog",))]  # tags of other classes still gate
     assert report.confusion == [[5, 0], [0, 1]]
     with pytest.raises(UnknownTag, match="zebra"):
         evaluate(samples, perfect(asked), truth_classes=VOC, model_classes=ANIMALS, classes=["zebra"])
