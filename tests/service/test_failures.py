@@ -80,7 +80,7 @@ def test_a_killed_worker_leaves_its_work_to_the_next(mortal, http, photos):
 
 def test_a_killed_queue_server_comes_back_with_everything(mortal, http, photos):
     job = begun(http, photos)
-    mortal.valkey.kill()
+    os.killpg(mortal.valkey.pid, signal.SIGKILL)
     time.sleep(1)
     assert http.get(f"/v1/jobs/{job}").json()["code"] == "records_unavailable"
     mortal.valkey.start()
