@@ -20,7 +20,8 @@ from service.keys import ApiKeys
 from service.supervisor import Program
 from tests.service.annotation.real_label_studio import PASSWORD, TOKEN, USER, RealLabelStudio
 from tests.service.live import LiveService, until
-from tests.service.page.conftest import PATIENCE_MS, browser, chromium  # noqa: F401 - fixtures
+from tests.service.page.chromium import PATIENCE_MS
+from tests.service.page.conftest import browser  # noqa: F401 - a fixture
 from workers.models import known_models
 
 # pycocotools 2.0.11 decodes by an array protocol that NumPy 2 warns of.

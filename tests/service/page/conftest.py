@@ -5,9 +5,6 @@ Content-Security-Policy fails the test that opened it.
 """
 
 import io
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,24 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from service.embedded import free_port
 from service.supervisor import Program
 from tests.service.live import LiveService, until
+from tests.service.page.chromium import DESKTOP, PATIENCE_MS, launched
+from tests.service.page.programs import PAGE, node
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",  # tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE_MS = 90_000  # machines that run tests are slow
-PAGE = Path(__file__).parents[3] / "service" / "page"
 # The browser's own words for what a test has asked for: refused requests, and pixels read back.
 EXPECTED_ERRORS = (
     "Failed to load resource: the server responded with a status of",
@@ -44,41 +31,20 @@ EXPECTED_ERRORS = (
 expect.set_options(timeout=PATIENCE_MS)
 
 
-def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command; a failure shows what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Debian's Chromium; a root user without it gets it from Debian."""
-    if not Path(CHROMIUM).exists() and os.geteuid() == 0 and shutil.which("apt-get"):
-        run("apt-get", "update")
-        run("apt-get", "install", "-y", "--no-install-recommends", "chromium")
-    if not Path(CHROMIUM).exists():
-        pytest.fail(f"{CHROMIUM} is missing: run `apt-get install chromium` as root.")
-    return CHROMIUM
-
-
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The front end's packages, from its lock file."""
-    if shutil.which("npm") is None:
-        pytest.fail("npm is missing: install Node.js 20 or newer (https://nodejs.org).")
     folder = PAGE / "node_modules"
-    if not (folder / ".package-lock.json").exists():
-        run("npm", "ci", "--no-audit", "--no-fund", cwd=PAGE)
+    installed = folder / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < (PAGE / "package-lock.json").stat().st_mtime:
+        node("npm", "ci", "--no-audit", "--no-fund")
     return folder
 
 
 @pytest.fixture(scope="module")  # Playwright keeps an event loop running, which other tests must not meet
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE_MS)
-        yield launched
-        launched.close()
+def browser() -> Iterator[Browser]:
+    with launched() as running:
+        yield running
 
 
 class Watched:
@@ -105,7 +71,7 @@ def open_page(browser: Browser, live: LiveService) -> Iterator[Callable[..., Pag
 
     def open_one(place: str = "", *, url: str = "", **options: Any) -> Page:
         url = url or live.url
-        context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, **options})
+        context = browser.new_context(**{**DESKTOP, **options})
         context.set_default_timeout(PATIENCE_MS)
         watched = Watched(context, url)
         opened.append((context, watched, url))

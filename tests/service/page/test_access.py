@@ -3,10 +3,11 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.service.page.chromium import PHONE
+
 pytestmark = pytest.mark.slow
 
 SERIOUS = ("serious", "critical")
-PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.fixture
