@@ -31,6 +31,8 @@ SLAB = 16
 LINE_BYTES = 64
 # Corners a pixel in the spatial and in the bilateral lattice.
 NEAR_CORNERS, ALIKE_CORNERS = 3, 6
+# Corners, weights and gain of a lattice, as compiled code takes them.
+Kernel = tuple[Index, Float, Any]
 # Pixels whose logits are held at once: they stay in the first-level cache.
 TILE = 128
 
@@ -187,32 +189,37 @@ def _read(
     column: int,
     start: int,
     count: int,
-    kernel: tuple[Index, Float, Any],
-    filtered: Float,
+    near: Kernel,
+    near_filtered: Float,
+    alike: Kernel,
+    alike_filtered: Float,
     channels: int,
-    corners_each: int,
 ) -> None:
-    """Add what a slab on a lattice holds to the logits of a tile.
+    """Add what a slab on both lattices holds to the logits of a tile.
 
     Args:
         rows: (TILE, width) logits.
         column: first channel of the slab.
         start: first pixel of the tile.
         count: number of pixels.
-        kernel: corners, weights and gain.
-        filtered: (size, channels).
-        channels: of the slab; a constant of the caller, as is the next.
-        corners_each: corners a pixel.
+        near: the spatial lattice.
+        near_filtered: (size, channels), its values.
+        alike: the bilateral lattice.
+        alike_filtered: (size, channels), its values.
+        channels: of the slab; a constant of the caller.
     """
     literally(channels)
-    literally(corners_each)
-    corners, weights, _ = kernel
+    near_corners, near_weights, _ = near
+    alike_corners, alike_weights, _ = alike
     for x in range(count):
         p, at = uint64(start + x), uint64(x * rows.shape[1] + column)
         value = load(rows, at, channels)
-        for i in range(corners_each):
-            place = uint64(corners[p, uint64(i)]) * uint64(channels)
-            value = multiply_add(weights[p, uint64(i)], load(filtered, place, channels), value)
+        for i in range(NEAR_CORNERS):
+            place = uint64(near_corners[p, uint64(i)]) * uint64(channels)
+            value = multiply_add(near_weights[p, uint64(i)], load(near_filtered, place, channels), value)
+        for i in range(ALIKE_CORNERS):
+            place = uint64(alike_corners[p, uint64(i)]) * uint64(channels)
+            value = multiply_add(alike_weights[p, uint64(i)], load(alike_filtered, place, channels), value)
         store(rows, at, channels, value)
 
 
@@ -222,22 +229,27 @@ def _write(
     column: int,
     start: int,
     count: int,
-    kernel: tuple[Index, Float, Any],
-    written: Float,
+    near: Kernel,
+    near_written: Float,
+    alike: Kernel,
+    alike_written: Float,
     channels: int,
-    corners_each: int,
 ) -> None:
-    """Add the values of a tile onto a slab; the reverse of `_read`."""
+    """Add the values of a tile onto a slab of both lattices; the reverse of `_read`."""
     literally(channels)
-    literally(corners_each)
-    corners, weights, gain = kernel
+    near_corners, near_weights, near_gain = near
+    alike_corners, alike_weights, alike_gain = alike
     for x in range(count):
         p = uint64(start + x)
         value = load(rows, uint64(x * rows.shape[1] + column), channels)
-        for i in range(corners_each):
-            place = uint64(corners[p, uint64(i)]) * uint64(channels)
-            gained = multiply_add(gain * weights[p, uint64(i)], value, load(written, place, channels))
-            store(written, place, channels, gained)
+        for i in range(NEAR_CORNERS):
+            place = uint64(near_corners[p, uint64(i)]) * uint64(channels)
+            before = load(near_written, place, channels)
+            store(near_written, place, channels, multiply_add(near_gain * near_weights[p, uint64(i)], value, before))
+        for i in range(ALIKE_CORNERS):
+            place = uint64(alike_corners[p, uint64(i)]) * uint64(channels)
+            before = load(alike_written, place, channels)
+            store(alike_written, place, channels, multiply_add(alike_gain * alike_weights[p, uint64(i)], value, before))
 
 
 @cache
@@ -247,8 +259,8 @@ def _sweep(last_slab: int) -> Callable[..., None]:
     @compiled_loosely
     def sweep(
         logits: Float,
-        near: tuple[Index, Float, Any],
-        alike: tuple[Index, Float, Any],
+        near: Kernel,
+        alike: Kernel,
         near_filtered: tuple[Float, Float],
         alike_filtered: tuple[Float, Float],
         near_written: tuple[Float, Float],
@@ -263,46 +275,40 @@ def _sweep(last_slab: int) -> Callable[..., None]:
         width = last_column + last_slab
         near_size, alike_size = near_filtered[1].shape[0], alike_filtered[1].shape[0]
         rows = np.zeros((TILE, width), np.float32)
-        tile = np.zeros((width, TILE), np.float32)  # `rows` turned over, for a softmax in vectors over pixels
+        # `rows` turned over, for a softmax in vectors over pixels; one column is its own.
+        tile = rows.reshape(width, TILE) if width == 1 else np.zeros((width, TILE), np.float32)
         for start in range(0, pixels, TILE):
             count = min(TILE, pixels - start)
             rows[:] = 0
             if begun:
                 for slab in range(slabs):
-                    _read(
-                        rows, slab * SLAB, start, count, near, near_filtered[0][slab * near_size :], SLAB, NEAR_CORNERS
-                    )
-                    _read(
-                        rows,
-                        slab * SLAB,
-                        start,
-                        count,
-                        alike,
-                        alike_filtered[0][slab * alike_size :],
-                        SLAB,
-                        ALIKE_CORNERS,
-                    )
-                _read(rows, last_column, start, count, near, near_filtered[1], last_slab, NEAR_CORNERS)
-                _read(rows, last_column, start, count, alike, alike_filtered[1], last_slab, ALIKE_CORNERS)
-            # By vectors of one: left to itself the compiler takes scatter instructions, which are slow.
-            for c in range(width):
-                for x in range(TILE):
-                    store(tile, uint64(c * TILE + x), 1, load(rows, uint64(x * width + c), 1))
+                    near_slab = near_filtered[0][slab * near_size :]
+                    alike_slab = alike_filtered[0][slab * alike_size :]
+                    _read(rows, slab * SLAB, start, count, near, near_slab, alike, alike_slab, SLAB)
+                _read(rows, last_column, start, count, near, near_filtered[1], alike, alike_filtered[1], last_slab)
+            if width > 1:
+                _turn(rows, tile)
             for c in range(channels):
                 for x in range(count):
                     tile[uint64(c), uint64(x)] += logits[uint64(c), uint64(start + x)]
             _softmax(tile, start, count, result, final)
             if final:
                 continue
-            for c in range(width):
-                for x in range(TILE):
-                    store(rows, uint64(x * width + c), 1, load(tile, uint64(c * TILE + x), 1))
+            if width > 1:
+                _turn(tile, rows)
             for slab in range(slabs):
-                _write(rows, slab * SLAB, start, count, near, near_written[0][slab * near_size :], SLAB, NEAR_CORNERS)
-                _write(
-                    rows, slab * SLAB, start, count, alike, alike_written[0][slab * alike_size :], SLAB, ALIKE_CORNERS
-                )
-            _write(rows, last_column, start, count, near, near_written[1], last_slab, NEAR_CORNERS)
-            _write(rows, last_column, start, count, alike, alike_written[1], last_slab, ALIKE_CORNERS)
+                near_slab = near_written[0][slab * near_size :]
+                alike_slab = alike_written[0][slab * alike_size :]
+                _write(rows, slab * SLAB, start, count, near, near_slab, alike, alike_slab, SLAB)
+            _write(rows, last_column, start, count, near, near_written[1], alike, alike_written[1], last_slab)
 
     return sweep
+
+
+@compiled_loosely
+def _turn(source: Float, target: Float) -> None:
+    """Write an array transposed. By vectors of one: left to itself the compiler takes slow scatter instructions."""
+    length, width = source.shape
+    for c in range(width):
+        for x in range(length):
+            store(target, uint64(c * length + x), 1, load(source, uint64(x * width + c), 1))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from model.crf.compiled import compiled, compiled_loosely
 from model.crf.errors import CrfError
 from model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
-from model.crf.vectors import load, multiply_add, store
+from model.crf.vectors import load, multiply_add, prefetch, store
 
 Index = NDArray[np.uint32]
 Long = NDArray[np.int64]
@@ -41,6 +41,9 @@ CORNER_MASK = uint32((1 << 31) - 1)
 
 HALF = float32(0.5)
 RADIX_BITS = 11
+# The hash table stays half empty on most photos, and is fetched into the cache a few points ahead.
+SLOTS_A_POINT = 4
+FETCHED_AHEAD = 8
 HASH_FACTOR = uint64(0x9E3779B97F4A7C15)
 EMPTY = uint32((1 << 32) - 1)
 
@@ -162,37 +165,42 @@ def _embedding(d: int) -> Callable[..., tuple[Index, Float, Long]]:
         count = uint64(0)
         # A hash table with linear probing. It holds corner numbers only: their keys lie close together in `keys`.
         bits = 13
-        while (1 << bits) < 2 * n:
+        while (1 << bits) < SLOTS_A_POINT * n:
             bits += 1
         table = np.full(1 << bits, EMPTY)
 
         ones = place.sum()
-        turn = np.zeros(d + 1, np.int64)  # from one corner to the next, one coordinate turns back by d + 1
-        turn[:d] = (d + 1) * place
+        turn = (d + 1) * place  # from one corner to the next, one coordinate turns back by d + 1
         within = np.empty((d + 1, BLOCK), np.float32)
         nearest = np.empty((d + 1, BLOCK), np.float32)
         rank = np.empty((d + 1, BLOCK), np.int32)
-        turn_at = np.empty(d + 1, np.int64)
-        offset_at = np.empty(d + 1, np.float32)
-        key_of = np.empty((BLOCK, d + 1), np.int64)
+        key_of = np.empty((d + 1, BLOCK), np.int64)
+        slot_of = np.empty((BLOCK, d + 1), np.uint32)
 
         for start in range(0, n, BLOCK):
             block = min(BLOCK, n - start)
             locate(features, start, block, scale, within, nearest, rank)
             for x in range(block):
-                point = uint64(start + x)
                 key = -origin
                 for i in range(d):
                     key += int64(nearest[i, x]) * place[i]
-                for i in range(d + 1):
-                    turn_at[uint64(rank[i, x])] = turn[i]
-                    offset_at[uint64(rank[i, x])] = within[i, x]
-                key_of[x, 0] = key
-                weights[point, uint64(0)] = (offset_at[d] + float32(1)) - offset_at[0]
+                key_of[0, x] = key
+            for corner in range(1, d + 1):
+                for x in range(block):
+                    key = key_of[corner - 1, x] + ones
+                    for i in range(d):
+                        key -= turn[i] if rank[i, x] == d + 1 - corner else 0
+                    key_of[corner, x] = key
+            for i in range(d):  # sort the offsets, greatest first
+                for j in range(d - i):
+                    for x in range(block):
+                        one, other = within[j, x], within[j + 1, x]
+                        within[j, x], within[j + 1, x] = max(one, other), min(one, other)
+            for x in range(block):
+                point = uint64(start + x)
+                weights[point, uint64(0)] = (within[d, x] + float32(1)) - within[0, x]
                 for i in range(1, d + 1):
-                    key += ones - turn_at[d + 1 - i]
-                    key_of[x, i] = key
-                    weights[point, uint64(i)] = offset_at[d - i] - offset_at[d - i + 1]
+                    weights[point, uint64(i)] = within[d - i, x] - within[d - i + 1, x]
 
             most = int64(count) + block * (d + 1)
             if most > keys.size:
@@ -208,10 +216,16 @@ def _embedding(d: int) -> Callable[..., tuple[Index, Float, Long]]:
                         slot = (slot + uint64(1)) & uint64(table.size - 1)
                     table[slot] = corner
             shift, last = uint64(64 - bits), uint64(table.size - 1)
+            for i in range(d + 1):
+                for x in range(block):
+                    slot_of[x, i] = uint32((uint64(key_of[i, x]) * HASH_FACTOR) >> shift)
             for x in range(block):
+                coming = uint64(min(x + FETCHED_AHEAD, block - 1))
                 for i in range(d + 1):
-                    key = key_of[x, i]
-                    slot = (uint64(key) * HASH_FACTOR) >> shift
+                    prefetch(table, uint64(slot_of[coming, uint64(i)]))
+                for i in range(d + 1):
+                    key = key_of[uint64(i), uint64(x)]
+                    slot = uint64(slot_of[uint64(x), uint64(i)])
                     corner = table[slot]
                     while corner != EMPTY and keys[uint64(corner)] != key:
                         slot = (slot + uint64(1)) & last
@@ -255,9 +269,7 @@ def _sorted(keys: Long, bits: int) -> tuple[Long, Index]:
 def _chains(keys: Long, corner: Index, steps: Long) -> Index:
     """Follow the neighbours in each direction, see `ScatteredLattice.chains`.
 
-    A neighbour's key is the key plus a constant, hence in sorted order the neighbours come in the same order, and a
-    corner comes after its predecessor. All loops are without branches on the keys: which corners have neighbours is a
-    coin toss to the processor.
+    All loops are without branches on the keys: which corners have neighbours is a coin toss to the processor.
     """
     size = keys.size
     none, end = uint32(size), uint64(size)
@@ -268,29 +280,60 @@ def _chains(keys: Long, corner: Index, steps: Long) -> Index:
     place = np.empty(size + 1, np.uint64)
     filled = uint64(0)
     for direction in range(steps.size):
-        step = abs(steps[direction])  # the blur looks the same from both ends
         following[:] = none
         preceded[:] = 0
-        i, j = uint64(0), uint64(0)
-        while j < end:
-            sought, found = keys[i] + step, keys[j]
-            same = sought == found
-            following[i] = uint32(j) if same else none
-            preceded[j] = same
-            i += uint64(sought <= found)
-            j += uint64(found <= sought)
+        _match(keys, abs(steps[direction]), following, preceded)  # the blur looks the same from both ends
         for k in range(size):
             at = end - uint64(k) - uint64(1)
             length[at] = length[uint64(following[at])] + uint32(1)
         for k in range(size):
             at = uint64(k)
+            # Loaded before it is known whether they are needed, so that choosing takes no branch.
+            continued, members, number = place[at], length[at], corner[at]
             starts = preceded[at] == 0
-            to = filled if starts else place[at]
+            to = filled if starts else continued
+            chains[to] = number | (CHAIN_START if starts else uint32(0))
             # A corner alone is written too, but nothing advances: the next chain overwrites it.
-            filled += uint64(length[at]) if starts and length[at] > uint32(1) else uint64(0)
-            chains[to] = corner[at] | CHAIN_START if starts else corner[at]
+            filled += uint64(members) if starts & (members > uint32(1)) else uint64(0)
             place[uint64(following[at])] = to + uint64(1)
     return chains[: int64(filled)].copy()
+
+
+@compiled
+def _match(keys: Long, step: int, following: Index, preceded: NDArray[np.uint8]) -> None:
+    """Find the neighbour of each corner, whose key is greater by `step`.
+
+    In sorted order the neighbours come in the order of the corners: this is a merge. Each of its steps waits for the
+    one before, which is why two halves are merged in turn.
+
+    Args:
+        keys: (n,) ascending.
+        step: above 0.
+        following: (n,) written where there is a neighbour: its place in `keys`.
+        preceded: (n,) set to 1 where a corner is one's neighbour.
+    """
+    end = uint64(keys.size)
+    half = end // uint64(2)
+    half_end = uint64(np.searchsorted(keys, keys[half] + step))
+    i, j = uint64(0), uint64(0)
+    k, m = half, half_end
+    while i < half and j < half_end and m < end:
+        i, j = _advance(keys, step, following, preceded, i, j)
+        k, m = _advance(keys, step, following, preceded, k, m)
+    while i < half and j < half_end:
+        i, j = _advance(keys, step, following, preceded, i, j)
+    while m < end:
+        k, m = _advance(keys, step, following, preceded, k, m)
+
+
+@compiled
+def _advance(keys: Long, step: int, following: Index, preceded: NDArray[np.uint8], i: Any, j: Any) -> tuple[Any, Any]:
+    """One step of the merge: note whether corner j is the neighbour of corner i, and leave the lesser one behind."""
+    sought, found = keys[i] + step, keys[j]
+    same = sought == found
+    following[i] = uint32(j) if same else uint32(keys.size)
+    preceded[j] = same
+    return i + uint64(sought <= found), j + uint64(found <= sought)
 
 
 @cache

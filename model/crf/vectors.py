@@ -1,6 +1,6 @@
 """Short float vectors inside compiled kernels: one processor instruction works on all channels of a row.
 
-numba turns plain loops into vector code, but only long ones; rows of 2, 4 or 8 channels would stay scalar. These three
+numba turns plain loops into vector code, but only long ones; rows of 2, 4 or 8 channels would stay scalar. These
 operations name the vectors outright. They compile to whatever the processor has (AVX, SSE, NEON).
 """
 
@@ -69,9 +69,27 @@ def _multiply_add(_context: Any, weight: Any, vector: Any, addend: Any) -> Any:
     return vector(weight, vector, addend), generate
 
 
+@intrinsic
+def _prefetch(_context: Any, values: Any, position: Any) -> Any:
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        # To read, into the first-level cache, data.
+        builder.call(fetch, [address, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(values, position), generate
+
+
 # `load(values, position, lanes)`: neighbours in a C-contiguous float32 array, by place in memory; `lanes` is constant.
 load: Callable[[Any, Any, int], Any] = cast("Any", _load)
 # `store(values, position, lanes, vector)`: the reverse.
 store: Callable[[Any, Any, int, Any], None] = cast("Any", _store)
 # `multiply_add(weight, vector, addend)`: `weight * vector + addend` with a float32 weight, lane by lane.
 multiply_add: Callable[[Any, Any, Any], Any] = cast("Any", _multiply_add)
+# `prefetch(values, position)`: bring the place of a C-contiguous array near, without waiting for it.
+prefetch: Callable[[Any, Any], None] = cast("Any", _prefetch)
