@@ -32,9 +32,7 @@ def judged_options(
     changes["refine"] = "crf" if crf and judged == "pseudo_mask" else "none"
     if judged == "segmentation":
         segmentation = options.segmentation or SegmentationOptions()
-        changes["segmentation"] = segmentation.model_copy(
-            update={"gate": gate, "crf": segmentation.crf if crf else None}
-        )
+        changes["segmentation"] = segmentation.model_copy(update={"gate": gate, "refine": "crf" if crf else "none"})
     return options.model_copy(update=changes)
 
 

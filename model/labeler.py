@@ -31,9 +31,7 @@ from model.network import Classified, ToCoNetwork, normalise_images
 from model.options import LabelOptions, preset_options
 from model.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
 from model.segmentation import foreground, multi_scale_logits, segmentation_map
-from model.spec import ModelSpec
-
-DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
+from model.spec import DEFAULT_MODEL, ModelSpec
 
 Source = bytes | Path | npt.NDArray[np.uint8]
 
@@ -68,7 +66,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Maps:
-    """What the device made of a photo, on the CPU, at `LabelOptions.cam.size`."""
+    """What the device made of a photo, on the CPU, at the size of the CAMs."""
 
     channels: tuple[int, ...]
     tag_source: TagSource
@@ -153,8 +151,11 @@ class Labeler:
 
     def batch_size(self, options: LabelOptions) -> int:
         """Return how many photos go through the device at once under `options.batch_pixels`."""
-        largest = int(max(options.cam.scales) * options.cam.size)
+        largest = int(max(options.cam.scales) * self._cam_size(options))
         return max(1, options.batch_pixels // (largest * largest * (2 if options.cam.flip else 1)))
+
+    def _cam_size(self, options: LabelOptions) -> int:
+        return options.cam.size or self.spec.input_size
 
     def _start_decoding(
         self, pool: ThreadPoolExecutor, requests: Iterable[LabelRequest], options: LabelOptions
@@ -202,7 +203,8 @@ class Labeler:
         """Run the network on the photos of a batch and bring the tagged maps to the CPU."""
         device, cam = self.device.device, options.cam
         dtype = self.device.dtype if options.precision == "auto" else None
-        images = torch.cat([self._network_input(job.photo.pixels, (cam.size, cam.size)) for job in jobs])
+        square = (self._cam_size(options),) * 2
+        images = torch.cat([self._network_input(job.photo.pixels, square) for job in jobs])
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             sums: list[Tensor | None] = [None] * len(jobs)
             objects: list[Tensor | None] = [None] * len(jobs)
@@ -223,10 +225,9 @@ class Labeler:
                         continue
                     picked = [position, position + len(jobs)] if cam.flip else [position]
                     maps = self._tagged(found, picked, chosen, options)
-                    scaled = upsample_pair(maps, (cam.size, cam.size), flip=cam.flip)
-                    sums[position] = _added(sums[position], scaled)
+                    sums[position] = _added(sums[position], upsample_pair(maps, square, flip=cam.flip))
                     if decoded is not None:
-                        objects[position] = _added(objects[position], _objects(decoded[picked], options))
+                        objects[position] = _added(objects[position], _objects(decoded[picked], square, options))
             segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
         return [
             _Maps(
@@ -305,12 +306,13 @@ class Labeler:
             mask = threshold_pseudo_mask(cams, indices, thresholds=thresholds, ignore_band=options.ignore_band)
         segmentation = None
         if maps.segmentation is not None and options.segmentation is not None:
+            crf = options.segmentation.crf or self.spec.segmentation_crf
             segmentation = segmentation_map(
                 job.photo.pixels,
                 maps.segmentation,
                 [self.vocabulary.indices[channel] for channel in maps.segmentation_channels],
                 backend=self.crf,
-                settings=options.segmentation.crf,
+                settings=crf if options.segmentation.refine == "crf" else None,
             )
         job.timings["refine"] = time.perf_counter() - started
         original = job.photo.original_size
@@ -332,14 +334,14 @@ def _added(total: Tensor | None, maps: Tensor) -> Tensor:
     return maps if total is None else total + maps
 
 
-def _objects(logits: Tensor, options: LabelOptions) -> Tensor:
+def _objects(logits: Tensor, square: tuple[int, ...], options: LabelOptions) -> Tensor:
     """Return one scale's share (1, 1, S, S) in the decoder's mean foreground of one photo."""
     cam = options.cam
     maps = foreground(logits)
     if cam.flip:
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2
-    return resize(maps, (cam.size, cam.size)) / len(cam.scales)
+    return resize(maps, square) / len(cam.scales)
 
 
 def _mixed(summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
@@ -377,5 +379,5 @@ def _to_size(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[
     """Resize a mask to (H, W) by nearest neighbour; class indices must not be mixed."""
     if mask.shape == size:
         return mask
-    resized = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    resized = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, dtype=np.uint8)

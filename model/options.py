@@ -5,11 +5,12 @@ References:
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model.crf.settings import SEGMENTATION_CRF, CrfSettings
+from model.crf.settings import CrfSettings
 from model.errors import InvalidOption
 
 Unit = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -63,7 +64,8 @@ class CamOptions(Frozen):
     """How CAMs are computed.
 
     Attributes:
-        size: side in pixels of the square that the image is resized to (aspect ratio not kept).
+        size: side in pixels of the square that the image is resized to (aspect ratio not kept); None takes that of the
+            model's spec.
         scales: factors of `size` at which the network runs; the maps are summed.
         flip: also run the mirrored image and keep the elementwise maximum.
         auxiliary: use the CAMs of the auxiliary classifier instead of the final ones.
@@ -72,7 +74,7 @@ class CamOptions(Frozen):
             paper.
     """
 
-    size: Annotated[int, Field(ge=64, le=2048)] = 448
+    size: Annotated[int, Field(ge=64, le=2048)] | None = None
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=8)] = (1.0, 0.5, 1.5)
     flip: bool = True
     auxiliary: bool = False
@@ -87,13 +89,15 @@ class SegmentationOptions(Frozen):
         scales: factors of the working image at which the decoder runs; the maximum over them is kept.
         flip: also run the mirrored image and add its logits.
         gate: drop the channels of classes that are not among the tags.
-        crf: settings of the dense CRF; None takes the plain argmax.
+        refine: `crf` is the published recipe; `none` takes the plain argmax.
+        crf: settings of the dense CRF; None takes those of the model's spec.
     """
 
     scales: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=8)] = (1.0, 1.25, 1.5)
     flip: bool = True
     gate: bool = True
-    crf: CrfSettings | None = SEGMENTATION_CRF
+    refine: Literal["crf", "none"] = "crf"
+    crf: CrfSettings | None = None
 
 
 class LabelOptions(Frozen):
@@ -137,12 +141,16 @@ PRESETS: dict[PresetName, LabelOptions] = {
     "balanced": LabelOptions(
         preset="balanced", cam=CamOptions(scales=(0.75, 1.0), affinity=Affinity()), segmentation=None
     ),
-    "paper": LabelOptions(preset="paper", segmentation=SegmentationOptions(), precision="float32"),
+    "paper": LabelOptions(
+        preset="paper", cam=CamOptions(size=448), segmentation=SegmentationOptions(), precision="float32"
+    ),
 }
 
 
 def preset_options(name: str, **changes: object) -> LabelOptions:
     """Return the options of a preset with some settings replaced.
+
+    Where some thresholds or CRF settings alone are to change, `ModelSpec.label_options` fills in the model's others.
 
     Args:
         name: `fast`, `balanced` or `paper`.
@@ -155,7 +163,7 @@ def preset_options(name: str, **changes: object) -> LabelOptions:
         raise InvalidOption(f"Unknown preset {name!r}.", fix=f"Use one of {', '.join(PRESETS)}.")
     base = PRESETS[name].model_dump()
     try:
-        return LabelOptions.model_validate(_merge(base, changes))
+        return LabelOptions.model_validate(merge_settings(base, changes))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "options"
@@ -164,9 +172,13 @@ def preset_options(name: str, **changes: object) -> LabelOptions:
         ) from None
 
 
-def _merge(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+def merge_settings(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """Return nested settings with some replaced: mappings are merged, anything else takes the place of the old."""
     merged = dict(base)
     for key, value in changes.items():
         current = merged.get(key)
-        merged[key] = _merge(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
+        if isinstance(current, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge_settings(current, value)
+        else:
+            merged[key] = value
     return merged

@@ -1,5 +1,6 @@
 """The spec that travels with a model's weights: everything needed to use them without guessing."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,10 @@ from pydantic import Field, ValidationError, field_validator
 from model.classes import ClassName, Vocabulary
 from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
 from model.errors import InvalidOption, TocoError
-from model.options import VOC_THRESHOLDS, Frozen, Thresholds
+from model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Thresholds, merge_settings, preset_options
+
+DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
+"""The model folder that comes with the package."""
 
 SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -87,6 +91,25 @@ class ModelSpec(Frozen):
     def version(self) -> str:
         """Model version: the name and the first 12 hex digits of the weights' digest."""
         return f"{self.name}@{self.weights_sha256[:12]}"
+
+    def label_options(self, preset: str, **changes: object) -> LabelOptions:
+        """Return the options of a preset with some settings replaced, for this model.
+
+        Args:
+            preset: its name.
+            changes: see `preset_options`; thresholds and CRF settings that are given in part are completed by the
+                model's own.
+
+        Raises:
+            InvalidOption: as `preset_options`.
+        """
+        own: dict[str, object] = {
+            "thresholds": self.thresholds.model_dump(),
+            "crf": asdict(self.pseudo_mask_crf),
+            "segmentation": {"crf": asdict(self.segmentation_crf)},
+        }
+        partly = {key: own[key] for key, value in changes.items() if key in own and isinstance(value, dict)}
+        return preset_options(preset, **merge_settings(partly, changes))
 
 
 def read_spec(folder: Path) -> ModelSpec:

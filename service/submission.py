@@ -14,7 +14,7 @@ from typing import Any, Final
 from model.errors import InvalidOption, TocoError
 from model.formats.item import InvalidName, require_relative
 from model.images import probe_image
-from model.options import PRESETS, SegmentationOptions, preset_options
+from model.options import PRESETS, SegmentationOptions
 from model.spec import ModelSpec
 from model.tags import normalise_name
 from service.auth import use_quota
@@ -296,7 +296,7 @@ def frozen_options(spec: ModelSpec, request: JobRequest) -> JobOptions:
     Raises:
         InvalidOption: an unknown preset, field or output, or a value out of range.
     """
-    label = preset_options(request.preset, **(request.options or {}))
+    label = spec.label_options(request.preset, **(request.options or {}))
     if "segmentation" in request.outputs and label.segmentation is None:
         label = label.model_copy(update={"segmentation": SegmentationOptions()})
     return JobOptions(

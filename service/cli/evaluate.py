@@ -60,7 +60,7 @@ def evaluate(
     The mean runs over background and those of the model's classes that the truth has. Truth pixels of other classes
     count as background; tags that the model does not know are left out and counted.
     """
-    options = make_options(preset, settings)
+    options = make_options(preset, settings, model=model)
     from model.evaluation import evaluate as judge
     from model.evaluation import markdown_table
 

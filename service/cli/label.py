@@ -74,7 +74,7 @@ def label(
 
     Exit code 0: all photos are labelled; 1: some failed (listed in OUT/failures.jsonl); 2: wrong usage.
     """
-    options = make_options(preset, settings, **_changes(crf=crf, segmentation=segmentation))
+    options = make_options(preset, settings, model=model, **_changes(crf=crf, segmentation=segmentation))
     # What is wrong with the command shows before the model loads.
     from model.formats.artifacts import ALL_OUTPUTS, Output
     from model.formats.registry import writer_class

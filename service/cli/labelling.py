@@ -22,7 +22,8 @@ from rich.progress import (
 from rich.text import Text
 
 from model.errors import InvalidOption
-from model.options import LabelOptions, preset_options
+from model.options import LabelOptions
+from model.spec import DEFAULT_MODEL, read_spec
 
 if TYPE_CHECKING:
     from model.labeler import Labeler
@@ -38,18 +39,20 @@ Settings = Annotated[
 Crf = Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the dense CRF.")]
 
 
-def make_options(preset: str, settings: Sequence[str] | None, **changes: object) -> LabelOptions:
+def make_options(preset: str, settings: Sequence[str] | None, *, model: Path | None, **changes: object) -> LabelOptions:
     """Return the options of a preset with the changes of the command line.
 
     Args:
         preset: its name.
         settings: `name=value` pairs; names are dotted paths, values JSON or else plain text.
+        model: folder of the model, whose spec completes settings that are given in part; None for the package's own.
         changes: further fields, which the pairs override.
 
     Raises:
         InvalidOption: a pair does not fit.
+        InvalidCheckpoint: there is no such model.
     """
-    return preset_options(preset, **parse_settings(settings, changes))
+    return read_spec(model or DEFAULT_MODEL).label_options(preset, **parse_settings(settings, changes))
 
 
 def parse_settings(

@@ -31,7 +31,7 @@ def preview(
 
     Photos without tags are tagged by the model; tags that it does not know are left out.
     """
-    options = make_options(preset, settings, segmentation=None, **({} if crf else {"refine": "none"}))
+    options = make_options(preset, settings, model=model, segmentation=None, **({} if crf else {"refine": "none"}))
     files = _files(source, limit)
     table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
     from PIL import Image

@@ -137,7 +137,7 @@ def test_unknown_tags_may_refuse_a_photo(labeler, photos, out):
 
 def test_segmentation_maps_are_part_of_the_result(labeler, photos, out):
     (photos / "broken.jpg").unlink()
-    options = preset_options("fast", refine="none", cam={"size": 64}, segmentation={"crf": None, "scales": [1.0]})
+    options = preset_options("fast", refine="none", cam={"size": 64}, segmentation={"refine": "none", "scales": [1.0]})
     assert run(labeler, photos, out, options=options)[0].done == 3
     assert (out / ARTIFACTS / "a.jpg" / "segmentation.png").exists()
     (out / ARTIFACTS / "a.jpg" / "segmentation.png").unlink()

@@ -27,7 +27,7 @@ def test_options_of_the_segmentation_map():
         assert options.segmentation == paper.segmentation
         assert options.refine == "none"  # the pseudo mask is thrown away: make it cheaply
     open_vocabulary = judged_options(paper, "segmentation", crf=False, gate=False).segmentation
-    assert open_vocabulary.crf is None
+    assert open_vocabulary.refine == "none"
     assert not open_vocabulary.gate
 
 

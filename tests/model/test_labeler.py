@@ -5,7 +5,9 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +17,9 @@ from PIL import Image
 
 from model.cams import mix_foreground, multi_scale_cams, resize
 from model.classes import UnknownTag
+from model.crf.backend import CrfBackend
 from model.crf.errors import CrfError
+from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
 from model.device import DeviceUnavailable
 from model.errors import InvalidArray
 from model.images import ImageTooLarge, UnreadableImage, UnsupportedImageFormat, read_image
@@ -51,6 +55,21 @@ def saved(folder, image, suffix="png", **options):
 
 def results(labeler, requests, options=QUICK):
     return [result for _, result in labeler.label(requests, options)]
+
+
+def sized(side):
+    return preset_options("fast", **QUICK_CHANGES, cam={"size": side})
+
+
+class CrfRecorder(CrfBackend):
+    """A CRF that changes nothing and notes the settings that it is asked with."""
+
+    def __init__(self):
+        self.seen = []
+
+    def prepare(self, image, settings):
+        self.seen.append(settings)
+        return SimpleNamespace(infer=lambda probabilities: probabilities)
 
 
 def same(one, other):
@@ -115,7 +134,7 @@ def test_the_decoder_has_its_share_in_the_map(labeler, close):
 
 def test_segmentation_runs_on_the_photo_at_its_own_size(labeler):
     options = QUICK.model_copy(
-        update={"segmentation": PRESETS["paper"].segmentation.model_copy(update={"crf": None, "gate": False})}
+        update={"segmentation": PRESETS["paper"].segmentation.model_copy(update={"refine": "none", "gate": False})}
     )
     image = pixels()
     label = labeler.label_one(image, ["cat"], options)
@@ -164,6 +183,35 @@ def test_the_model_has_thresholds_of_its_own(labeler):
     label = Labeler(labeler.network, spec, device="cpu").label_one(pixels(), ["cat"], QUICK)
     wanted = threshold_pseudo_mask(label.cams, [8], thresholds=spec.thresholds)
     np.testing.assert_array_equal(label.pseudo_mask, wanted)
+
+
+def test_the_model_has_a_size_of_its_own(labeler):
+    spec = labeler.spec.model_copy(update={"input_size": 96})
+    own = Labeler(labeler.network, spec, device="cpu")
+    options = preset_options("fast", **QUICK_CHANGES)
+    assert same(own.label_one(pixels(), ["cat"], options), own.label_one(pixels(), ["cat"], sized(96)))
+    assert not same(own.label_one(pixels(), ["cat"], options), own.label_one(pixels(), ["cat"], sized(64)))
+    assert own.batch_size(options) == options.batch_pixels // 96**2
+
+
+def test_the_model_has_crf_settings_of_its_own(labeler):
+    crf = CrfRecorder()
+    spec = labeler.spec.model_copy(
+        update={
+            "pseudo_mask_crf": replace(PSEUDO_MASK_CRF, iterations=2),
+            "segmentation_crf": replace(SEGMENTATION_CRF, iterations=3),
+        }
+    )
+    own = Labeler(labeler.network, spec, device="cpu")
+    own.crf = crf
+    options = preset_options("paper", cam={"size": 64}, long_side=64, segmentation={"scales": [1.0]})
+    own.label_one(pixels(), ["cat"], options)
+    assert set(crf.seen) == {spec.pseudo_mask_crf, spec.segmentation_crf}
+    crf.seen.clear()
+    mine = replace(SEGMENTATION_CRF, iterations=5)
+    segmentation = options.segmentation.model_copy(update={"crf": mine})
+    own.label_one(pixels(), ["cat"], options.model_copy(update={"crf": mine, "segmentation": segmentation}))
+    assert set(crf.seen) == {mine}
 
 
 def test_without_an_ignored_band_every_pixel_is_decided(labeler):

@@ -1,12 +1,14 @@
 """`toco label`: tags from anywhere, exit codes that scripts can trust, and a run that can be taken up again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from model.formats.registry import FORMATS
+from model.spec import SPEC_FILE
 
 TAGS = "image,tags\na.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,horse\n"
 
@@ -129,8 +131,8 @@ def test_photos_without_tags(toco, quick, photos, table, out):
 
 def test_segmentation_maps_can_be_made_and_exported(toco, quick, photos, table, out):
     result = toco(
-        "label", photos, "--tags", table, "--out", out, "--segmentation", "--set", "segmentation.crf=null", "--no-crf",
-        "--mask", "segmentation", "--subset", "val", "--no-copy-images", *quick,
+        "label", photos, "--tags", table, "--out", out, "--segmentation", "--set", "segmentation.refine=none",
+        "--no-crf", "--mask", "segmentation", "--subset", "val", "--no-copy-images", *quick,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert (out / "artifacts" / "a.jpg" / "segmentation.png").exists()
@@ -147,12 +149,14 @@ def test_segmentation_maps_can_be_made_and_exported(toco, quick, photos, table, 
         (("--tag", "cat", "--outputs", "cam,sound"), "Unknown outputs in 'cam,sound'"),
         (("--tag", "cat", "--set", "cam.scales"), "is no name=value"),
         (("--tag", "cat", "--set", "cam.size=2"), "cam.size = 2"),
+        (("--tag", "cat", "--set", "thresholds.high=0.05"), "must be under high (0.05)"),
         (("--tag", "cat", "--set", "refine=magic"), "refine = 'magic'"),
         (("--tag", "cat", "--preset", "slow"), "Unknown preset 'slow'"),
     ],
 )
-def test_wrong_usage_is_told_before_any_work(arguments, message, toco, photos, out, tmp_path):
-    result = toco("label", photos, "--out", out, "--model", tmp_path / "no-model", *arguments)
+def test_wrong_usage_is_told_before_any_work(arguments, message, toco, photos, out, tiny_model, tmp_path):
+    shutil.copy(tiny_model / SPEC_FILE, tmp_path)  # without weights: loading the model would be another error
+    result = toco("label", photos, "--out", out, "--model", tmp_path, *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
     assert not out.exists()
