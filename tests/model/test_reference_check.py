@@ -72,6 +72,25 @@ def test_an_array_that_is_off_is_named(name, reference, tmp_path):
     assert name in {entry.name for entry in failed}
 
 
+def test_the_closest_number_of_heads_is_found_where_others_match_as_well(reference, tmp_path):
+    _, arrays = reference
+    state = published_state(5, num_heads=2)
+    faint = {name: value * (0.3 if "qkv" in name else 1.0) for name, value in state.items()}
+    torch.save(faint, tmp_path / WEIGHTS_FILE)
+    checkpoint = read_published(tmp_path / WEIGHTS_FILE)
+    inputs = {name: arrays[name] for name in ("image_uint8", "tags")}
+
+    def computed(heads):
+        network = checkpoint.network(checkpoint.spec("r", names=list("abcde"), heads=heads))
+        return {name: value.detach().numpy() for name, value in _computed(network, inputs)}
+
+    one, two = computed(1), computed(2)
+    assert np.abs(one["cls"] - two["cls"]).max() < TOLERANCE * np.abs(two["cls"]).max()
+    np.savez(tmp_path / EXPECTED_FILE, **inputs, **two)
+    assert max(entry.error for entry in check_reference(tmp_path, heads=1)) > TOLERANCE / 100
+    assert max(entry.error for entry in check_reference(tmp_path)) < TOLERANCE / 100
+
+
 def test_another_shape_or_network_is_a_miss(reference, tmp_path):
     folder, arrays = reference
     (tmp_path / WEIGHTS_FILE).symlink_to(folder / WEIGHTS_FILE)
