@@ -15,6 +15,7 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from model.attention import BlockwiseAttention
 from model.errors import InvalidArray, InvalidOption
 
 
@@ -146,12 +147,13 @@ class Encoder(nn.Module):
             first: index of the first block to run; at most the auxiliary block.
         """
         aux = tokens
-        for index, block in enumerate(self.vit.blocks):
-            if index < first:
-                continue
-            tokens = block(tokens)
-            if index == self.aux_block:
-                aux = tokens
+        with BlockwiseAttention():
+            for index, block in enumerate(self.vit.blocks):
+                if index < first:
+                    continue
+                tokens = block(tokens)
+                if index == self.aux_block:
+                    aux = tokens
         tokens = self.vit.norm(tokens)
         return Tokens(tokens[:, 0], self._to_map(tokens, grid), self._to_map(aux, grid))
 

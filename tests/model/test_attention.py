@@ -1,0 +1,53 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.attention import BLOCK, BlockwiseAttention, blockwise_attention
+from model.backbone import Encoder
+
+LENGTHS = (1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7)
+
+
+def _random(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).to(dtype)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_blocks_give_what_torch_gives(length: int) -> None:
+    query, key = _random(2, 3, length, 16, dtype=torch.float32), _random(2, 3, 301, 16, dtype=torch.float32)
+    value = _random(2, 3, 301, 8, dtype=torch.float32)
+    expected = F.scaled_dot_product_attention(query, key, value)
+    torch.testing.assert_close(blockwise_attention(query, key, value), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_calls_without_gradients_in_bfloat16_are_blockwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+
+    def noted(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        lengths.append(query.shape[2])
+        return blockwise_attention(query, key, value)
+
+    monkeypatch.setattr("model.attention.blockwise_attention", noted)
+    with BlockwiseAttention():
+        for length, dtype, gradients, options in (
+            (5, torch.bfloat16, False, {}),
+            (6, torch.float32, False, {}),
+            (7, torch.bfloat16, True, {}),
+            (8, torch.bfloat16, False, {"is_causal": True}),
+            (9, torch.bfloat16, False, {"attn_mask": None, "dropout_p": 0.0, "is_causal": False}),
+        ):
+            tokens = _random(1, 2, length, 16, dtype=dtype)
+            with torch.set_grad_enabled(gradients):
+                assert F.scaled_dot_product_attention(tokens, tokens, tokens, **options).shape == tokens.shape
+    assert lengths == [5, 9]
+
+
+@torch.inference_mode()
+def test_the_encoder_in_bfloat16_stays_close_to_float32() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder("vit_tiny_patch16_224", image_size=64).eval()
+    images = torch.randn(2, 3, 320, 320)  # 400 tokens: two blocks of queries
+    exact = encoder(images).patches
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = encoder(images).patches
+    assert float((exact - rounded).abs().mean()) < 0.02 * float(exact.abs().mean())
