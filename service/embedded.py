@@ -88,6 +88,7 @@ class EmbeddedServer:
         Raises:
             EmbeddedServerFailed: it ends or stays silent; names the end of its log.
         """
+        self.stop()  # what is left of a server that ended by itself
         config = self._folder / _CONFIG_FILE
         config.touch(mode=0o600)
         config.write_text(
