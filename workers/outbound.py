@@ -25,6 +25,10 @@ from workers.settings import Settings
 MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _DROPPED_ELSEWHERE: Final = frozenset({"authorization", "cookie"})
+# Their last 32 bits are the IPv4 address that is reached: compatible, mapped, NAT64 (RFC 4291, RFC 6052).
+_EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
+# Reach private networks although they count as global: site-local, local NAT64, 6to4 (RFC 3879, RFC 8215, RFC 7526).
+_NOT_PUBLIC: Final = tuple(map(ipaddress.IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "2002::/16")))
 
 
 class ForbiddenAddress(TocoError):
@@ -97,14 +101,14 @@ class _GuardedBackend(httpcore.NetworkBackend):
         raise failure
 
     def _check(self, host: str, address: str) -> None:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None)
-        ip = mapped or ip
-        if any(ip in network for network in self._allowed):
+        given = ip = ipaddress.ip_address(address.partition("%")[0])
+        if any(given in network for network in _EMBEDDING):
+            ip = ipaddress.IPv4Address(int(given) & 0xFFFFFFFF)
+        if any(given in network or ip in network for network in self._allowed):
             return
-        if not ip.is_global or ip.is_multicast:
+        if not ip.is_global or ip.is_multicast or any(ip in network for network in _NOT_PUBLIC):
             raise ForbiddenAddress(
-                f"{host!r} resolves to {ip}, which is no public address.",
+                f"{host!r} resolves to {given}, which is no public address.",
                 fix="Use a public address, or have the operator list its network in TOCO_OUTBOUND_ALLOW_PRIVATE.",
             )
 

@@ -56,7 +56,23 @@ def make():
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "2130706433"],
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "[::127.0.0.1]",
+        "[64:ff9b::10.0.0.1]",
+        "[64:ff9b:1::1]",
+        "[2002:7f00:1::]",
+        "[fec0::1]",
+        "[fe80::1]",
+        "[ff02::1]",
+    ],
 )
 def test_private_addresses_are_refused(make, host):
     with pytest.raises(ForbiddenAddress):
@@ -73,6 +89,9 @@ def test_other_urls_are_refused(make, url):
 
 def test_an_allowed_network_is_reached(make, server):
     assert make("127.0.0.0/8").get(server, max_bytes=2000).body == b"x" * 1000
+    for allowed, host in (("127.0.0.0/8", "[::ffff:127.0.0.1]"), ("::1/128", "[::1]")):
+        with pytest.raises(OutboundFailed):  # nobody listens there, but it was tried
+            make(allowed).get(f"http://{host}:9/", max_bytes=10)
 
 
 def test_a_name_is_checked_where_it_is_connected(make, monkeypatch):
