@@ -1,14 +1,20 @@
 """Archives of photos: opened with suspicion, read one entry at a time.
 
 Before an entry is unpacked, its declared size counts; while it is unpacked, its real size does, since headers lie.
+All of a packed tar counts, since what is left out of it has to be unpacked too.
 """
 
+import bz2
+import gzip
+import lzma
+import math
 import tarfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Final
+from typing import IO, Any, Final, cast
 
 from model.errors import TocoError
 from model.formats.item import InvalidName, require_relative
@@ -19,6 +25,12 @@ MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 _FREE_BYTES: Final = 16 * 1024 * 1024  # small archives may have any ratio
 _OTHER_ENTRIES: Final = 1000  # folders, notes and the like beside the photos
 _READ_BYTES: Final = 1024 * 1024
+_MAX_HEADER_BYTES: Final = 8 * 1024 * 1024  # of a zip's directory, or of one header of a tar
+_UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
+    b"\x1f\x8b": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 
 
 class InvalidArchive(TocoError):
@@ -68,17 +80,6 @@ class ArchiveEntry:
         return PurePosixPath(self.name).suffix.lower() in MANIFEST_SUFFIXES
 
 
-def is_archive(file: IO[bytes]) -> bool:
-    """Say by its content whether a file is a zip or a tar; its position is reset."""
-    file.seek(0)
-    found = zipfile.is_zipfile(file)
-    if not found:
-        file.seek(0)
-        found = tarfile.is_tarfile(file)
-    file.seek(0)
-    return found
-
-
 def read_archive(file: IO[bytes], limits: ArchiveLimits) -> Iterator[ArchiveEntry]:
     """Yield the photos and manifests of a zip or tar; hidden files and other kinds of files are left out.
 
@@ -92,17 +93,16 @@ def read_archive(file: IO[bytes], limits: ArchiveLimits) -> Iterator[ArchiveEntr
     """
     file.seek(0, 2)
     budget = _Budget(limits, packed=file.tell())
+    is_zip = zipfile.is_zipfile(file)
     file.seek(0)
     try:
-        if zipfile.is_zipfile(file):
-            file.seek(0)
+        if is_zip:
             yield from _zip_entries(file, budget)
-            return
-        file.seek(0)
-        yield from _tar_entries(file, budget)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError) as error:
+        else:
+            yield from _tar_entries(file, budget)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
         raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Send a zip or a tar.") from None
-    except RuntimeError as error:  # zipfile's word for "encrypted"
+    except RuntimeError as error:  # zipfile's word for "encrypted", and for kinds of packing that it does not know
         raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Send it without a password.") from None
 
 
@@ -111,7 +111,7 @@ class _Budget:
 
     def __init__(self, limits: ArchiveLimits, *, packed: int) -> None:
         self.limits = limits
-        self._most = packed * limits.ratio + _FREE_BYTES
+        self.most = packed * limits.ratio + _FREE_BYTES
         self._unpacked = 0
         self._files = 0
         self._entries = 0
@@ -135,8 +135,8 @@ class _Budget:
             if self._files > self.limits.files:
                 raise ArchiveTooLarge(f"The archive has over {self.limits.files} photos.", fix="Send several archives.")
         self._check_size(name, declared)
-        if self._unpacked + declared > self._most:
-            raise self._bomb()
+        if self._unpacked + declared > self.most:
+            raise self.bomb()
         return True
 
     def read(self, name: str, stream: IO[bytes]) -> bytes:
@@ -146,8 +146,8 @@ class _Budget:
             content += piece
             self._unpacked += len(piece)
             self._check_size(name, len(content))
-            if self._unpacked > self._most:
-                raise self._bomb()
+            if self._unpacked > self.most:
+                raise self.bomb()
         return bytes(content)
 
     def _check_size(self, name: str, size: int) -> None:
@@ -156,14 +156,44 @@ class _Budget:
         if size > most:
             raise ArchiveTooLarge(f"The entry {name!r} has over {most:,} bytes.", fix="Scale the photo down.")
 
-    def _bomb(self) -> ArchiveTooLarge:
+    def bomb(self) -> ArchiveTooLarge:
+        """Return the error of an archive that unpacks to too much."""
         return ArchiveTooLarge(
             f"The archive unpacks to over {self.limits.ratio:g} times its size.", fix="Send the photos uncompressed."
         )
 
 
+class _Guarded:
+    """A file for `zipfile` or `tarfile`, which believe what an archive says about the size of its own headers."""
+
+    def __init__(self, file: IO[bytes], most: float, error: Callable[[], TocoError]) -> None:
+        self._file = file
+        self._most = most
+        self._error = error
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most what a header may have. Raises ArchiveTooLarge."""
+        if size > _MAX_HEADER_BYTES:
+            raise ArchiveTooLarge(f"The archive has a header of {size:,} bytes.", fix="Send several archives.")
+        self._reach(self._file.tell() + max(size, 0))
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place; in a packed file all bytes up to it are unpacked. Raises ArchiveTooLarge."""
+        self._reach(offset if whence == 0 else 0)
+        return self._file.seek(offset, whence)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def _reach(self, position: int) -> None:
+        if position > self._most:
+            raise self._error()
+
+
 def _zip_entries(file: IO[bytes], budget: _Budget) -> Iterator[ArchiveEntry]:
-    with zipfile.ZipFile(file) as archive:
+    guarded = _Guarded(file, math.inf, budget.bomb)
+    with zipfile.ZipFile(cast("IO[bytes]", guarded)) as archive:
         for info in archive.infolist():
             if not info.is_dir() and budget.count_entry(info.filename, info.file_size):
                 with archive.open(info) as stream:
@@ -171,7 +201,11 @@ def _zip_entries(file: IO[bytes], budget: _Budget) -> Iterator[ArchiveEntry]:
 
 
 def _tar_entries(file: IO[bytes], budget: _Budget) -> Iterator[ArchiveEntry]:
-    with tarfile.open(fileobj=file, mode="r:*") as archive:
+    head = file.read(6)
+    file.seek(0)
+    unpack = next((unpack for magic, unpack in _UNPACKERS.items() if head.startswith(magic)), None)
+    guarded = _Guarded(unpack(file) if unpack else file, budget.most, budget.bomb)
+    with tarfile.open(fileobj=cast("IO[bytes]", guarded), mode="r:") as archive:
         for info in archive:
             name = info.name.removeprefix("./")
             if info.isdir() or not name:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from model.errors import InvalidOption, TocoError
 from model.tags import TagTable, parse_tags, split_tags
-from service.archives import ArchiveLimits, InvalidArchive, is_archive, read_archive
+from service.archives import ArchiveLimits, read_archive
 from service.submission import JobRequest, Photo, parse_options
 from workers.settings import Settings
 
@@ -119,8 +119,6 @@ def archive_photos(
     limits = ArchiveLimits(
         files=settings.max_files_per_job, file_bytes=settings.max_image_bytes, ratio=settings.max_archive_ratio
     )
-    if not is_archive(file):
-        raise InvalidArchive("The file is neither a zip nor a tar.", fix="Send one of the two.")
     names = []
     for entry in read_archive(file, limits):  # first for names and tags alone: a manifest may come last
         if not entry.is_manifest:

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -156,6 +157,42 @@ def test_too_many_or_too_large_entries_are_refused():
         list(read_archive(zipped({f"{n}.jpg": b"x" for n in range(6)}), LIMITS))
     with pytest.raises(ArchiveTooLarge, match="bytes"):
         list(read_archive(zipped({"a.jpg": bytes(99)}), ArchiveLimits(files=5, file_bytes=98, ratio=10)))
+
+
+def packed_tar(entry: tarfile.TarInfo, content: bytes, kind: str) -> io.BytesIO:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{kind}") as archive:
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return file
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_what_is_left_out_of_a_packed_tar_counts_too(kind):
+    small, large = (packed_tar(tarfile.TarInfo("notes.txt"), bytes(size), kind) for size in (1_000_000, 60_000_000))
+    assert list(read_archive(small, LIMITS)) == []
+    with pytest.raises(ArchiveTooLarge, match="unpacks"):
+        list(read_archive(large, LIMITS))
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_that_unpacks_to_gigabytes_is_refused_before_it_is_read(kind):
+    """`tarfile` reads long names and extended headers whole, however long they say that they are."""
+    entry = tarfile.TarInfo("a.jpg")
+    entry.type = kind
+    file = packed_tar(entry, bytes(12_000_000), "gz")
+    tracemalloc.start()
+    with pytest.raises(ArchiveTooLarge, match="header"):
+        list(read_archive(file, LIMITS))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+def test_a_zip_of_very_many_files_is_refused_before_they_are_listed():
+    file = zipped({f"{n:08d}" * 12: b"" for n in range(60_000)}, zipfile.ZIP_STORED)
+    with pytest.raises(ArchiveTooLarge, match="header"):
+        list(read_archive(file, LIMITS))
 
 
 def test_links_in_a_tar_are_refused():
