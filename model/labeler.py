@@ -30,7 +30,7 @@ from model.label import Label, TagSource
 from model.network import Classified, ToCoNetwork, normalise_images
 from model.options import LabelOptions, preset_options
 from model.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
-from model.segmentation import foreground, multi_scale_logits, segmentation_map
+from model.segmentation import multi_scale_logits, object_maps, segmentation_map
 from model.spec import DEFAULT_MODEL, ModelSpec
 
 Source = bytes | Path | npt.NDArray[np.uint8]
@@ -154,6 +154,10 @@ class Labeler:
         largest = int(max(options.cam.scales) * self._cam_size(options))
         return max(1, options.batch_pixels // (largest * largest * (2 if options.cam.flip else 1)))
 
+    def _decoder_weight(self, options: LabelOptions) -> float:
+        weight = options.cam.decoder_weight
+        return self.spec.decoder_weight if weight is None else weight
+
     def _cam_size(self, options: LabelOptions) -> int:
         return options.cam.size or self.spec.input_size
 
@@ -213,7 +217,7 @@ class Labeler:
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
                 found = self.network.classify(self.network.encoder(scaled_input(images, scale, flip=cam.flip)))
-                decoded = self.network.decoder(found.patches) if cam.decoder_weight else None
+                decoded = self.network.decoder(found.patches) if self._decoder_weight(options) else None
                 if probabilities is None:
                     logits = found.logits.float()
                     if cam.flip:
@@ -227,14 +231,15 @@ class Labeler:
                     maps = self._tagged(found, picked, chosen, options)
                     sums[position] = _added(sums[position], upsample_pair(maps, square, flip=cam.flip))
                     if decoded is not None:
-                        objects[position] = _added(objects[position], _objects(decoded[picked], square, options))
+                        shown = object_maps(decoded[picked], chosen)
+                        objects[position] = _added(objects[position], _mean_of_scale(shown, square, options))
             segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
         return [
             _Maps(
                 channels=chosen,
                 tag_source="user" if job.tags is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=torch.empty(1, 0, 1, 1) if total is None else _mixed(total, found_objects, options).cpu(),
+                cams=torch.empty(1, 0, 1, 1) if total is None else self._mixed(total, found_objects, options).cpu(),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
             )
@@ -264,6 +269,15 @@ class Labeler:
         if options.cam.affinity is not None:
             raw = spread(raw.clamp_min(0.0), found.aux_patches[rows], options.cam.affinity)
         return raw
+
+    def _mixed(self, summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
+        """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
+        cams = normalise_cams(summed_cams)
+        if objects is None:
+            return cams
+        everything = cams.new_ones(1, cams.shape[1])
+        weight = self._decoder_weight(options)
+        return mix_foreground(cams, everything, objects[:, :1], weight, evidence=objects[:, 1:])
 
     def _segment(
         self, job: _Job, channels: tuple[int, ...], options: LabelOptions
@@ -334,22 +348,13 @@ def _added(total: Tensor | None, maps: Tensor) -> Tensor:
     return maps if total is None else total + maps
 
 
-def _objects(logits: Tensor, square: tuple[int, ...], options: LabelOptions) -> Tensor:
-    """Return one scale's share (1, 1, S, S) in the decoder's mean foreground of one photo."""
+def _mean_of_scale(maps: Tensor, square: tuple[int, ...], options: LabelOptions) -> Tensor:
+    """Return one scale's share (1, k, S, S) in the mean over scales of maps (n, k, h, w) of one photo."""
     cam = options.cam
-    maps = foreground(logits)
     if cam.flip:
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2
     return resize(maps, square) / len(cam.scales)
-
-
-def _mixed(summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
-    """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
-    cams = normalise_cams(summed_cams)
-    if objects is None:
-        return cams
-    return mix_foreground(cams, cams.new_ones(1, cams.shape[1]), objects, options.cam.decoder_weight)
 
 
 def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:

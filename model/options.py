@@ -14,6 +14,7 @@ from model.crf.settings import CrfSettings
 from model.errors import InvalidOption
 
 Unit = Annotated[float, Field(gt=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Scale = Annotated[float, Field(ge=0.1, le=4.0)]
 PresetName = Literal["fast", "balanced", "paper"]
 
@@ -70,8 +71,8 @@ class CamOptions(Frozen):
         flip: also run the mirrored image and keep the elementwise maximum.
         auxiliary: use the CAMs of the auxiliary classifier instead of the final ones.
         affinity: spread the maps by auxiliary-token affinity; None as in the paper.
-        decoder_weight: share (0..1) of the decoder's foreground in the map (see `cams.mix_foreground`); 0 as in the
-            paper.
+        decoder_weight: share (0..1) of the decoder in the map (see `cams.mix_foreground`): its foreground, which falls
+            to the tagged classes by its own scores; 0 as in the paper, None takes that of the model's spec.
     """
 
     size: Annotated[int, Field(ge=64, le=2048)] | None = None
@@ -79,7 +80,7 @@ class CamOptions(Frozen):
     flip: bool = True
     auxiliary: bool = False
     affinity: Affinity | None = None
-    decoder_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    decoder_weight: Share | None = None
 
 
 class SegmentationOptions(Frozen):
@@ -142,7 +143,10 @@ PRESETS: dict[PresetName, LabelOptions] = {
         preset="balanced", cam=CamOptions(scales=(0.75, 1.0), affinity=Affinity()), segmentation=None
     ),
     "paper": LabelOptions(
-        preset="paper", cam=CamOptions(size=448), segmentation=SegmentationOptions(), precision="float32"
+        preset="paper",
+        cam=CamOptions(size=448, decoder_weight=0.0),
+        segmentation=SegmentationOptions(),
+        precision="float32",
     ),
 }
 

@@ -56,13 +56,22 @@ def multi_scale_logits(
     return best
 
 
-def foreground(logits: Tensor) -> Tensor:
-    """Return where the decoder sees any object: (b, 1, h, w) float32 in 0..1, of logits (b, C + 1, h, w).
+def object_maps(logits: Tensor, channels: Sequence[int]) -> Tensor:
+    """Return where the decoder sees any object, and which of some classes it sees there.
 
-    Which class it sees there does not matter: an object that it mistakes for an absent class is still an object.
-    (Dropping absent channels before the softmax, as segmentation maps do, gives such an object to the background.)
+    Where it mistakes an object for an absent class, that is still an object. (Dropping absent channels before the
+    softmax, as segmentation maps do, gives such an object to the background.)
+
+    Args:
+        logits: (b, C + 1, h, w), channel 0 background.
+        channels: K classes, 0 the first one after background.
+
+    Returns:
+        (b, 1 + K, h, w) float32 in 0..1: the foreground, then the probability of each class.
     """
-    return 1.0 - logits.float().softmax(dim=1)[:, :1]
+    probabilities = logits.float().softmax(dim=1)
+    classes = probabilities[:, [channel + 1 for channel in channels]]
+    return torch.cat([1.0 - probabilities[:, :1], classes], dim=1)
 
 
 def segmentation_map(

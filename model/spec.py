@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from model.classes import ClassName, Vocabulary
 from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
 from model.errors import InvalidOption, TocoError
-from model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Thresholds, merge_settings, preset_options
+from model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Share, Thresholds, merge_settings, preset_options
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
 """The model folder that comes with the package."""
@@ -54,6 +54,8 @@ class ModelSpec(Frozen):
         mean, std: per-channel normalisation of RGB in 0..1.
         input_size: side in pixels at which CAMs are made.
         thresholds: of the label rules.
+        decoder_weight: share (0..1) of the decoder in the maps that labels are made of (see `cams.mix_foreground`);
+            what the decoder learnt from a saliency cue reaches the labels that way. 0 as in the paper.
         pseudo_mask_crf, segmentation_crf: dense CRF settings.
         licence: SPDX id or a sentence.
         provenance: how and on what the weights were trained (free-form).
@@ -70,6 +72,7 @@ class ModelSpec(Frozen):
     std: tuple[float, float, float] = IMAGENET_STD
     input_size: Annotated[int, Field(ge=64, le=2048)] = 448
     thresholds: Thresholds = VOC_THRESHOLDS
+    decoder_weight: Share = 0.0
     pseudo_mask_crf: CrfSettings = PSEUDO_MASK_CRF
     segmentation_crf: CrfSettings = SEGMENTATION_CRF
     licence: str = "unknown"

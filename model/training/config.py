@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from model.errors import InvalidOption
-from model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Thresholds
+from model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Share, Thresholds
 
 Positive = Annotated[float, Field(gt=0.0)]
 Weight = Annotated[float, Field(ge=0.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SourceConfig(Frozen):

@@ -254,6 +254,8 @@ def initial_spec(config: TrainConfig) -> ModelSpec:
         aux_layer=config.backbone.aux_layer,
         classes=vocabulary_of(config).classes,
         thresholds=config.thresholds,
+        # Labels are made as the decoder's labels were.
+        decoder_weight=config.saliency.weight if config.saliency.network else 0.0,
         licence="see MODEL_CARD.md",
     )
 

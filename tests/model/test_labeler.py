@@ -28,7 +28,7 @@ from model.labeler import Labeler, LabelRequest
 from model.network import normalise_images
 from model.options import PRESETS, VOC_THRESHOLDS, LabelOptions, Thresholds, preset_options
 from model.pseudo_mask import threshold_pseudo_mask
-from model.segmentation import foreground, multi_scale_logits
+from model.segmentation import multi_scale_logits, object_maps
 from model.spec import InvalidCheckpoint
 
 # One small scale in float32, no CRF: what most tests need.
@@ -121,15 +121,29 @@ def test_the_decoder_has_its_share_in_the_map(labeler, close):
     )
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
     shown = resize(normalise_images(tensor, labeler.spec.mean, labeler.spec.std), (64, 64))
-    objects = torch.zeros(1, 1, 64, 64)
+    objects = torch.zeros(1, 3, 64, 64)
+    channels = labeler.vocabulary.channels(["cat", "dog"])
     with torch.inference_mode():
         for side in (64, 32):
             scaled = resize(shown, (side, side))
             for mirror in (False, True):
-                maps = foreground(labeler.network(scaled.flip(-1) if mirror else scaled)[1])
+                maps = object_maps(labeler.network(scaled.flip(-1) if mirror else scaled)[1], channels)
                 objects += resize(maps.flip(-1) if mirror else maps, (64, 64)) / 4
-    wanted = mix_foreground(torch.from_numpy(plain.cams)[None], torch.ones(1, 2), objects, 0.3)
+    cams, both = torch.from_numpy(plain.cams)[None], torch.ones(1, 2)
+    wanted = mix_foreground(cams, both, objects[:, :1], 0.3, evidence=objects[:, 1:])
     close(torch.from_numpy(mixed.cams)[None], wanted)
+
+
+def test_the_model_says_what_share_its_decoder_has_unless_the_caller_does(labeler, close):
+    image, options = pixels(64, 64), preset_options("fast", **QUICK_CHANGES, cam={"size": 64})
+    own = Labeler(labeler.network, labeler.spec.model_copy(update={"decoder_weight": 0.6}), device="cpu")
+    asked = options.model_copy(update={"cam": options.cam.model_copy(update={"decoder_weight": 0.6})})
+    wanted = labeler.label_one(image, ["dog", "cat"], asked).cams
+    close(torch.from_numpy(own.label_one(image, ["dog", "cat"], options).cams), torch.from_numpy(wanted))
+    plain = labeler.label_one(image, ["dog", "cat"], options).cams
+    assert np.abs(plain - wanted).max() > 0.05
+    silent = asked.model_copy(update={"cam": asked.cam.model_copy(update={"decoder_weight": 0.0})})
+    close(torch.from_numpy(own.label_one(image, ["dog", "cat"], silent).cams), torch.from_numpy(plain))
 
 
 def test_segmentation_runs_on_the_photo_at_its_own_size(labeler):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from model.crf.backend import crf_backend
 from model.crf.settings import SEGMENTATION_CRF
 from model.errors import InvalidOption
-from model.segmentation import foreground, multi_scale_logits, segmentation_map
+from model.segmentation import multi_scale_logits, object_maps, segmentation_map
 
 INDICES = (3, 9)
 
@@ -110,7 +110,10 @@ def test_the_real_crf_smooths_speckles():
     assert (smooth == truth).all()
 
 
-def test_foreground_is_whatever_is_not_background(close):
-    logits = torch.randn(2, 6, 3, 4)
-    close(foreground(logits)[:, 0], logits.softmax(dim=1)[:, 1:].sum(dim=1))
-    assert foreground(logits).shape == (2, 1, 3, 4)
+def test_an_object_is_whatever_is_not_background_and_its_classes_are_those_asked_for(close):
+    logits = torch.randn(2, 5, 3, 4)
+    probabilities = logits.softmax(dim=1)
+    maps = object_maps(logits, [3, 0])
+    close(maps[:, 0], probabilities[:, 1:].sum(dim=1))
+    close(maps[:, 1:], probabilities[:, [4, 1]])
+    assert object_maps(logits, []).shape == (2, 1, 3, 4)

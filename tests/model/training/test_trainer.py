@@ -15,7 +15,7 @@ from model.network import ToCoNetwork, normalise_images
 from model.training.data import TaggedPhotos, training_photos, vocabulary_of
 from model.training.initial_weights import InitialWeightsError
 from model.training.schedule import learning_rate_factor
-from model.training.trainer import CHECKPOINT_FILE, LOG_FILE, CannotResume, LossNotFinite, Trainer
+from model.training.trainer import CHECKPOINT_FILE, LOG_FILE, CannotResume, LossNotFinite, Trainer, initial_spec
 
 # The classification losses alone: what several processes or half batches must agree on, photo by photo.
 CLASSIFICATION = {"ptc": 0.0, "ctc": 0.0, "segmentation": 0.0, "energy": 0.0}
@@ -379,3 +379,9 @@ def test_each_process_draws_its_own_places_for_local_crops(trainer_of, monkeypat
     trainer.run(until=3)
     assert len(drawn) == 6
     assert all(one != other for one, other in itertools.combinations(drawn, 2))
+
+
+def test_what_a_saliency_cue_taught_the_decoder_reaches_the_labels(tiny_config):
+    assert initial_spec(tiny_config()).decoder_weight == 0.0
+    cued = tiny_config(saliency={"network": "focus.onnx", "weight": 0.7})
+    assert initial_spec(cued).decoder_weight == 0.7
