@@ -24,6 +24,13 @@ from model.tags import read_tags
 CLASSES = ("cat", "dog", "sheep")
 PHOTOS = 200
 STEPS = 150
+SETTINGS = (
+    "schedule.warmup_steps=10",
+    "loss.segmentation=1",
+    "loss.segmentation_start=0",
+    "loss.ctc=0",
+    "thresholds.high=0.6",
+)
 FIGURES = ROOT / "docs" / "recipe.json"
 DOCUMENT = ROOT / "docs" / "training.md"
 
@@ -52,8 +59,9 @@ def run(data: Path, saliency: Path, out: Path) -> dict[str, Any]:
     toco = [sys.executable, "-m", "service.cli.main"]
     train = [*toco, "train", "--preset", "small-cpu", "--images", str(out / "photos"), "--tags", str(out / "tags.csv")]
     train += ["--classes", ",".join(CLASSES), "--initial", str(saliency), "--set", f"saliency.network={saliency}"]
-    train += ["--steps", str(STEPS), "--set", "loss.ctc=0", "--set", "schedule.warmup_steps=10"]
-    train += ["--set", "schedule.learning_rate=1e-4", "--set", "thresholds.high=0.6", "--out", str(out / "run")]
+    train += ["--steps", str(STEPS), "--out", str(out / "run")]
+    for setting in SETTINGS:
+        train += ["--set", setting]
     started = time.perf_counter()
     subprocess.run(train, check=True)
     seconds = time.perf_counter() - started

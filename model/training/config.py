@@ -159,8 +159,8 @@ class SaliencyConfig(Frozen):
     """
 
     network: Path | None = None
-    weight: Share = 0.5
-    decoder_start: Share = 1.0
+    weight: Share = 0.75
+    decoder_start: Share = 0.25
     range: tuple[Share, Share] = (0.35, 0.65)
 
     @model_validator(mode="after")
@@ -221,10 +221,11 @@ class TrainConfig(Frozen):
 TRAIN_PRESETS: dict[str, TrainConfig] = {
     "voc": TrainConfig(),
     "coco": TrainConfig(classes="coco", schedule=ScheduleConfig(steps=80_000), thresholds=COCO_THRESHOLDS),
-    # Two cores: small crops, the input as its own global view, CAMs from the step's own pass.
+    # Two cores: small crops, the input as its own global view, CAMs from the step's own pass. The paper's learning
+    # rate undoes what DINOv2 knows before a short schedule has taught it anything.
     "small-cpu": TrainConfig(
         backbone=BackboneConfig(name="vit_small_patch14_dinov2", image_size=518, frozen_blocks=3),
-        schedule=ScheduleConfig(steps=4_000, warmup_steps=150, batch_size=12),
+        schedule=ScheduleConfig(steps=4_000, warmup_steps=150, learning_rate=2e-5, batch_size=12),
         loss=LossConfig(energy=0.0),
         augmentation=AugmentationConfig(crop=224, rescale=(0.6, 1.4), input_jitter=True),
         contrast=ContrastConfig(local_crops=4, local_size=70, border=36, extra_views=False, hidden=1024),
