@@ -86,7 +86,7 @@ class PublishedCheckpoint:
             width, _, patch, _ = self.state["encoder.vit.patch_embed.proj.weight"].shape
             positions = self.state["encoder.vit.pos_embed"].shape[1] - 1
             hidden = self.state["encoder.vit.blocks.0.mlp.fc1.weight"].shape[0]
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, IndexError) as error:
             raise InvalidCheckpoint(
                 f"{self.source!r} holds no plain ViT encoder: {error}.", fix="Give a published ToCo checkpoint."
             ) from None
@@ -191,4 +191,14 @@ def _renamed(content: object, source: str) -> dict[str, Tensor]:
             f"{source!r} holds no {', no '.join(missing or ['classifier.weight'])}.",
             fix="Give a published ToCo checkpoint: encoder, classifier, aux_classifier and decoder.",
         )
+    if state["classifier.weight"].ndim != 4:
+        raise InvalidCheckpoint(
+            f"{source!r} has a classifier of shape {tuple(state['classifier.weight'].shape)}, no 1x1 convolution.",
+            fix="Give a published ToCo checkpoint.",
+        )
+    for key, value in state.items():
+        if value.layout is not torch.strided or not value.is_floating_point() or not value.float().isfinite().all():
+            raise InvalidCheckpoint(
+                f"{source!r} has values in {key!r} that are no finite, dense numbers.", fix="Download it again."
+            )
     return state

@@ -90,6 +90,11 @@ def without(state: dict, part: str) -> dict:
         (lambda: published_state() | {"module.decoder.conv9.weight": torch.ones(1)}, "conv9.weight' too many"),
         (lambda: published_state() | {"module.decoder.conv8.weight": torch.ones(1)}, "of shape"),
         (lambda: published_state(3), "3 classes, neither"),
+        (lambda: published_state() | {"module.classifier.weight": torch.ones(())}, "no 1x1 convolution"),
+        (lambda: published_state() | {"module.encoder.pos_embed": torch.ones(3)}, "no plain ViT"),
+        (lambda: published_state() | {"module.encoder.cls_token": torch.full((1, 1, 64), torch.nan)}, "no finite"),
+        (lambda: published_state() | {"module.encoder.cls_token": torch.ones(1, 1, 64).int()}, "no finite, dense"),
+        (lambda: published_state() | {"module.encoder.cls_token": torch.ones(1, 1, 64, dtype=torch.cfloat)}, "dense"),
     ],
 )
 def test_files_that_do_not_fit_say_why(content, message, tmp_path, monkeypatch):
