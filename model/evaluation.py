@@ -205,8 +205,8 @@ class EvaluationReport(Frozen):
 
     Attributes:
         miou: mean IoU, 0..1, over background and the classes that occur in the truth; None without any.
-        per_class_iou: IoU, 0..1, by name, `background` first; None for a class in neither truth nor prediction.
-        confusion: (C + 1) rows (truth) of (C + 1) pixel counts (prediction), in the order of `per_class_iou`.
+        per_class_iou: IoU, 0..1, by name, `background` first; classes in neither truth nor prediction are left out.
+        confusion: rows (truth) of pixel counts (prediction), both in the order of `per_class_iou`.
         images: how many images were judged.
         settings: how the masks were made and judged.
         seconds: wall time.
@@ -215,7 +215,7 @@ class EvaluationReport(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
     miou: float | None
-    per_class_iou: dict[str, float | None]
+    per_class_iou: dict[str, float]
     confusion: list[list[int]]
     images: int
     settings: dict[str, Any]
@@ -226,10 +226,12 @@ class EvaluationReport(Frozen):
         cls, matrix: ConfusionMatrix, *, images: int, seconds: float, settings: Mapping[str, Any]
     ) -> "EvaluationReport":
         """Sum up a confusion matrix."""
+        iou, mean = matrix.iou(), matrix.mean_iou()
+        met = np.flatnonzero(~np.isnan(iou))
         return cls(
-            miou=_number(matrix.mean_iou()),
-            per_class_iou=dict(zip(matrix.names, map(_number, matrix.iou().tolist()), strict=True)),
-            confusion=matrix.counts.tolist(),
+            miou=None if np.isnan(mean) else mean,
+            per_class_iou={matrix.names[row]: float(iou[row]) for row in met},
+            confusion=matrix.counts[np.ix_(met, met)].tolist(),
             images=images,
             settings=dict(settings),
             seconds=seconds,
@@ -371,10 +373,6 @@ def _gate(sample: Sample, truth_classes: Vocabulary, known: Vocabulary, found: _
     channels, unknown = known.split_known(translated)
     found.unknown_tags.update(unknown)
     return tuple(known.names[channel] for channel in channels)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _percent(value: float | None) -> str:
