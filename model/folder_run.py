@@ -96,6 +96,7 @@ class RunSummary:
         pixels_of_class: its pixels in their pseudo masks.
         unknown_tags: tags left out because the model does not know them.
         tagged_by_model: photos whose tags the classifier chose.
+        capped: photos that were shrunk for refinement, their masks mapped back to their own size.
         pixels, ignored_pixels: of all finished pseudo masks.
         seconds: wall time.
     """
@@ -108,6 +109,7 @@ class RunSummary:
     pixels_of_class: Counter[str] = field(default_factory=Counter)
     unknown_tags: Counter[str] = field(default_factory=Counter)
     tagged_by_model: int = 0
+    capped: int = 0
     pixels: int = 0
     ignored_pixels: float = 0.0
     seconds: float = 0.0
@@ -131,6 +133,7 @@ class RunSummary:
             },
             "unknown_tags": dict(self.unknown_tags.most_common()),
             "tagged_by_model": self.tagged_by_model,
+            "capped": self.capped,
             "seconds": self.seconds,
         }
 
@@ -142,6 +145,7 @@ class RunSummary:
         self.ignored_pixels += result.ignore_ratio * pixels
         self.unknown_tags.update(result.unknown_tags)
         self.tagged_by_model += result.tag_source == "model"
+        self.capped += result.capped
         for entry in result.classes:
             self.photos_with_class[entry.name] += 1
             self.pixels_of_class[entry.name] += entry.area

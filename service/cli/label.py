@@ -89,7 +89,7 @@ def label(
         raise InvalidOption(f"Unknown outputs in {outputs!r}.", fix=f"Use some of {', '.join(sorted(ALL_OUTPUTS))}.")
     if "npz" in wanted_formats:
         wanted.add("cam")
-    files = find_images(source)
+    files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
     if not files:
         raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
     table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
@@ -116,7 +116,7 @@ def label(
     (out / "summary.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n", encoding="utf-8")
     if tags is not None and table is not None:
         _warn_of_unused(table.unused(photo.name for photo in photos), tags)
-    _print_summary(summary, out)
+    _print_summary(summary, out, options.long_side)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
 
@@ -136,7 +136,7 @@ def _warn_of_unused(rows: tuple[str, ...], table: Path) -> None:
         typer.echo(f"toco: {len(rows)} rows of {str(table)!r} name no photo: {shown}", err=True)
 
 
-def _print_summary(summary: "RunSummary", out: Path) -> None:
+def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
     rate = f" ({summary.done / summary.seconds:.2f} photos/s)" if summary.done else ""
     typer.echo(
         f"{summary.done} labelled, {summary.resumed} finished before, {summary.skipped} skipped, "
@@ -147,6 +147,8 @@ def _print_summary(summary: "RunSummary", out: Path) -> None:
         typer.echo(f"{'class':20} {'photos':>7} {'area %':>7}")
         for name, photos in summary.photos_with_class.most_common():
             typer.echo(f"{name:20} {photos:7} {100 * summary.pixels_of_class[name] / summary.pixels:7.2f}")
+    if summary.capped:
+        typer.echo(f"Refined at {long_side} pixels and mapped back to their own size: {summary.capped} photos")
     if summary.tagged_by_model:
         typer.echo(f"Tagged by the model: {summary.tagged_by_model} photos")
     if summary.unknown_tags:

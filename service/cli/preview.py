@@ -43,13 +43,13 @@ def preview(
     from model.pictures import SheetRow, contact_sheet
 
     labeler = load_labeler(model, device)
-    photos = plan_photos(source, files, table, untagged="model", summary=RunSummary())
-    rows, failed = [], False
+    summary = RunSummary()
+    photos = plan_photos(source, files, table, untagged="model", summary=summary)
+    rows = []
     requests = (LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos)
     for photo, (_, result) in zip(photos, labeler.label(requests, options), strict=True):
         if isinstance(result, TocoError):
-            typer.echo(f"failed: {photo.name}: {result}", err=True)
-            failed = True
+            summary.failures[photo.name] = result
             continue
         pixels = read_image(photo.path, long_side=_CELL_FACTOR * cell).pixels
         note = f"ignored {100 * result.ignore_ratio:.0f} %" + ("; tagged by the model" if photo.tags is None else "")
@@ -58,7 +58,9 @@ def preview(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(encode_png(Image.fromarray(contact_sheet(rows, labeler.vocabulary, cell=cell))))
         typer.echo(f"{len(rows)} photos: {out}")
-    if failed:
+    for name, error in summary.failures.items():
+        typer.echo(f"failed: {name}: {error}", err=True)
+    if summary.failures:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -51,6 +51,25 @@ def test_a_second_run_goes_on(toco, quick, photos, table, out):
     assert "1 labelled, 2 finished before" in result.output
 
 
+def test_results_inside_the_folder_of_photos_are_not_labelled_in_their_turn(toco, quick, photos, table):
+    out = photos / "labels"
+    arguments = ("label", photos, "--tags", table, "--out", out, "--outputs", "overlay", "--no-crf", *quick)
+    assert toco(*arguments).exit_code == 0
+    again = toco(*arguments)
+    assert again.exit_code == 0, again.output
+    assert "0 labelled, 3 finished before, 0 skipped, 0 failed" in again.output
+
+
+def test_photos_that_were_shrunk_for_refinement_are_counted(toco, quick, photos, table, out):
+    whole = toco("label", photos, "--tags", table, "--out", out, "--no-crf", *quick)
+    assert "mapped back" not in whole.output
+    assert json.loads((out / "summary.json").read_text())["capped"] == 0  # 64 pixels are not over 64
+    Image.new("RGB", (90, 30)).save(photos / "wide.png")
+    capped = toco("label", photos / "wide.png", "--tag", "cat", "--out", out, "--no-crf", *quick)
+    assert "Refined at 64 pixels and mapped back to their own size: 1 photos" in capped.output
+    assert json.loads((out / "summary.json").read_text())["capped"] == 1
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0.11 under NumPy 2
 def test_every_format_can_be_asked_for(name, toco, quick, photos, table, out):

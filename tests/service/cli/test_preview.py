@@ -30,6 +30,16 @@ def test_photos_without_tags_and_broken_ones(toco, quick, photos, sheet):
     assert sheet.exists()
 
 
+def test_a_photo_whose_tags_are_ambiguous_is_told(toco, quick, photos, sheet, tmp_path):
+    table = tmp_path / "tags.csv"
+    table.write_text("x/a.jpg,cat\ny/a.jpg,dog\nb.png,dog\nfarm/c.jpg,horse\nbroken.jpg,cat\n")
+    (photos / "broken.jpg").unlink()
+    result = toco("preview", photos, "--tags", table, "--out", sheet, "--cell", 64, "--no-crf", *quick)
+    assert result.exit_code == 1
+    assert "failed: a.jpg: 'a.jpg' may be any of the rows" in result.stderr
+    assert "2 photos" in result.output
+
+
 def test_nothing_to_show(toco, quick, photos, sheet, tmp_path):
     (tmp_path / "empty").mkdir()
     assert toco("preview", tmp_path / "empty", "--out", sheet).exit_code == 2
