@@ -92,7 +92,8 @@ def training_table(spec: ModelSpec) -> str:
     schedule, weights = run.schedule, run.loss
     rows = {
         "steps": f"{spec.provenance['steps']} of {schedule.steps}",
-        "photos a step": schedule.batch_size * schedule.accumulate,
+        "photos a step": schedule.batch_size * schedule.accumulate * spec.provenance["processes"],
+        "hours on two cores": spec.provenance["hours"],
         "learning rate": f"{schedule.learning_rate} (heads {schedule.head_factor:g} times), poly {schedule.power}",
         "crop": f"{run.augmentation.crop} pixels, rescaled by {run.augmentation.rescale}",
         "frozen lower blocks": run.backbone.frozen_blocks,

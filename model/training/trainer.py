@@ -96,6 +96,7 @@ class Trainer:
         )
         self.scaler = torch.amp.GradScaler(self.device.device.type, enabled=self.device.dtype == torch.float16)
         self.step = 0
+        self.seconds = 0.0  # of training so far, over all resumptions
         out.mkdir(parents=True, exist_ok=True)
         self.saliency = self._saliency_maps(on_saliency)
         if (out / CHECKPOINT_FILE).exists():
@@ -127,11 +128,12 @@ class Trainer:
         if self.world > 1:
             module = DistributedDataParallel(self.trainee, find_unused_parameters=True)
         batches = self._batches()
-        saved = started = time.monotonic()
+        saved = started = told = time.monotonic()
         first = self.step
         while self.step < last:
             losses = self._one_step(module, batches)
             self.step += 1
+            self.seconds, told = self.seconds + time.monotonic() - told, time.monotonic()
             left = (time.monotonic() - started) / (self.step - first) * (last - self.step)
             rate = schedule.learning_rate * learning_rate_factor(self.step - 1, schedule)
             if self.rank == 0:
@@ -219,6 +221,7 @@ class Trainer:
         state: dict[str, Any] = {
             "config": self.config.model_dump_json(),
             "step": self.step,
+            "seconds": self.seconds,
             "trainee": self.trainee.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -227,7 +230,12 @@ class Trainer:
         target = self.out / CHECKPOINT_FILE
         torch.save(state, target.with_suffix(".tmp"))
         target.with_suffix(".tmp").replace(target)
-        provenance = {"steps": self.step, "configuration": json.loads(self.config.model_dump_json())}
+        provenance = {
+            "steps": self.step,
+            "processes": self.world,
+            "hours": round(self.seconds / 3600, 2),
+            "configuration": json.loads(self.config.model_dump_json()),
+        }
         save_model(self.model_folder, self.network, self.spec.model_copy(update={"provenance": provenance}))
 
     def _resume(self) -> None:
@@ -242,6 +250,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"].cpu())
         self.step = int(state["step"])
+        self.seconds = float(state["seconds"])
 
 
 def initial_spec(config: TrainConfig) -> ModelSpec:

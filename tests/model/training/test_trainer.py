@@ -110,6 +110,15 @@ def test_a_finished_run_stays_finished(trainer_of):
     assert changed(before, weights(again)) == set()
 
 
+def test_the_time_of_training_adds_up_over_resumptions(trainer_of):
+    first = trainer_of()
+    first.run(until=2)
+    second = trainer_of()
+    assert second.seconds == first.seconds > 0
+    second.run(until=3)
+    assert second.seconds > first.seconds
+
+
 def test_another_configuration_cannot_resume(trainer_of):
     trainer_of(schedule={"steps": 1}).run()
     with pytest.raises(CannotResume, match="another configuration") as caught:
@@ -291,7 +300,7 @@ def test_the_model_folder_tells_how_it_was_trained(trainer_of):
     assert spec.name == "farm"
     assert spec.vocabulary.names == ("cat", "dog", "horse", "person")
     assert spec.thresholds.high == 0.6
-    assert spec.provenance["steps"] == 2
+    assert (spec.provenance["steps"], spec.provenance["processes"]) == (2, 1)
     assert spec.provenance["configuration"]["schedule"]["steps"] == 2
     for one, other in zip(network.parameters(), trainer.network.parameters(), strict=True):
         assert torch.equal(one, other)
