@@ -25,7 +25,7 @@ MAX_BYTES: Final = 512 * 1024 * 1024
 """Default limit on the encoded size; an uncompressed photo of `MAX_PIXELS` still fits."""
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Pillow's names of the formats that are read. GIF, animated WebP and AVIF, and many-page TIFF: the first picture."""
+"""Pillow's names of the formats that are read. GIF, JPEG, WebP, AVIF and TIFF of many pictures: the first one."""
 
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}
@@ -134,7 +134,8 @@ def probe_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes
         ImageTooLarge: over a limit.
     """
     with _opened(source, max_pixels, max_bytes) as image:
-        return ImageHeader(image.format or "", image.width, image.height)
+        # Pillow's MPO is a JPEG with more pictures behind it, as many telephones write it.
+        return ImageHeader("JPEG" if image.format == "MPO" else image.format or "", image.width, image.height)
 
 
 def read_image(

@@ -194,6 +194,13 @@ def test_cmyk_jpeg_with_and_without_adobes_inversion():
     np.testing.assert_allclose(read_image(plain).pixels[8::16, 8::16].astype(int), pixels[8::16, 8::16], atol=4)
 
 
+def test_a_jpeg_with_more_pictures_behind_is_a_jpeg():
+    first, second = Image.fromarray(quadrants()), Image.new("RGB", (40, 24))
+    data = encode(first, "MPO", save_all=True, append_images=[second])
+    assert probe_image(data) == ImageHeader("JPEG", 40, 24)
+    np.testing.assert_allclose(read_image(data).pixels[6::12, 10::20].astype(int), quadrants()[6::12, 10::20], atol=12)
+
+
 def test_animation_gives_its_first_picture():
     frames = [Image.fromarray(np.full((5, 6, 3), value, np.uint8)) for value in (10, 200)]
     for kind in ("GIF", "WEBP", "PNG", "AVIF"):

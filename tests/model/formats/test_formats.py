@@ -345,7 +345,8 @@ def test_cvat_is_read_by_datumaro(export, items, request):
 
 def test_hugging_face_datasets_loads_the_folder(export, items, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
+    import datasets  # at the top it would slow every test of this file down
+
     folder = export("huggingface", *items)
     rows = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache"))
     assert {"image", "mask", "tags", "scores", "ignore_ratio"} <= set(rows.column_names)
