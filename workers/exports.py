@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +19,7 @@ from workers.item_index import ItemIndex, ItemQuery
 from workers.jobs import ItemError, ItemRecord
 from workers.logs import log_context
 from workers.models import ModelCatalogue
-from workers.records import Records
+from workers.records import Records, job_key
 from workers.store import ObjectNotFound, Store, artifact_key, export_key
 from workers.transitions import PREFIX
 
@@ -161,18 +162,23 @@ class Exports:
             self._redis.delete(_key(export))
             self._redis.zrem(_ACTIVE, export)
 
-    def build(self, export: str, *, owner: str, lease_seconds: float, max_attempts: int) -> None:
-        """Build an export, unless it is built or someone else is at it."""
+    def build(self, export: str, *, lease_seconds: float, max_attempts: int) -> None:
+        """Build an export, unless it is built or someone is at it.
+
+        Its message may come again while it is being built, if that takes long: nothing tells this from the end of the
+        process that built it but the silence, after which the sweep queues it again.
+        """
         job = self._redis.hget(_key(export), "job")
         if not job:
             return
-        with log_context(job=job, export=export):
+        with log_context(job=job, request_id=self._redis.hget(job_key(job), "request_id") or "", export=export):
             record = self.get(job, export)
             if record.state in ("done", "failed"):
                 return
             lock = f"{_key(export)}:lock"
-            if not self._redis.set(lock, owner, nx=True, ex=int(lease_seconds) + 1) and self._redis.get(lock) != owner:
+            if not self._redis.set(lock, 1, nx=True, ex=math.ceil(lease_seconds)):
                 return
+            self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
             error: TocoError | None = None
             if int(self._redis.hincrby(_key(export), "attempts", 1)) > max_attempts:
                 error = ExportFailed("The worker process ended at every attempt to build this export.")
@@ -222,7 +228,7 @@ class Exports:
 
     def _note(self, export: str, lock: str, lease_seconds: float, **progress: int) -> None:
         self._redis.hset(_key(export), mapping=dict(progress))
-        self._redis.expire(lock, int(lease_seconds) + 1)
+        self._redis.expire(lock, math.ceil(lease_seconds))
         self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
 
     def _labelled(self, item: ItemRecord) -> LabelledItem:

@@ -51,5 +51,6 @@ def set_up_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.captureWarnings(capture=True)
     for noisy in ("httpx", "httpcore", "PIL", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

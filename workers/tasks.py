@@ -20,6 +20,8 @@ from workers.sweep import SweepThread
 
 logger = logging.getLogger(__name__)
 
+_EXPORT_LIMIT_SECONDS = 86_400  # not that of other tasks: it grows with the job, and its lock tells when it is dead
+
 
 def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa: C901 - a list of small functions
     """Make the Celery application with its tasks, as a worker runs it.
@@ -61,14 +63,9 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
         with log_context(job=job, request_id=request_id):
             _label_shard(process(), job, items, owner=str(task.request.id))
 
-    @app.task(name=BUILD_EXPORT, bind=True, time_limit=None)  # type: ignore[untyped-decorator] # celery has no types
-    def build_export(task: Task, export: str) -> None:
-        process().exports.build(
-            export,
-            owner=str(task.request.id),
-            lease_seconds=settings.lease_seconds,
-            max_attempts=settings.max_attempts,
-        )
+    @app.task(name=BUILD_EXPORT, time_limit=_EXPORT_LIMIT_SECONDS)  # type: ignore[untyped-decorator] # celery has no types
+    def build_export(export: str) -> None:
+        process().exports.build(export, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts)
 
     @app.task(name=DELIVER_WEBHOOKS)  # type: ignore[untyped-decorator] # celery has no types
     def deliver_webhooks() -> None:
@@ -136,7 +133,7 @@ def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
         # Imported before the fork, which touches no device, so that a child that takes a dead one's place starts fast.
         importlib.import_module("model.labeler")
     app = make_worker(settings, queues)
-    arguments = ["worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
+    arguments = ["--quiet", "worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.log_level]
     try:
         app.worker_main(arguments)

@@ -19,8 +19,9 @@ from typing import Final
 
 from model.errors import TocoError
 from workers.jobs import JobRecord
+from workers.logs import log_context
 from workers.outbound import Outbound, OutboundFailed
-from workers.records import JobNotFound, Records
+from workers.records import JobNotFound, Records, job_key
 from workers.settings import Settings
 from workers.transitions import PREFIX
 
@@ -77,20 +78,23 @@ class Webhooks:
         return delivered
 
     def _deliver(self, event: str) -> bool:
-        job, _, round_ = event.partition(":")
         try:
-            record = self._records.job(job)
+            record = self._records.job(event.partition(":")[0])
         except JobNotFound:
             self._redis.zrem(_DUE, event)
             return False
+        with log_context(job=record.id, request_id=record.request_id):
+            return self._tell(event, record)
+
+    def _tell(self, event: str, record: JobRecord) -> bool:
         body = json.dumps({"type": EVENT, "timestamp": _iso(time.time()), "data": _described(record)}).encode()
         moment = int(time.time())
         headers = {
             "content-type": "application/json",
-            "webhook-id": f"{job}-{round_}",
+            "webhook-id": event.replace(":", "-"),
             "webhook-timestamp": str(moment),
         }
-        secret = self._redis.hget(f"{PREFIX}job:{job}", "webhook_secret")
+        secret = self._redis.hget(job_key(record.id), "webhook_secret")
         if not secret and self._settings.webhook_secret is not None:
             secret = self._settings.webhook_secret.get_secret_value()
         if secret:
@@ -104,7 +108,7 @@ class Webhooks:
             return False
         self._redis.zrem(_DUE, event)
         self._redis.hdel(_ATTEMPTS, event)
-        logger.info("webhook delivered", extra={"job": job, "event": event})
+        logger.info("webhook delivered", extra={"event": event})
         return True
 
     def _put_off(self, event: str, error: TocoError) -> None:

@@ -386,6 +386,26 @@ def test_metrics_count_what_was_done(http, jpeg):
         assert name in text, name
 
 
+def test_every_line_of_the_logs_tells_its_job_item_and_request(http, live, jpeg, client, tmp_path):
+    request = f"request-{time.time_ns()}"
+    photos = [("a.jpg", jpeg()), ("b.jpg", jpeg(size=(256, 256), kind="PNG")[:-200])]
+    job = submit(http, photos, tags="cat", headers={"x-request-id": request})["id"]
+    finished(http, job)
+    client.export(job, "voc", tmp_path / "out.zip")
+
+    def said(name: str) -> list[dict]:
+        # Celery says on standard output that it stops; all else of the process is a log.
+        return [json.loads(line) for line in live.log(name).splitlines() if not line.startswith("worker: ") and line]
+
+    mine = [line for line in said("worker") if line.get("job") == job]
+    assert {line["request_id"] for line in mine} == {request}
+    assert {(line["message"], line["item"]) for line in mine if "item" in line} == {
+        ("item labelled", "000000"), ("item not labelled", "000001")
+    }  # fmt: skip
+    assert "export built" in {line["message"] for line in mine}
+    assert [line["path"] for line in said("api") if line.get("request_id") == request] == ["/v1/jobs"]
+
+
 def test_health_says_what_is_alive(http):
     assert http.get("/healthz").json() == {"status": "ok"}
     assert http.get("/readyz").json() == {"status": "ready"}
