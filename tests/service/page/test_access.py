@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.service.live import until
 from tests.service.page.chromium import PHONE
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,17 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(open_page):
     expect(page.get_by_role("button", name="Choose files")).to_be_focused()
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline != "none"
+
+
+def test_long_vocabularies_are_scrolled_by_keyboard(open_page):
+    page = open_page("#/models")
+    region = page.get_by_role("region", name="Vocabulary of tiny")
+    region.evaluate("region => region.style.maxHeight = '60px'")  # four classes are not long
+    page.get_by_label("Search the vocabulary of tiny").focus()
+    page.keyboard.press("Tab")
+    expect(region).to_be_focused()
+    page.keyboard.press("End")
+    until(lambda: region.evaluate("region => region.scrollTop + region.clientHeight >= region.scrollHeight - 1"))
 
 
 def test_colours_follow_the_system_or_the_choice(open_page):

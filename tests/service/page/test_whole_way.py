@@ -52,6 +52,7 @@ def test_from_upload_to_export(open_page, jpeg, http):
     tag(page, "Tags of farm.jpg", "hrose")
     explained = page.get_by_text("hrose is not among the 4 classes that tiny knows.")
     expect(explained).to_be_visible()
+    expect(page.get_by_role("listbox")).to_have_count(0)  # which would lie over what is explained
     expect(page.get_by_role("button", name="Label 4 photos")).to_be_disabled()
     page.get_by_role("button", name="horse", exact=True).click()
     expect(explained).to_be_hidden()
