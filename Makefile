@@ -52,6 +52,10 @@ figures: setup ## Measure the default model and write its tables (needs the phot
 bench: setup ## Measure speed and memory, and write docs/performance.md
 	$(BIN)/python -m benchmarks.performance --measure
 
+.PHONY: pictures
+pictures: setup ## Take the pictures of docs/page.md anew, with the default model
+	$(BIN)/python -m tests.service.page.screenshots
+
 .PHONY: clean
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -1,0 +1,155 @@
+"""The pictures of docs/page.md, taken anew: `python -m tests.service.page.screenshots`, or `make pictures`.
+
+A service of its own labels the sample photos with the default model, and Debian's Chromium looks at it.
+"""
+
+import argparse
+import io
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from model.tags import TagTable, read_tags
+from service.client import Client
+from service.embedded import free_port
+from service.supervisor import Program
+from tests.service.live import until
+from tests.service.page.chromium import DESKTOP, PATIENCE_MS, PHONE, launched
+
+ROOT: Final = Path(__file__).parents[3]
+SAMPLES: Final = ROOT / "samples"
+PHOTOS: Final = sorted(SAMPLES.glob("*.jpg"))  # as the job numbers them
+IMAGES: Final = ROOT / "docs" / "images"
+LABELLED_SECONDS: Final = 900.0  # the first label compiles the CRF
+OUTPUTS: Final = ("cam", "pseudo_mask", "segmentation", "overlay")
+
+logger = logging.getLogger(__name__)
+
+
+def upload(page: Page, tags: TagTable) -> None:
+    """Show photos with their tags, and a tag that is being written."""
+    page.set_input_files("input[type=file]", PHOTOS)
+    for photo in PHOTOS:
+        field = page.get_by_role("combobox", name=f"Tags of {photo.name}", exact=True)
+        field.press_sequentially(", ".join(tags[photo.name].tags) + ",")
+    page.get_by_role("combobox", name="Tags of cat.jpg", exact=True).press_sequentially("po")
+    expect(page.get_by_role("listbox").get_by_role("option", name="pony")).to_be_visible()
+
+
+def gallery(page: Page) -> None:
+    """Show the most doubtful labels first."""
+    page.get_by_role("combobox", name="Sort").select_option("Most doubtful first")
+    expect(page.locator("article", has_text="doubt").first).to_be_visible()
+    # A phone holds only the cards near its window.
+    drawn = "[...document.querySelectorAll('article')].every((card) => card.querySelector('img')?.complete)"
+    until(lambda: page.evaluate(drawn))
+
+
+def export(page: Page) -> None:
+    """Show the export dialog over the gallery."""
+    gallery(page)
+    page.get_by_role("button", name="Export").click()
+    expect(page.get_by_label("voc")).to_be_visible()
+
+
+def item(page: Page, name: str) -> None:
+    """Show one labelled photo."""
+    page.goto(f"{page.url}/items/{PHOTOS.index(SAMPLES / name):06}")
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(page.locator("[aria-busy=false] canvas")).to_be_visible()
+
+
+def legend(page: Page) -> None:
+    """Show a mask, with the pointer on the photo."""
+    item(page, "person.jpg")
+    page.locator("canvas").hover(position={"x": 380, "y": 320})
+
+
+def wipe(page: Page) -> None:
+    """Show a wipe between the masks before and after the CRF."""
+    item(page, "dog.jpg")
+    page.get_by_role("button", name="Wipe").click()
+    page.get_by_role("combobox", name="Left of the wipe").select_option("Before CRF")
+
+
+def cam(page: Page) -> None:
+    """Show the CAM of one tag."""
+    item(page, "horses.jpg")
+    page.get_by_role("button", name="CAM", exact=True).click()
+
+
+class Picture(NamedTuple):
+    """A file name, what it shows, and how the browser is set."""
+
+    name: str
+    show: Callable[[Page], None]
+    options: dict[str, Any]
+
+
+LIGHT: Final[dict[str, Any]] = {**DESKTOP, "color_scheme": "light"}
+DARK: Final[dict[str, Any]] = {**DESKTOP, "color_scheme": "dark"}
+HAND: Final[dict[str, Any]] = {**PHONE, "color_scheme": "light", "device_scale_factor": 1.5}
+OF_THE_JOB: Final = (
+    Picture("page-gallery-light", gallery, LIGHT),
+    Picture("page-export-dark", export, DARK),
+    Picture("page-item-light", legend, LIGHT),
+    Picture("page-wipe-dark", wipe, DARK),
+    Picture("page-cam-dark", cam, DARK),
+    Picture("page-gallery-phone", gallery, HAND),
+    Picture("page-item-phone", lambda page: item(page, "dog.jpg"), HAND),
+)
+
+
+@contextmanager
+def service() -> Iterator[str]:
+    """Run `toco up` with records of its own; gives its address."""
+    with TemporaryDirectory() as folder:
+        port = free_port()
+        program = Program(["up", "--port", str(port)], {"TOCO_DATA_DIR": folder}, Path(folder) / "up.log")
+        program.start()
+        try:
+            until(lambda: b"Ready" in program.log.read_bytes() or not program.is_alive(), LABELLED_SECONDS)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            program.stop()
+
+
+def take(browser: Browser, address: str, picture: Picture, folder: Path) -> None:
+    """Write one picture."""
+    context = browser.new_context(**picture.options)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(address)
+    picture.show(page)
+    with Image.open(io.BytesIO(page.screenshot())) as shot:
+        shot.convert("RGB").save(folder / f"{picture.name}.png", optimize=True)
+    context.close()
+    logger.info("took %s", picture.name)
+
+
+def main() -> None:
+    """Label the sample photos, then take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder for the pictures")
+    folder: Path = parser.parse_args().out
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    expect.set_options(timeout=PATIENCE_MS)
+    tags = read_tags(SAMPLES / "tags.csv")
+    with service() as url, Client(url) as client:
+        job = client.label_folder(SAMPLES, tags=SAMPLES / "tags.csv", name="Sample photos", outputs=OUTPUTS)
+        client.wait(job["id"], timeout_seconds=LABELLED_SECONDS)
+        with launched() as browser:
+            take(browser, url, Picture("page-upload-light", lambda page: upload(page, tags), LIGHT), folder)
+            for picture in OF_THE_JOB:
+                take(browser, f"{url}/#/jobs/{job['id']}", picture, folder)
+
+
+if __name__ == "__main__":
+    main()
