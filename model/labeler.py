@@ -28,7 +28,7 @@ from model.errors import InvalidArray, TocoError
 from model.images import DecodedImage, read_image
 from model.label import Label, TagSource
 from model.network import Classified, ToCoNetwork, normalise_images
-from model.options import LabelOptions, preset_options
+from model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
 from model.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
 from model.segmentation import multi_scale_logits, object_maps, segmentation_map
 from model.spec import DEFAULT_MODEL, ModelSpec
@@ -146,13 +146,18 @@ class Labeler:
                 following = self._start_decoding(pool, islice(source, size), options)
                 pending.extend(self._run_batch(pool, decoding, options))
                 decoding = following
-                while pending and (len(pending) > 2 * size or not decoding):
+                while pending and (len(pending) > max(2 * size, self.threads) or not decoding):
                     yield _settled(*pending.popleft())
 
     def batch_size(self, options: LabelOptions) -> int:
-        """Return how many photos go through the device at once under `options.batch_pixels`."""
+        """Return how many photos go through the device at once; see `LabelOptions.batch_pixels`."""
+        pixels = options.batch_pixels
+        if pixels is None:
+            if self.device.device.type == "cpu":
+                return 1
+            pixels = GPU_BATCH_PIXELS
         largest = int(max(options.cam.scales) * self._cam_size(options))
-        return max(1, options.batch_pixels // (largest * largest * (2 if options.cam.flip else 1)))
+        return max(1, pixels // (largest * largest * (2 if options.cam.flip else 1)))
 
     def _decoder_weight(self, options: LabelOptions) -> float:
         weight = options.cam.decoder_weight

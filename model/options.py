@@ -18,6 +18,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Scale = Annotated[float, Field(ge=0.1, le=4.0)]
 PresetName = Literal["fast", "balanced", "paper"]
 
+GPU_BATCH_PIXELS = 8 * 448 * 448
+
 
 class Frozen(BaseModel):
     """A settings value: immutable, and strict about names."""
@@ -115,7 +117,8 @@ class LabelOptions(Frozen):
         segmentation: how the segmentation map is computed; None leaves it out.
         long_side: largest side in pixels at which refinement works; larger photos are shrunk for it and the
             result is mapped back to the photo's own size.
-        batch_pixels: how many network input pixels go through the device at once.
+        batch_pixels: how many network input pixels go through the device at once; None takes `GPU_BATCH_PIXELS`, and a
+            photo at a time on a processor, which gains nothing from more.
         tag_threshold: probability from which the classifier's own tags are taken when an image has none.
         precision: `float32` as published, or `auto`: bfloat16 where the device has it.
     """
@@ -128,7 +131,7 @@ class LabelOptions(Frozen):
     crf: CrfSettings | None = None
     segmentation: SegmentationOptions | None = None
     long_side: Annotated[int, Field(ge=64, le=8192)] = 1024
-    batch_pixels: Annotated[int, Field(ge=64 * 64)] = 8 * 448 * 448
+    batch_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
     tag_threshold: Unit = 0.5
     precision: Literal["auto", "float32"] = "auto"
 

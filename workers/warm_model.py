@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.errors import TocoError
-from model.options import PRESETS, LabelOptions
+from model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
 from workers.models import ModelCatalogue
 
 if TYPE_CHECKING:
@@ -130,5 +130,5 @@ def halved(options: LabelOptions, used: int) -> LabelOptions | None:
     """
     if used <= 1:
         return None
-    changes: dict[str, Any] = {"batch_pixels": max(64 * 64, options.batch_pixels // 2)}
+    changes: dict[str, Any] = {"batch_pixels": max(64 * 64, (options.batch_pixels or GPU_BATCH_PIXELS) // 2)}
     return options.model_copy(update=changes)

@@ -20,7 +20,7 @@ from model.classes import UnknownTag
 from model.crf.backend import CrfBackend
 from model.crf.errors import CrfError
 from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
-from model.device import DeviceUnavailable
+from model.device import Device, DeviceUnavailable
 from model.errors import InvalidArray
 from model.images import ImageTooLarge, UnreadableImage, UnsupportedImageFormat, read_image
 from model.label import Label
@@ -205,7 +205,7 @@ def test_the_model_has_a_size_of_its_own(labeler):
     options = preset_options("fast", **QUICK_CHANGES)
     assert same(own.label_one(pixels(), ["cat"], options), own.label_one(pixels(), ["cat"], sized(96)))
     assert not same(own.label_one(pixels(), ["cat"], options), own.label_one(pixels(), ["cat"], sized(64)))
-    assert own.batch_size(options) == options.batch_pixels // 96**2
+    assert own.batch_size(options.model_copy(update={"batch_pixels": 5 * 96**2})) == 5
 
 
 def test_the_model_has_crf_settings_of_its_own(labeler):
@@ -426,6 +426,13 @@ def test_the_batch_size_follows_the_pixels_that_go_through_the_device(labeler):
     assert labeler.batch_size(options) == 3  # the largest scale, straight and mirrored
     assert labeler.batch_size(preset_options("fast", cam={"size": 100}, batch_pixels=100 * 100 * 7)) == 7
     assert labeler.batch_size(preset_options("paper", cam={"size": 2048}, batch_pixels=64 * 64)) == 1
+
+
+def test_without_a_limit_a_processor_takes_a_photo_at_a_time_and_a_gpu_many(labeler, monkeypatch):
+    options = preset_options("fast", cam={"size": 448})
+    assert labeler.batch_size(options) == 1
+    monkeypatch.setattr(labeler, "device", Device(torch.device("cuda"), None))
+    assert labeler.batch_size(options) == 8
 
 
 def test_few_photos_are_held_in_memory_however_many_come(labeler):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from model.errors import TocoError
 from model.formats.artifacts import read_cams, read_mask, read_result
-from model.options import preset_options
+from model.options import GPU_BATCH_PIXELS, preset_options
 from workers.app import make_app
 from workers.jobs import JobOptions, NewItem
 from workers.leases import LeaseKeeper
@@ -126,7 +126,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(bench, monkeypatch):
         return real(jobs, options)
 
     monkeypatch.setattr(found.labeler, "_run_network", limited)
-    monkeypatch.setattr(found.labeler, "batch_size", lambda options: options.batch_pixels * 4 // 1_605_632)
+    share = GPU_BATCH_PIXELS // 4
+    monkeypatch.setattr(found.labeler, "batch_size", lambda asked: (asked.batch_pixels or GPU_BATCH_PIXELS) // share)
     found.run()
     assert sizes == [4, 2, 2, 2]
     assert found.counts == {"done": 6}
