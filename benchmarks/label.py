@@ -197,7 +197,7 @@ def _label_many(count: int, photo: Photo) -> float:
     labeler = Labeler.from_folder(device="cpu")
     copies = [Photo(f"{index}.jpg", photo.path, photo.tags) for index in range(count)]
     with tempfile.TemporaryDirectory() as folder:
-        options = preset_options("fast", cam={"size": 224}, refine="none", long_side=224)
+        options = preset_options("fast", cam={"size": 112}, refine="none", long_side=160)
         FolderRun(labeler, options, Path(folder), outputs=frozenset({"pseudo_mask"})).label(copies, RunSummary())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
