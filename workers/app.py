@@ -62,7 +62,7 @@ def make_app(settings: Settings) -> Celery:
         },
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        worker_proc_alive_timeout=120,
+        worker_proc_alive_timeout=600,  # a child loads its model and compiles the CRF before it says that it is up
         worker_send_task_events=False,
         worker_enable_remote_control=False,
     )
