@@ -13,11 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from model.errors import TocoError
+from workers.expired_uploads import UPLOADS, remove_upload, upload_record
 from workers.ids import new_id
 from workers.records import Records
 from workers.settings import Settings
 from workers.store import Store, upload_key, upload_prefix
-from workers.transitions import PREFIX
 
 _LOCK_SECONDS: Final = 60
 _IN_MEMORY_BYTES: Final = 1024 * 1024
@@ -73,6 +73,7 @@ class Uploads:
 
     def __init__(self, settings: Settings, records: Records, store: Store) -> None:
         self._settings = settings
+        self._records = records
         self._redis = records.redis
         self._store = store
 
@@ -87,16 +88,17 @@ class Uploads:
                 f"An upload of {length:,} bytes; the limit is {self._settings.max_upload_bytes:,}.",
                 fix="Send several archives.",
             )
-        self._delete_expired()
         upload = new_id()
         expires = time.time() + self._settings.upload_expiry_hours * 3600
-        self._redis.hset(_key(upload), mapping={"length": length, "offset": 0, "name": name, "expires_at": expires})
-        self._redis.zadd(f"{PREFIX}uploads", {upload: expires})
+        self._redis.hset(
+            upload_record(upload), mapping={"length": length, "offset": 0, "name": name, "expires_at": expires}
+        )
+        self._redis.zadd(UPLOADS, {upload: expires})
         return self.get(upload)
 
     def get(self, upload: str) -> Upload:
         """Read an upload. Raises UploadNotFound."""
-        found = self._redis.hgetall(_key(upload)) if upload.isalnum() else {}
+        found = self._redis.hgetall(upload_record(upload)) if upload.isalnum() else {}
         if "length" not in found or float(found["expires_at"]) < time.time():
             raise UploadNotFound(f"No upload {upload!r}.", fix="It may have expired; begin again.")
         return Upload(
@@ -114,7 +116,7 @@ class Uploads:
             UploadNotFound, UploadConflict, UploadTooLarge, StorageFull, StorageUnavailable
         """
         found = await run_in_threadpool(self.get, upload)
-        lock = f"{_key(upload)}:lock"
+        lock = f"{upload_record(upload)}:lock"
         owner = new_id()
         if not await run_in_threadpool(self._redis.set, lock, owner, nx=True, ex=_LOCK_SECONDS):
             raise UploadConflict("Another piece is being sent.", fix="Wait for it, then ask for the offset.")
@@ -129,7 +131,7 @@ class Uploads:
                 if size:
                     piece.seek(0)
                     await run_in_threadpool(self._store.put, upload_key(upload, offset), cast("IO[bytes]", piece))
-                    await run_in_threadpool(self._redis.hset, _key(upload), "offset", offset + size)
+                    await run_in_threadpool(self._redis.hset, upload_record(upload), "offset", offset + size)
             return await run_in_threadpool(self.get, upload)
         finally:
             await run_in_threadpool(self._redis.delete, lock)
@@ -137,7 +139,7 @@ class Uploads:
     def delete(self, upload: str) -> None:
         """Give an upload up. Raises UploadNotFound."""
         self.get(upload)
-        self._remove(upload)
+        remove_upload(self._records, self._store, upload)
 
     def copy_to(self, upload: str, file: IO[bytes]) -> None:
         """Write a finished upload into a file.
@@ -172,19 +174,6 @@ class Uploads:
         except ClientDisconnect:
             pass
         return size
-
-    def _delete_expired(self) -> None:
-        for upload in self._redis.zrangebyscore(f"{PREFIX}uploads", "-inf", time.time(), start=0, num=20):
-            self._remove(upload)
-
-    def _remove(self, upload: str) -> None:
-        self._store.delete_prefix(upload_prefix(upload))
-        self._redis.delete(_key(upload))
-        self._redis.zrem(f"{PREFIX}uploads", upload)
-
-
-def _key(upload: str) -> str:
-    return f"{PREFIX}upload:{upload}"
 
 
 def described(upload: Upload) -> dict[str, Any]:

@@ -48,7 +48,14 @@ class WorkerProcess:
         self.outbound = Outbound(settings)
         self.webhooks = Webhooks(settings, self.records, self.outbound)
         self.exports = Exports(self.records, self.store, self.catalogue)
-        self.sweep = Sweep(settings, self.records, self.queue, self.exports, self.webhooks)
+        self.sweep = Sweep(
+            settings,
+            self.records,
+            self.store,
+            queue=self.queue,
+            exports=self.exports,
+            webhooks=self.webhooks,
+        )
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._started_at = time.time()
         self._parent = os.getppid()

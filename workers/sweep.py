@@ -6,10 +6,12 @@ import time
 
 from model.errors import TocoError
 from workers.app import BATCH, INTERACTIVE
+from workers.expired_uploads import remove_expired_uploads
 from workers.exports import Exports
 from workers.queue import WorkQueue
 from workers.records import JobNotFound, Records
 from workers.settings import Settings
+from workers.store import Store
 from workers.transitions import PREFIX
 from workers.webhooks import Webhooks
 
@@ -23,10 +25,18 @@ class Sweep:
     """What one look does; every part may run twice, or at once in two places, with no harm."""
 
     def __init__(
-        self, settings: Settings, records: Records, queue: WorkQueue, exports: Exports, webhooks: Webhooks
+        self,
+        settings: Settings,
+        records: Records,
+        store: Store,
+        *,
+        queue: WorkQueue,
+        exports: Exports,
+        webhooks: Webhooks,
     ) -> None:
         self._settings = settings
         self._records = records
+        self._store = store
         self._queue = queue
         self._exports = exports
         self._webhooks = webhooks
@@ -75,6 +85,7 @@ class Sweep:
             return
 
     def _delete_old(self) -> None:
+        remove_expired_uploads(self._records, self._store)
         if self._settings.retention_days:
             for job in self._records.finished_before(time.time() - self._settings.retention_days * _DAY_SECONDS):
                 logger.info("job is past its retention", extra={"job": job})

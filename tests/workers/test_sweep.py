@@ -4,12 +4,13 @@ import time
 
 import pytest
 
+from service.uploads import UploadNotFound, Uploads
 from workers.app import make_app
 from workers.exports import ExportRequest, Exports
 from workers.models import ModelCatalogue
 from workers.outbound import Outbound
 from workers.queue import WorkQueue
-from workers.store import Store, image_key
+from workers.store import Store, image_key, upload_key
 from workers.sweep import Sweep
 from workers.webhooks import Webhooks, sign
 
@@ -19,8 +20,9 @@ def sweep(settings, records):
     chosen = settings.model_copy(update={"sweep_seconds": 0.01, "lease_seconds": 0.05, "retention_days": 1.0})
     queue = WorkQueue(chosen, records, make_app(chosen))
     outbound = Outbound(chosen)
-    exports = Exports(records, Store.open(chosen), ModelCatalogue(chosen, records))
-    yield Sweep(chosen, records, queue, exports, Webhooks(chosen, records, outbound))
+    store = Store.open(chosen)
+    exports = Exports(records, store, ModelCatalogue(chosen, records))
+    yield Sweep(chosen, records, store, queue=queue, exports=exports, webhooks=Webhooks(chosen, records, outbound))
     outbound.close()
 
 
@@ -80,6 +82,20 @@ def test_what_an_unfinished_submission_left_is_deleted(sweep, records, settings)
     run(sweep)
     assert records.redis.llen("errands") == 1
     assert job in records.abandoned(0)
+
+
+def test_an_upload_whose_time_is_over_is_deleted(sweep, records, settings):
+    store = Store.open(settings)
+    uploads = Uploads(settings, records, store)
+    old, young = (uploads.create(length=1, name="a.zip").id for _ in range(2))
+    for upload in (old, young):
+        store.put(upload_key(upload, 0), b"x")
+    records.redis.zadd("toco:uploads", {old: time.time() - 1})
+    run(sweep)
+    assert [found.key for found in store.under("uploads/")] == [upload_key(young, 0)]
+    assert uploads.get(young).length == 1
+    with pytest.raises(UploadNotFound):
+        uploads.get(old)
 
 
 def test_an_export_that_nobody_builds_is_queued_again(sweep, records, make_job):
