@@ -36,6 +36,7 @@ from model.training.step import Batch, Trainee, autocast, parameter_groups
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "losses.jsonl"
 SALIENCY_FILE = "saliency.npy"
+CUED_DECODER_WEIGHT = 0.5  # of a model whose decoder learnt from a cue: CAMs and decoder as equals gave the best masks
 
 
 class LossNotFinite(TocoError):
@@ -263,8 +264,7 @@ def initial_spec(config: TrainConfig) -> ModelSpec:
         aux_layer=config.backbone.aux_layer,
         classes=vocabulary_of(config).classes,
         thresholds=config.thresholds,
-        # Labels are made as the decoder's labels were.
-        decoder_weight=config.saliency.weight if config.saliency.network else 0.0,
+        decoder_weight=CUED_DECODER_WEIGHT if config.saliency.network else 0.0,
         licence="see MODEL_CARD.md",
     )
 
