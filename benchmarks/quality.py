@@ -16,6 +16,7 @@ from model.checkpoint import load_model, save_model
 from model.evaluation import EvaluationReport, markdown_table
 from model.spec import SPEC_FILE, ModelSpec, read_spec
 from model.training.config import TrainConfig, load_config
+from model.training.trainer import initial_spec
 
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "model" / "weights" / "default" / "MODEL_CARD.md"
@@ -47,13 +48,14 @@ def measure(data: Path, presets: tuple[str, ...]) -> None:
 def adopt(run: Path) -> None:
     """Make a run's model the default one; the figures of the last one go.
 
-    Its thresholds are those of the training file as it is now: `plain` plays no part in training and may be chosen
-    after it.
+    Its thresholds are those of the training file as it is now, and its decoder's share is the trainer's: `plain` and
+    the share play no part in training and may be chosen after it.
     """
     network, spec = load_model(run / "model")
     config = load_config("small-cpu", file=CARD.parent / "train.toml")
     licence = "Apache-2.0 code; trained on research photos: see MODEL_CARD.md"
-    changes = {"licence": licence, "thresholds": config.thresholds, "figures": {}}
+    weight = initial_spec(config).decoder_weight
+    changes = {"licence": licence, "thresholds": config.thresholds, "decoder_weight": weight, "figures": {}}
     save_model(CARD.parent, network, spec.model_copy(update=changes), half=True)
     for path in FIGURES.glob("*.json"):
         path.unlink()

@@ -143,7 +143,7 @@ class LabelOptions(Frozen):
 PRESETS: dict[PresetName, LabelOptions] = {
     "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False)),
     "balanced": LabelOptions(
-        preset="balanced", cam=CamOptions(scales=(0.5, 0.75, 1.0), affinity=Affinity()), segmentation=None
+        preset="balanced", cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity()), segmentation=None
     ),
     "paper": LabelOptions(
         preset="paper",
