@@ -27,7 +27,7 @@ _OTHER_ENTRIES: Final = 1000  # folders, notes and the like beside the photos
 _READ_BYTES: Final = 1024 * 1024
 _MAX_HEADER_BYTES: Final = 8 * 1024 * 1024  # of a zip's directory, or of one header of a tar
 _UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
-    b"\x1f\x8b": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)),
+    b"\x1f\x8b": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }

@@ -25,6 +25,7 @@ from tests.service.page.programs import PAGE, node
 EXPECTED_ERRORS = (
     "Failed to load resource: the server responded with a status of",
     "net::ERR_CONNECTION_REFUSED",
+    "net::ERR_SOCKET_NOT_CONNECTED",  # the same, of a connection that was just being used
     "Canvas2D: Multiple readback operations",
 )
 

@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from model.options import preset_options
+from tests.service.live import until
 from workers.jobs import JobOptions, NewItem, Summary
 from workers.settings import load_settings
 from workers.store import Store, image_key
@@ -152,7 +153,8 @@ def test_labels_are_judged_by_keyboard(open_page, many, http):
             item["name"] for item in http.get(f"/v1/jobs/{many}/items", params={"decision": decision}).json()["items"]
         ]
 
-    assert (judged("accept"), judged("reject")) == ([order[0]], [order[1]])
+    # The page shows a decision before the server has it.
+    until(lambda: (judged("accept"), judged("reject")) == ([order[0]], [order[1]]))
 
     page.keyboard.press("Enter")
     expect(page.get_by_text("4 of 2000").or_(page.get_by_text("4 of 2,000"))).to_be_visible()
