@@ -149,7 +149,6 @@ PRESETS: dict[PresetName, LabelOptions] = {
         preset="paper",
         cam=CamOptions(size=448, decoder_weight=0.0),
         segmentation=SegmentationOptions(),
-        precision="float32",
     ),
 }
 
