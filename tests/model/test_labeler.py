@@ -101,7 +101,7 @@ def test_a_label_holds_everything_about_a_photo(labeler):
 
 
 def test_cams_are_the_multi_scale_cams_of_the_paper(labeler, close):
-    options = preset_options("paper", refine="none", cam={"size": 64}, segmentation=None)
+    options = preset_options("paper", refine="none", precision="float32", cam={"size": 64}, segmentation=None)
     image = pixels()
     label = labeler.label_one(image, ["cat", "person"], options)
     network = labeler.network
