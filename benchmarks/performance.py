@@ -35,6 +35,7 @@ OURS, THEIRS = "#2f6fde", "#9aa4b2"
 
 def measure(names: list[str]) -> None:
     """Run benchmarks, each in a process of its own, into `FIGURES`."""
+    FIGURES.mkdir(parents=True, exist_ok=True)
     for name in names:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(FIGURES / f"{name}.json")]
         subprocess.run([*command, *ARGUMENTS[name]], check=True, cwd=ROOT)
