@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -98,7 +99,7 @@ def throughput(client: Client, labeler: Labeler, photos: Sequence[Photo], rounds
     service, direct, ratios = [], [], []
     for _ in range(rounds):
         job = client.wait(submit(client, photos, preset="fast")["id"])
-        took = job["finished_at"] - job["created_at"]
+        took = _seconds_of(job)
         with tempfile.TemporaryDirectory() as out:
             run = FolderRun(labeler, preset_options("fast"), Path(out), outputs=frozenset({"pseudo_mask"}))
             started = time.perf_counter()
@@ -113,6 +114,12 @@ def throughput(client: Client, labeler: Labeler, photos: Sequence[Photo], rounds
         "label_photos_a_second": len(photos) / median(direct),
         "ratio": median(ratios),
     }
+
+
+def _seconds_of(job: dict[str, Any]) -> float:
+    """Return how long a finished job took from its submission on."""
+    begun, ended = (datetime.fromisoformat(job[moment]) for moment in ("created_at", "finished_at"))
+    return (ended - begun).total_seconds()
 
 
 def latency(client: Client, photos: Sequence[Photo], load: Sequence[Photo]) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def memory(client: Client, photos: Sequence[Photo]) -> dict[str, Any]:
         late = [s["mib"][name] for s in samples[-max(3, len(samples) // 10) :] if name in s["mib"]]
         if early and late:
             growth[name] = median(late) / median(early)
-    return {"photos": len(photos), "seconds": found["finished_at"] - found["created_at"], "samples": samples} | {
+    return {"photos": len(photos), "seconds": _seconds_of(found), "samples": samples} | {
         "growth": growth
     }
 
