@@ -177,9 +177,7 @@ def memory(client: Client, photos: Sequence[Photo]) -> dict[str, Any]:
         late = [s["mib"][name] for s in samples[-max(3, len(samples) // 10) :] if name in s["mib"]]
         if early and late:
             growth[name] = median(late) / median(early)
-    return {"photos": len(photos), "seconds": _seconds_of(found), "samples": samples} | {
-        "growth": growth
-    }
+    return {"photos": len(photos), "seconds": _seconds_of(found), "samples": samples} | {"growth": growth}
 
 
 def _processes() -> list[psutil.Process]:
