@@ -31,7 +31,7 @@ CONFIG = ROOT / "model" / "weights" / "default" / "train.toml"
 FIGURES = ROOT / "docs" / "ablation.json"
 DOCUMENT = ROOT / "docs" / "training.md"
 
-CROP = 154  # pixels: 11 x 11 tokens, so that ten arms are done in half an hour on two cores
+CROP = 154  # pixels: 11 x 11 tokens, for arms of some minutes on two cores
 JUDGED_SIDE = 224
 
 # The paper's losses from tags alone, on small crops; every arm below changes one thing of it.
