@@ -7,7 +7,7 @@ on a batch. However many photos come, only a few batches are held in memory.
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -128,13 +128,19 @@ class Labeler:
         return result
 
     def label(
-        self, requests: Iterable[LabelRequest], options: LabelOptions | None = None
+        self,
+        requests: Iterable[LabelRequest],
+        options: LabelOptions | None = None,
+        *,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[LabelRequest, Label | TocoError]]:
         """Label many photos; results come in the order of the requests, an error in the place of its photo.
 
         Args:
             requests: consumed as results are taken.
             options: settings; None takes the `balanced` preset.
+            stop: asked before every batch but the first; once it says so, photos that the device has not begun get no
+                result, and no more requests are taken.
         """
         options = options or preset_options("balanced")
         size = self.batch_size(options)
@@ -145,7 +151,7 @@ class Labeler:
             while decoding:
                 following = self._start_decoding(pool, islice(source, size), options)
                 pending.extend(self._run_batch(pool, decoding, options))
-                decoding = following
+                decoding = [] if stop() else following
                 while pending and (len(pending) > max(2 * size, self.threads) or not decoding):
                     yield _settled(*pending.popleft())
 

@@ -300,10 +300,15 @@ class Records:
             )
         )
 
-    def release(self, lease: Lease, error: TocoError | None = None) -> str:
+    def release(self, lease: Lease, error: TocoError) -> str:
         """Give an item back to be tried again, with the error of this attempt. Returns as `complete` does."""
-        text = ItemError.of(error).model_dump_json() if error else ""
+        text = ItemError.of(error).model_dump_json()
         return str(self._scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "error", text]))
+
+    def hand_back(self, lease: Lease) -> str:
+        """Give an item back that was not begun; it has lost no attempt. Returns as `complete` does."""
+        attempts = lease.attempt - 1
+        return str(self._scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "attempts", attempts]))
 
     def reclaim_expired(self) -> dict[str, list[str]]:
         """Bring items whose lease ran out back to queued; return them by job."""

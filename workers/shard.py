@@ -1,6 +1,7 @@
 """Labelling one shard: lease, read, label, store, record; one item at a time in all that matters.
 
-Each item is leased as the labeler asks for it, so that an item that nobody began has lost no attempt. Items whose
+Each item is leased as the labeler asks for it, and handed back if the labeler stops before it is begun, so that an
+item that nobody began has lost no attempt. Items whose
 process died once already are labelled alone afterwards: if the process dies again, it is clear whose fault it was,
 and the others of the shard are not blamed.
 """
@@ -117,13 +118,16 @@ class Shard:
             handed: list[Future[None]] = []
             used = self._labeler.batch_size(options)
             try:
-                for request, outcome in self._labeler.label(self._requests(open_items, leases), options):
+                requests = self._requests(open_items, leases)
+                for request, outcome in self._labeler.label(requests, options, stop=self._must_stop):
                     lease = leases.pop(request.name)
                     open_items = [record for record in open_items if record.id != request.name]
                     self._room.acquire()
                     future = encoders.submit(self._settle, lease, request, outcome)
                     future.add_done_callback(lambda _: self._room.release())
                     handed.append(future)
+                for lease in leases.values():
+                    self._hand_back(lease)
                 open_items = []
             except Exception as error:
                 if is_out_of_memory(error) and (options := halved(options, used)) is not None:
@@ -224,6 +228,13 @@ class Shard:
             | {f"stage_count:{stage}": 1 for stage in clock.seconds}
         )
         logger.info("item labelled", extra={"outcome": outcome, "attempt": lease.attempt, "timings": clock.seconds})
+
+    def _hand_back(self, lease: Lease) -> None:
+        """Put an item that was read ahead but not begun back on the queue, as if it had not been taken."""
+        self._leases.drop(lease)
+        self._begun -= 1
+        if self._records.hand_back(lease) == "queued":
+            self._left.append(lease.item)
 
     def _give_back(self, lease: Lease, error: TocoError) -> None:
         """Fail an item, or put it back if its error may pass and it has attempts left."""

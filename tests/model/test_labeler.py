@@ -435,6 +435,21 @@ def test_without_a_limit_a_processor_takes_a_photo_at_a_time_and_a_gpu_many(labe
     assert labeler.batch_size(options) == 8
 
 
+def test_a_stop_leaves_what_was_not_begun_without_result(labeler, photo_folder):
+    path = photo_folder / "cat.png"
+    taken = []
+
+    def requests():
+        for number in range(5):
+            taken.append(number)
+            yield LabelRequest(path, ["cat"], name=str(number))
+
+    answers = iter([False, True])
+    found = labeler.label(requests(), preset_options("fast", refine="none"), stop=lambda: next(answers))
+    assert [request.name for request, _ in found] == ["0", "1"]
+    assert taken == [0, 1, 2]
+
+
 def test_few_photos_are_held_in_memory_however_many_come(labeler):
     options = preset_options("fast", refine="none", cam={"size": 64}, batch_pixels=2 * 64 * 64)
     size = labeler.batch_size(options)

@@ -174,6 +174,27 @@ def test_batch_work_makes_way_for_someone_who_waits(bench, settings):
     assert found.records.redis.llen("batch") > 0
 
 
+def test_what_was_read_ahead_is_handed_back_when_someone_waits(bench, monkeypatch):
+    found = bench(*(photo(n) for n in range(6)))
+    real, sizes = found.labeler._run_network, []
+
+    def interrupted(jobs, options):
+        sizes.append(len(jobs))
+        if len(sizes) == 2:
+            found.records.redis.rpush("interactive", "a message")
+        return real(jobs, options)
+
+    monkeypatch.setattr(found.labeler, "_run_network", interrupted)
+    assert found.run() == 2
+    assert sizes == [1, 1]
+    assert found.counts == {"done": 2, "queued": 4}
+    items = found.records.items(found.job.id, [f"{n:06d}" for n in range(6)])
+    assert [(item.state, item.attempts) for item in items] == [("done", 1)] * 2 + [("queued", 0)] * 4
+    found.records.redis.delete("interactive")
+    assert found.run(owner="m2") == 4
+    assert found.counts == {"done": 6}
+
+
 def test_a_job_deleted_in_mid_work_leaves_no_artifacts(bench, monkeypatch):
     found = bench(photo(1))
     real = found.labeler._run_network
