@@ -227,7 +227,7 @@ class Labeler:
             channels: list[tuple[int, ...]] = []
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
-                found = self.network.classify(self.network.encoder(scaled_input(images, scale, flip=cam.flip)))
+                found = self._classify(scaled_input(images, scale, flip=cam.flip))
                 decoded = self.network.decoder(found.patches) if self._decoder_weight(options) else None
                 if probabilities is None:
                     logits = found.logits.float()
@@ -265,6 +265,16 @@ class Labeler:
             )
         ]
 
+    def _classify(self, images: Tensor) -> Classified:
+        """Run encoder and classifiers on (b, 3, H, W) images; on a CPU one at a time.
+
+        A processor gains nothing from a batch, and large buffers cost it: memory that the allocator gives back after
+        every layer comes anew page by page.
+        """
+        parts = images.split(1) if self.device.device.type == "cpu" else [images]
+        found = [self.network.classify(self.network.encoder(part)) for part in parts]
+        return Classified(*(torch.cat(maps) for maps in zip(*found, strict=True)))
+
     def _network_input(self, pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
         tensor = torch.from_numpy(pixels).to(self.device.device).permute(2, 0, 1)[None]
         return resize(normalise_images(tensor, self.spec.mean, self.spec.std), size)
@@ -300,7 +310,7 @@ class Labeler:
         kept = channels if settings.gate else tuple(range(len(self.vocabulary)))
         height, width = job.photo.pixels.shape[:2]
         logits = multi_scale_logits(
-            lambda images: self.network(images)[1],
+            lambda images: self.network.decoder(self._classify(images).patches),
             self._network_input(job.photo.pixels, (height, width)),
             channels=(0, *(channel + 1 for channel in kept)),
             scales=settings.scales,

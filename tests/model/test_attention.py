@@ -2,22 +2,42 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.attention import BLOCK, BlockwiseAttention, blockwise_attention
+from model.attention import BLOCK_STEP, BlockwiseAttention, blockwise_attention
 from model.backbone import Encoder
 
-LENGTHS = (1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7)
+LENGTHS = (1, 3, BLOCK_STEP - 1, BLOCK_STEP, BLOCK_STEP + 1, 3 * BLOCK_STEP + 7)
 
 
 def _random(*shape: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).to(dtype)
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.attention.SCORES", 1)
+
+
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("length", LENGTHS)
 def test_blocks_give_what_torch_gives(length: int) -> None:
     query, key = _random(2, 3, length, 16, dtype=torch.float32), _random(2, 3, 301, 16, dtype=torch.float32)
     value = _random(2, 3, 301, 8, dtype=torch.float32)
     expected = F.scaled_dot_product_attention(query, key, value)
     torch.testing.assert_close(blockwise_attention(query, key, value), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("shift", [-400.0, -50.0, 50.0, 400.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_out_of_the_reach_of_the_exponent_give_what_torch_gives(shift: float, dtype: torch.dtype) -> None:
+    query, key, value = (_random(1, 2, length, 16, dtype=torch.float32) for length in (150, 90, 91))
+    value = value[:, :, 1:]
+    query[..., 0], key[..., 0] = 4.0, 1.0
+    query[:, :, 100:, 0] = shift  # all scores of the last queries are shifted alike, by up to 100
+    expected = F.scaled_dot_product_attention(query, key, value)
+    found = blockwise_attention(query.to(dtype), key.to(dtype), value.to(dtype)).float()
+    tolerance = 1e-4 if dtype == torch.float32 else 0.15
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_calls_without_gradients_in_bfloat16_are_blockwise(monkeypatch: pytest.MonkeyPatch) -> None:
