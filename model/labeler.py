@@ -1,15 +1,16 @@
 """The facade: photos with tags in, labels out.
 
-`Labeler.label` overlaps the stages: threads decode the next photos and refine the last ones while the network runs
-on a batch. However many photos come, only a few batches are held in memory.
+`Labeler.label` overlaps the stages: threads decode the next photos, and on a GPU refine the last ones, while the
+network runs on a batch. However many photos come, only a few batches are held in memory.
 """
 
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from model.segmentation import multi_scale_logits, object_maps, segmentation_map
 from model.spec import DEFAULT_MODEL, ModelSpec
 
 Source = bytes | Path | npt.NDArray[np.uint8]
+Refinement = Callable[[], Label]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,12 @@ class _Job:
 
 @dataclass(slots=True)
 class _Maps:
-    """What the device made of a photo, on the CPU, at the size of the CAMs."""
+    """What the device made of a photo, on the CPU, at the photo's working size."""
 
     channels: tuple[int, ...]
     tag_source: TagSource
     tag_probabilities: npt.NDArray[np.float32]
-    cams: Tensor  # (1, K, S, S)
+    cams: npt.NDArray[np.float32]  # (K, h, w)
     segmentation: npt.NDArray[np.float32] | None  # (K + 1, h, w) probabilities
     segmentation_channels: tuple[int, ...]
 
@@ -144,15 +146,25 @@ class Labeler:
         """
         options = options or preset_options("balanced")
         size = self.batch_size(options)
+        # A processor refines between its turns at the network, a photo on each core: side by side, the threads of
+        # the network wait for one another all the time.
+        in_turn = self.device.device.type == "cpu"
+        together = self.threads if in_turn else 1
+        unrefined: list[tuple[LabelRequest, Refinement | TocoError]] = []
         pending: deque[tuple[LabelRequest, Future[Label] | TocoError]] = deque()
         source = iter(requests)
         with ThreadPoolExecutor(self.threads, thread_name_prefix="label") as pool:
             decoding = self._start_decoding(pool, islice(source, size), options)
             while decoding:
                 following = self._start_decoding(pool, islice(source, size), options)
-                pending.extend(self._run_batch(pool, decoding, options))
+                unrefined.extend(self._run_batch(decoding, options))
                 decoding = [] if stop() else following
-                while pending and (len(pending) > max(2 * size, self.threads) or not decoding):
+                if len(unrefined) >= together or not decoding:
+                    pending.extend(_started(pool, *outcome) for outcome in unrefined)
+                    unrefined.clear()
+                if in_turn:
+                    wait(outcome for _, outcome in pending if isinstance(outcome, Future))
+                while pending and (in_turn or len(pending) > max(2 * size, self.threads) or not decoding):
                     yield _settled(*pending.popleft())
 
     def batch_size(self, options: LabelOptions) -> int:
@@ -190,28 +202,23 @@ class Labeler:
         return _Job(request, photo, channels, unknown, {"decode": time.perf_counter() - started})
 
     def _run_batch(
-        self, pool: ThreadPoolExecutor, decoding: list[tuple[LabelRequest, Future[_Job]]], options: LabelOptions
-    ) -> list[tuple[LabelRequest, Future[Label] | TocoError]]:
+        self, decoding: list[tuple[LabelRequest, Future[_Job]]], options: LabelOptions
+    ) -> list[tuple[LabelRequest, Refinement | TocoError]]:
+        """Run the network on the photos of a batch that can be read; return what is left to do for each."""
         jobs: list[_Job] = []
-        results: list[tuple[LabelRequest, Future[Label] | TocoError | None]] = []
+        results: list[tuple[LabelRequest, TocoError | None]] = []
         for request, future in decoding:
             try:
                 jobs.append(future.result())
                 results.append((request, None))
             except TocoError as error:
                 results.append((request, error))
-        refined = iter(self._refine_all(pool, jobs, options))
-        return [(request, next(refined) if outcome is None else outcome) for request, outcome in results]
-
-    def _refine_all(self, pool: ThreadPoolExecutor, jobs: list[_Job], options: LabelOptions) -> list[Future[Label]]:
-        if not jobs:
-            return []
         started = time.perf_counter()
-        maps = self._run_network(jobs, options)
-        share = (time.perf_counter() - started) / len(jobs)
+        maps = self._run_network(jobs, options) if jobs else []
         for job in jobs:
-            job.timings["network"] = share
-        return [pool.submit(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True)]
+            job.timings["network"] = (time.perf_counter() - started) / len(jobs)
+        refinements = (partial(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True))
+        return [(request, next(refinements) if error is None else error) for request, error in results]
 
     @torch.inference_mode()
     def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
@@ -250,7 +257,7 @@ class Labeler:
                 channels=chosen,
                 tag_source="user" if job.tags is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=torch.empty(1, 0, 1, 1) if total is None else self._mixed(total, found_objects, options).cpu(),
+                cams=self._finished(job, total, found_objects, options),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
             )
@@ -271,7 +278,7 @@ class Labeler:
         A processor gains nothing from a batch, and large buffers cost it: memory that the allocator gives back after
         every layer comes anew page by page.
         """
-        parts = images.split(1) if self.device.device.type == "cpu" else [images]
+        parts = torch.split(images, 1) if self.device.device.type == "cpu" else (images,)
         found = [self.network.classify(self.network.encoder(part)) for part in parts]
         return Classified(*(torch.cat(maps) for maps in zip(*found, strict=True)))
 
@@ -290,6 +297,19 @@ class Labeler:
         if options.cam.affinity is not None:
             raw = spread(raw.clamp_min(0.0), found.aux_patches[rows], options.cam.affinity)
         return raw
+
+    def _finished(
+        self, job: _Job, summed_cams: Tensor | None, objects: Tensor | None, options: LabelOptions
+    ) -> npt.NDArray[np.float32]:
+        """Return the maps (K, h, w) of a photo at its working size.
+
+        Done here, not where they are refined: torch's operations on further threads slow down those of the network.
+        """
+        size = job.photo.pixels.shape[:2]
+        if summed_cams is None:
+            return np.zeros((0, *size), np.float32)
+        maps: npt.NDArray[np.float32] = resize(self._mixed(summed_cams, objects, options), size)[0].cpu().numpy()
+        return maps
 
     def _mixed(self, summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
         """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
@@ -319,18 +339,14 @@ class Labeler:
         return logits[0].softmax(dim=0).cpu().numpy(), kept
 
     def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
-        """Resize CAMs to the working size, refine them, and map the result to the photo's own size."""
+        """Refine CAMs, and map the result to the photo's own size. Uses no torch; see `_finished`."""
         started = time.perf_counter()
-        height, width = job.photo.pixels.shape[:2]
-        cams = np.zeros((0, height, width), np.float32)
-        if maps.channels:
-            cams = resize(maps.cams, (height, width))[0].numpy()
         indices = [self.vocabulary.indices[channel] for channel in maps.channels]
         thresholds = options.thresholds or self.spec.thresholds
         if options.refine == "crf":
             mask = crf_pseudo_mask(
                 job.photo.pixels,
-                cams,
+                maps.cams,
                 indices,
                 backend=self.crf,
                 thresholds=thresholds,
@@ -338,7 +354,7 @@ class Labeler:
                 settings=options.crf or self.spec.pseudo_mask_crf,
             )
         else:
-            mask = threshold_pseudo_mask(cams, indices, thresholds=thresholds, ignore_band=options.ignore_band)
+            mask = threshold_pseudo_mask(maps.cams, indices, thresholds=thresholds, ignore_band=options.ignore_band)
         segmentation = None
         if maps.segmentation is not None and options.segmentation is not None:
             crf = options.segmentation.crf or self.spec.segmentation_crf
@@ -356,11 +372,11 @@ class Labeler:
             tags=tuple(self.vocabulary.names[channel] for channel in maps.channels),
             tag_source=maps.tag_source,
             unknown_tags=job.unknown,
-            cams=cams,
+            cams=maps.cams,
             pseudo_mask=_to_size(mask, original),
             segmentation=None if segmentation is None else _to_size(segmentation, original),
             tag_probabilities=maps.tag_probabilities,
-            working_size=(height, width),
+            working_size=job.photo.pixels.shape[:2],
             timings=job.timings,
         )
 
@@ -376,6 +392,12 @@ def _mean_of_scale(maps: Tensor, square: tuple[int, ...], options: LabelOptions)
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2
     return resize(maps, square) / len(cam.scales)
+
+
+def _started(
+    pool: ThreadPoolExecutor, request: LabelRequest, outcome: Refinement | TocoError
+) -> tuple[LabelRequest, Future[Label] | TocoError]:
+    return request, outcome if isinstance(outcome, TocoError) else pool.submit(outcome)
 
 
 def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:
