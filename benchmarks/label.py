@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -30,14 +31,20 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import ROOT, provenance
+from benchmarks.quality import ANIMALS, SETS
+from model.benchmark_datasets.catalogue import mask_classes
+from model.benchmark_datasets.dataset import folder_dataset
 from model.cams import gate, multi_scale_cams, resize
 from model.crf.pydensecrf_backend import PydensecrfBackend
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
+from model.crf.settings import SEGMENTATION_CRF
+from model.errors import TocoError
+from model.evaluation import Sample, evaluate
 from model.folder_run import FolderRun, Photo, RunSummary, plan_photos
 from model.images import find_images, read_image
+from model.label_evaluation import judged_options, predictor
 from model.labeler import Labeler, LabelRequest
 from model.network import normalise_images
-from model.options import PRESETS, PresetName, preset_options
+from model.options import PRESETS, PresetName, Thresholds, preset_options
 from model.pseudo_mask import crf_pseudo_mask
 from model.segmentation import multi_scale_logits
 from model.tags import read_tags
@@ -48,10 +55,14 @@ CAM_SIDE = 448
 Mask = NDArray[np.uint8]
 
 
-def _published_pseudo_mask(task: tuple[Mask, NDArray[np.float32]]) -> Mask:
+def _published_pseudo_mask(
+    task: tuple[Mask, NDArray[np.float32]], *, indices: Sequence[int], thresholds: Thresholds, ignore_band: bool = True
+) -> Mask:
     """Both CRFs over all classes of one photo; runs in a process of the pool."""
     image, cams = task
-    return crf_pseudo_mask(image, cams, range(1, len(cams) + 1), backend=PydensecrfBackend(), settings=PSEUDO_MASK_CRF)
+    return crf_pseudo_mask(
+        image, cams, indices, backend=PydensecrfBackend(), thresholds=thresholds, ignore_band=ignore_band
+    )
 
 
 def _published_segmentation(task: tuple[Mask, NDArray[np.float32]]) -> Mask:
@@ -76,7 +87,7 @@ class PublishedRecipe:
         """Label photos.
 
         Returns:
-            Seconds of each stage, and the pseudo masks (class numbers of the model, 0 background, 255 ignored).
+            Seconds of each stage, and the pseudo masks (indices of the vocabulary, 255 ignored).
         """
         cams, decoded = [], []
         seconds = {}
@@ -84,7 +95,7 @@ class PublishedRecipe:
         images = [read_image(photo.path).pixels for photo in photos]
         with torch.inference_mode():
             for photo, image in zip(photos, images, strict=True):
-                cams.append((image, self._cams(photo, image)))
+                cams.append((image, self._cams(photo.tags or (), image)))
             seconds["network, CAM"] = time.perf_counter() - started
             started = time.perf_counter()
             for image in images:
@@ -93,20 +104,35 @@ class PublishedRecipe:
         with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("forkserver")) as pool:
             list(pool.map(_published_segmentation, [(image[:8, :8], maps[:, :8, :8]) for image, maps in decoded]))
             started = time.perf_counter()
-            masks = list(pool.map(_published_pseudo_mask, cams))
+            refine = partial(_published_pseudo_mask, indices=self.vocabulary.indices, thresholds=self.spec.thresholds)
+            masks = list(pool.map(refine, cams))
             seconds["CRF, pseudo mask"] = time.perf_counter() - started
             started = time.perf_counter()
             list(pool.map(_published_segmentation, decoded))
             seconds["CRF, segmentation"] = time.perf_counter() - started
         return seconds, masks
 
+    @torch.inference_mode()
+    def predict(
+        self, samples: Iterable[tuple[Sample, tuple[str, ...] | None]]
+    ) -> Iterator[NDArray[np.uint8] | TocoError]:
+        """Give the pseudo masks of samples with every pixel decided; what `evaluate` takes."""
+        for sample, tags in samples:
+            image = read_image(sample.image).pixels
+            yield _published_pseudo_mask(
+                (image, self._cams(tags or (), image)),
+                indices=self.vocabulary.indices,
+                thresholds=self.spec.thresholds,
+                ignore_band=False,
+            )
+
     def _input(self, image: Mask) -> torch.Tensor:
         return normalise_images(torch.from_numpy(image).permute(2, 0, 1)[None], self.spec.mean, self.spec.std)
 
-    def _cams(self, photo: Photo, image: Mask) -> NDArray[np.float32]:
+    def _cams(self, names: Sequence[str], image: Mask) -> NDArray[np.float32]:
         """CAMs (C, H, W) of all classes, those of absent ones zero; the auxiliary ones are made as well."""
         tags = torch.zeros(1, len(self.vocabulary))
-        tags[0, list(self.vocabulary.split_known(photo.tags or ())[0])] = 1.0
+        tags[0, list(self.vocabulary.split_known(names)[0])] = 1.0
         shown = resize(self._input(image), (CAM_SIDE, CAM_SIDE))
         cam, _ = multi_scale_cams(lambda batch: self.network(batch)[0][2:4], shown)
         full = resize(gate(cam, tags), image.shape[:2])[0].numpy()
@@ -126,10 +152,7 @@ def run_preset(labeler: Labeler, preset: PresetName, photos: Sequence[Photo]) ->
         run.label(photos, RunSummary())
         seconds = time.perf_counter() - started
     requests = [LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos]
-    numbers = np.zeros(256, np.uint8)
-    numbers[list(labeler.vocabulary.indices)] = np.arange(1, len(labeler.vocabulary) + 1)
-    numbers[255] = 255
-    masks = [numbers[cast("Any", label).pseudo_mask] for _, label in labeler.label(requests, options)]
+    masks = [cast("Any", label).pseudo_mask for _, label in labeler.label(requests, options)]
     return seconds, masks
 
 
@@ -177,6 +200,33 @@ def measure(photos: Sequence[Photo], rounds: int, model: Path | None = None) -> 
     }
 
 
+def quality(data: Path, every: int) -> dict[str, Any]:
+    """Judge the masks of the recipe and of the presets (refined, tags gated, every pixel decided).
+
+    Args:
+        data: folder with `voc12-animals/val`; judged on the six animals, as the model card does.
+        every: take every n-th photo.
+    """
+    labeler = Labeler.from_folder(device="cpu")
+    folder = data / SETS["animals"][1]
+    found = folder_dataset(folder / "JPEGImages", folder / "SegmentationClass", mask_classes("voc"))
+    samples = found.samples[::every]
+    options = {preset: judged_options(preset_options(preset), "pseudo_mask") for preset in PRESETS}
+    ways = {"published": PublishedRecipe(labeler).predict}
+    ways |= {preset: predictor(labeler, chosen) for preset, chosen in options.items()}
+    miou = {}
+    for name, predict in ways.items():
+        report = evaluate(
+            samples,
+            predict,
+            truth_classes=found.classes,
+            model_classes=labeler.vocabulary,
+            classes=ANIMALS.split(","),
+        )
+        miou[name] = report.miou
+    return {"photos": len(samples), "miou": miou}
+
+
 def _agreement(truth: Sequence[Mask], masks: Sequence[Mask]) -> float:
     equal = sum(int((one == other).sum()) for one, other in zip(truth, masks, strict=True))
     return equal / sum(one.size for one in truth)
@@ -213,6 +263,13 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     lines += ["", f"| published recipe, stage | s a photo ({result['photos']} photos) |", "|---|---|"]
     lines += [f"| {stage} | {value:.2f} |" for stage, value in result["published"].items()]
+    if found := result.get("quality"):
+        lines += [
+            "",
+            f"| masks of | mIoU, {found['photos']} photos of the animal subset of VOC 2012 val |",
+            "|---|---|",
+        ]
+        lines += [f"| {name} | {100 * value:.2f} |" for name, value in found["miou"].items()]
     if result.get("memory"):
         lines += ["", "| images | peak resident memory, MiB |", "|---|---|"]
         lines += [f"| {row['images']:,} | {row['peak_mib']:.0f} |" for row in result["memory"]]
@@ -227,6 +284,8 @@ def main() -> None:
     parser.add_argument("--tags", type=Path, help="their tags; default: tags.csv beside them")
     parser.add_argument("--limit", type=int, help="only the first photos")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, help="folder with voc12-animals: judge the masks as well")
+    parser.add_argument("--every", type=int, default=1, help="judge every n-th photo")
     parser.add_argument("--memory", type=int, action="append", help="peak memory of labelling so many images")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -238,6 +297,8 @@ def main() -> None:
         return
     result = {**provenance(), **measure(photos, arguments.rounds)}
     result["memory"] = memory(arguments.memory or (), photos[0].path)
+    if arguments.data:
+        result["quality"] = quality(arguments.data, arguments.every)
     print(markdown(result))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
