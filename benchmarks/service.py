@@ -10,6 +10,7 @@ then while a job of many photos runs.
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -31,8 +32,11 @@ from model.labeler import Labeler
 from model.options import preset_options
 from model.tags import read_tags
 from service.client import Client
-from service.supervisor import Supervisor
+from service.supervisor import Program, Supervisor
+from workers.app import LABEL_QUEUES
+from workers.records import Records, connect
 from workers.settings import load_settings
+from workers.stats import Stats
 
 OUTPUTS = ["pseudo_mask"]
 CHEAP = {"cam": {"size": 112}, "refine": "none"}  # for counting memory, not for speed
@@ -48,6 +52,7 @@ class Load:
         calls: interactive requests, idle and under load each.
         batch: photos of the job that is the load.
         many: photos of the job whose memory is watched; 0 leaves it out.
+        scaling: photos of the jobs that one and then two workers do; 0 leaves them out.
     """
 
     photos: int = 40
@@ -55,6 +60,7 @@ class Load:
     calls: int = 40
     batch: int = 2000
     many: int = 0
+    scaling: int = 0
 
 
 def write_photos(folder: Path, count: int, side: int) -> list[Photo]:
@@ -180,6 +186,37 @@ def memory(client: Client, photos: Sequence[Photo]) -> dict[str, Any]:
     return {"photos": len(photos), "seconds": _seconds_of(found), "samples": samples} | {"growth": growth}
 
 
+def scaling(folder: Path, photos: Sequence[Photo], rounds: int) -> dict[str, Any]:
+    """Compare jobs that one worker does and jobs that two do, each worker on a core of its own."""
+
+    def job() -> float:
+        return _seconds_of(client.wait(submit(client, photos, preset="fast")["id"]))
+
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:1])  # the parts of the service inherit it
+    try:
+        with running_service(folder / "data") as (client, supervisor):
+            job()  # warms the worker
+            one = [job() for _ in range(rounds)]
+            os.sched_setaffinity(0, cores[1:2])
+            settings = load_settings(data_dir=folder / "data", redis_url=supervisor.redis_url)
+            environment = {"TOCO_DATA_DIR": str(settings.data_dir), "TOCO_REDIS_URL": supervisor.redis_url}
+            second = Program(["worker", "--queues", ",".join(LABEL_QUEUES)], environment, folder / "second.log")
+            second.start()
+            try:
+                stats = Stats(Records(connect(settings)))
+                while sum(set(worker.queues) == set(LABEL_QUEUES) for worker in stats.live_workers()) < 2:
+                    time.sleep(0.5)
+                job()
+                two = [job() for _ in range(rounds)]
+            finally:
+                second.stop()
+    finally:
+        os.sched_setaffinity(0, cores)
+    rates = {"one": len(photos) / median(one), "two": len(photos) / median(two)}
+    return {"photos": len(photos), "photos_a_second": rates, "ratio": rates["two"] / rates["one"]}
+
+
 def _processes() -> list[psutil.Process]:
     return [process for process in psutil.Process().children(recursive=True) if process.is_running()]
 
@@ -211,6 +248,10 @@ def measure(load: Load) -> dict[str, Any]:
             result["latency"] = latency(client, calls, write_photos(folder / "batch", load.batch, 500))
         if load.many:
             result["memory"] = memory(client, write_photos(folder / "many", load.many, 160))
+    if load.scaling:
+        with tempfile.TemporaryDirectory() as name:
+            photos = write_photos(Path(name) / "photos", load.scaling, 500)
+            result["scaling"] = scaling(Path(name), photos, load.rounds)
     return result
 
 
@@ -230,6 +271,10 @@ def markdown(result: dict[str, Any]) -> str:
             for title, key in (("idle", "idle"), (busy, "busy"))
         ]
         lines += [f"| ratio | | {found['ratio_p95']:.2f} |"]
+    if found := result.get("scaling"):
+        rates = found["photos_a_second"]
+        lines += ["", "| one worker on a core, photos a second | two, a core each | ratio |", "|---|---|---|"]
+        lines += [f"| {rates['one']:.2f} | {rates['two']:.2f} | {found['ratio']:.2f} |"]
     if found := result.get("memory"):
         last = found["samples"][-1]["mib"]
         lines += ["", f"| process, {found['photos']:,} photos | MiB at the end | over that at 1,000 to 2,000 |"]

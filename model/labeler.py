@@ -103,7 +103,7 @@ class Labeler:
         self.device: Device = choose_device(device)
         self.network = network.eval().to(self.device.device)
         self.crf: CrfBackend = crf_backend(crf)
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or _cores()
 
     @classmethod
     def from_folder(cls, folder: Path | None = None, *, device: str = "auto", crf: str = "auto") -> "Labeler":
@@ -379,6 +379,11 @@ class Labeler:
             working_size=job.photo.pixels.shape[:2],
             timings=job.timings,
         )
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _added(total: Tensor | None, maps: Tensor) -> Tensor:
