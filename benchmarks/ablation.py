@@ -10,7 +10,6 @@ that is done is not trained again; `--tables` writes the table from the JSON as 
 import argparse
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 def train_arm(name: str, steps: int, out: Path) -> dict[str, Any]:
-    """Train one arm and return its cost in processor seconds; `out` then holds its model."""
+    """Train one arm; `out` then holds its model."""
     file = load_config("small-cpu", file=CONFIG)
     changes = merge(BASE, {"schedule": {"steps": steps, "warmup_steps": steps // 10, "batch_size": 12}})
     changes = merge(changes, ARMS[name])
@@ -69,9 +68,8 @@ def train_arm(name: str, steps: int, out: Path) -> dict[str, Any]:
         changes["saliency"] = file.saliency.model_dump()
     config = load_config("small-cpu", file=CONFIG, changes=changes)
     trainer = Trainer(config, training_photos(config, vocabulary_of(config)), out)
-    started = time.process_time()
     trainer.run()
-    return {"steps": steps, "photos": steps * config.schedule.batch_size, "seconds": time.process_time() - started}
+    return {"steps": steps, "photos": steps * config.schedule.batch_size}
 
 
 def judge(model: Path, data: Path, judged: JudgedMask) -> EvaluationReport:
@@ -117,16 +115,12 @@ def table() -> str:
     first = next(iter(figures.values()))
     classes = list(first["cam"]["per_class_iou"])
     lines = [
-        f"| arm | CAM mIoU | decoder mIoU | processor time | {' | '.join(classes)} |",
-        f"|---|---|---|---|{'---|' * len(classes)}",
+        f"| arm | CAM mIoU | decoder mIoU | {' | '.join(classes)} |",
+        f"|---|---|---|{'---|' * len(classes)}",
     ]
     for name, row in figures.items():
         values = " | ".join(f"{100 * row['cam']['per_class_iou'][key]:.0f}" for key in classes)
-        time_share = row["seconds"] / first["seconds"]
-        lines.append(
-            f"| {name} | {100 * row['cam']['miou']:.1f} | {100 * row['decoder']['miou']:.1f} | "
-            f"{time_share:.2f}x | {values} |"
-        )
+        lines.append(f"| {name} | {100 * row['cam']['miou']:.1f} | {100 * row['decoder']['miou']:.1f} | {values} |")
     return "\n".join(
         [
             *lines,
