@@ -116,12 +116,16 @@ class PublishedRecipe:
     def predict(
         self, samples: Iterable[tuple[Sample, tuple[str, ...] | None]]
     ) -> Iterator[NDArray[np.uint8] | TocoError]:
-        """Give the pseudo masks of samples with every pixel decided; what `evaluate` takes."""
+        """Give the method's own masks of samples, every pixel decided; what `evaluate` takes.
+
+        Float32 and pydensecrf, as published; absent classes are dropped before the CRF, as the method has it.
+        """
         for sample, tags in samples:
             image = read_image(sample.image).pixels
+            channels = list(self.vocabulary.split_known(tags or ())[0])
             yield _published_pseudo_mask(
-                (image, self._cams(tags or (), image)),
-                indices=self.vocabulary.indices,
+                (image, self._cams(tags or (), image)[channels]),
+                indices=[self.vocabulary.indices[channel] for channel in channels],
                 thresholds=self.spec.thresholds,
                 ignore_band=False,
             )
@@ -201,7 +205,7 @@ def measure(photos: Sequence[Photo], rounds: int, model: Path | None = None) -> 
 
 
 def quality(data: Path, every: int) -> dict[str, Any]:
-    """Judge the masks of the recipe and of the presets (refined, tags gated, every pixel decided).
+    """Judge the masks of the method in float32 and of the presets (refined, tags gated, every pixel decided).
 
     Args:
         data: folder with `voc12-animals/val`; judged on the six animals, as the model card does.
@@ -212,7 +216,7 @@ def quality(data: Path, every: int) -> dict[str, Any]:
     found = folder_dataset(folder / "JPEGImages", folder / "SegmentationClass", mask_classes("voc"))
     samples = found.samples[::every]
     options = {preset: judged_options(preset_options(preset), "pseudo_mask") for preset in PRESETS}
-    ways = {"published": PublishedRecipe(labeler).predict}
+    ways = {"the method, float32 and pydensecrf": PublishedRecipe(labeler).predict}
     ways |= {preset: predictor(labeler, chosen) for preset, chosen in options.items()}
     miou = {}
     for name, predict in ways.items():
