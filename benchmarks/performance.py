@@ -28,7 +28,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 ARGUMENTS = {
     "crf": ["--side", "500"],
     "label": ["--memory", "100", "--memory", "1000", "--memory", "10000"],
-    "service": ["--many", "10000", "--scaling", "40"],
+    "service": ["--many", "10000", "--scaling", "400"],
 }
 OURS, THEIRS = "#2f6fde", "#9aa4b2"
 

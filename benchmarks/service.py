@@ -52,7 +52,7 @@ class Load:
         calls: interactive requests, idle and under load each.
         batch: photos of the job that is the load.
         many: photos of the job whose memory is watched; 0 leaves it out.
-        scaling: photos of the jobs that one and then two workers do; 0 leaves them out.
+        scaling: photos of the jobs that one and then two workers do, many shards' worth; 0 leaves them out.
     """
 
     photos: int = 40
