@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-SCORES = 4 * 2**20  # held at once: 8 MiB, which the processor's cache holds
+SCORES = 4 * 2**20  # at most held at once, but for one step of queries: 8 MiB, which the processor's cache holds
 BLOCK_STEP = 64  # queries
 _LEAST_SUM, _MOST_SUM = 1e-20, 1e30  # between them no weight that counts is lost to the range of the exponent
 

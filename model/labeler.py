@@ -215,8 +215,9 @@ class Labeler:
                 results.append((request, error))
         started = time.perf_counter()
         maps = self._run_network(jobs, options) if jobs else []
+        seconds = time.perf_counter() - started
         for job in jobs:
-            job.timings["network"] = (time.perf_counter() - started) / len(jobs)
+            job.timings["network"] = seconds / len(jobs)
         refinements = (partial(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True))
         return [(request, next(refinements) if error is None else error) for request, error in results]
 
