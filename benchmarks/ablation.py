@@ -15,15 +15,15 @@ from typing import Any
 
 from benchmarks.quality import ANIMALS, SETS
 from benchmarks.tables import place_in_file
-from model.benchmark_datasets.catalogue import mask_classes
-from model.benchmark_datasets.dataset import folder_dataset
-from model.evaluation import EvaluationReport, evaluate
-from model.label_evaluation import JudgedMask, judged_options, predictor
-from model.labeler import Labeler
-from model.options import SegmentationOptions, preset_options
-from model.training.config import load_config, merge
-from model.training.data import training_photos, vocabulary_of
-from model.training.trainer import SALIENCY_FILE, Trainer
+from toco.model.evaluation.datasets.catalogue import mask_classes
+from toco.model.evaluation.datasets.dataset import folder_dataset
+from toco.model.evaluation.evaluate import EvaluationReport, evaluate
+from toco.model.evaluation.judged_labels import JudgedMask, judged_options, predictor
+from toco.model.labelling.labeler import Labeler
+from toco.model.options import SegmentationOptions, preset_options
+from toco.model.training.config import load_config, merge
+from toco.model.training.data import training_photos, vocabulary_of
+from toco.model.training.trainer import SALIENCY_FILE, Trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "model" / "weights" / "default" / "train.toml"

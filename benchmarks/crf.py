@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.machine import provenance
-from model.crf.backend import CrfBackend
-from model.crf.lattice_backend import LatticeBackend
-from model.crf.pydensecrf_backend import PydensecrfBackend
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
+from toco.model.crf.backend import CrfBackend
+from toco.model.crf.lattice_backend import LatticeBackend
+from toco.model.crf.pydensecrf_backend import PydensecrfBackend
+from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SETTINGS = {
@@ -47,8 +47,8 @@ START_UP = """
 import time
 started = time.process_time()
 import numpy as np
-from model.crf.backend import crf_backend
-from model.crf.settings import PSEUDO_MASK_CRF
+from toco.model.crf.choice import crf_backend
+from toco.model.crf.settings import PSEUDO_MASK_CRF
 crf_backend("lattice").infer(np.full((2, 64, 64), 0.5, np.float32), np.zeros((64, 64, 3), np.uint8), PSEUDO_MASK_CRF)
 print(time.process_time() - started)
 """

@@ -32,22 +32,22 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import ROOT, provenance
 from benchmarks.quality import ANIMALS, SETS
-from model.benchmark_datasets.catalogue import mask_classes
-from model.benchmark_datasets.dataset import folder_dataset
-from model.cams import gate, multi_scale_cams, resize
-from model.crf.pydensecrf_backend import PydensecrfBackend
-from model.crf.settings import SEGMENTATION_CRF
-from model.errors import TocoError
-from model.evaluation import Sample, evaluate
-from model.folder_run import FolderRun, Photo, RunSummary, plan_photos
-from model.images import find_images, read_image
-from model.label_evaluation import judged_options, predictor
-from model.labeler import Labeler, LabelRequest
-from model.network import normalise_images
-from model.options import PRESETS, PresetName, Thresholds, preset_options
-from model.pseudo_mask import crf_pseudo_mask
-from model.segmentation import multi_scale_logits
-from model.tags import read_tags
+from toco.model.crf.pydensecrf_backend import PydensecrfBackend
+from toco.model.crf.settings import SEGMENTATION_CRF
+from toco.model.errors import TocoError
+from toco.model.evaluation.datasets.catalogue import mask_classes
+from toco.model.evaluation.datasets.dataset import folder_dataset
+from toco.model.evaluation.evaluate import Predict, Sample, evaluate
+from toco.model.evaluation.judged_labels import judged_options, predictor
+from toco.model.labelling.folder_run import FolderRun, Photo, RunSummary, plan_photos
+from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.method.cams import gate, multi_scale_cams, resize
+from toco.model.method.network import normalise_images
+from toco.model.method.pseudo_mask import crf_pseudo_mask
+from toco.model.method.segmentation import multi_scale_logits
+from toco.model.options import PRESETS, PresetName, Thresholds, preset_options
+from toco.model.photos.images import find_images, read_image
+from toco.model.photos.tags import read_tags
 
 SAMPLES = ROOT / "samples"
 CAM_SIDE = 448
@@ -216,7 +216,7 @@ def quality(data: Path, every: int) -> dict[str, Any]:
     found = folder_dataset(folder / "JPEGImages", folder / "SegmentationClass", mask_classes("voc"))
     samples = found.samples[::every]
     options = {preset: judged_options(preset_options(preset), "pseudo_mask") for preset in PRESETS}
-    ways = {"the method, float32 and pydensecrf": PublishedRecipe(labeler).predict}
+    ways: dict[str, Predict] = {"the method, float32 and pydensecrf": PublishedRecipe(labeler).predict}
     ways |= {preset: predictor(labeler, chosen) for preset, chosen in options.items()}
     miou = {}
     for name, predict in ways.items():

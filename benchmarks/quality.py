@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import place_in_file
-from model.checkpoint import load_model, save_model
-from model.evaluation import EvaluationReport, markdown_table
-from model.spec import SPEC_FILE, ModelSpec, read_spec
-from model.training.config import TrainConfig, load_config
-from model.training.trainer import initial_spec
+from toco.model.evaluation.evaluate import EvaluationReport, markdown_table
+from toco.model.spec import SPEC_FILE, ModelSpec, read_spec
+from toco.model.training.config import TrainConfig, load_config
+from toco.model.training.trainer import initial_spec
+from toco.model.weights_io.checkpoint import load_model, save_model
 
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "model" / "weights" / "default" / "MODEL_CARD.md"
@@ -37,7 +37,7 @@ def measure(data: Path, presets: tuple[str, ...]) -> None:
         root = data / folder
         for preset in presets:
             tags = root / "val.csv"
-            command = [sys.executable, "-m", "service.cli.main", "evaluate", "--preset", preset, "--crf", "--gate"]
+            command = [sys.executable, "-m", "toco", "evaluate", "--preset", preset, "--crf", "--gate"]
             command += ["--images", str(root / "JPEGImages"), "--masks", str(root / "SegmentationClass")]
             command += ["--tags", str(tags if tags.exists() else root.parent / "val.csv")]
             command += ["--json", str(FIGURES / f"{key}-{preset}.json")]

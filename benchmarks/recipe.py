@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.machine import ROOT
 from benchmarks.tables import place_in_file
-from model.evaluation import EvaluationReport
-from model.tags import read_tags
+from toco.model.evaluation.evaluate import EvaluationReport
+from toco.model.photos.tags import read_tags
 
 CLASSES = ("cat", "dog", "sheep")
 PHOTOS = 200
@@ -56,7 +56,7 @@ def run(data: Path, saliency: Path, out: Path) -> dict[str, Any]:
     """Train by the command of the recipe and judge the model."""
     animals = data / "voc12-animals"
     pick_photos(animals, out)
-    toco = [sys.executable, "-m", "service.cli.main"]
+    toco = [sys.executable, "-m", "toco"]
     train = [*toco, "train", "--preset", "small-cpu", "--images", str(out / "photos"), "--tags", str(out / "tags.csv")]
     train += ["--classes", ",".join(CLASSES), "--initial", str(saliency), "--set", f"saliency.network={saliency}"]
     train += ["--steps", str(STEPS), "--out", str(out / "run")]

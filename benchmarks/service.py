@@ -27,16 +27,16 @@ from PIL import Image
 
 from benchmarks.label import SAMPLES
 from benchmarks.machine import provenance
-from model.folder_run import FolderRun, Photo, RunSummary
-from model.labeler import Labeler
-from model.options import preset_options
-from model.tags import read_tags
-from service.client import Client
-from service.supervisor import Program, Supervisor
-from workers.app import LABEL_QUEUES
-from workers.records import Records, connect
-from workers.settings import load_settings
-from workers.stats import Stats
+from toco.jobs.broker import LABEL_QUEUES
+from toco.jobs.records import Records, connect
+from toco.jobs.settings import load_settings
+from toco.jobs.stats import Stats
+from toco.model.labelling.folder_run import FolderRun, Photo, RunSummary
+from toco.model.labelling.labeler import Labeler
+from toco.model.options import preset_options
+from toco.model.photos.tags import read_tags
+from toco.service.client.client import Client
+from toco.service.one_machine.supervisor import Program, Supervisor
 
 OUTPUTS = ["pseudo_mask"]
 CHEAP = {"cam": {"size": 112}, "refine": "none"}  # for counting memory, not for speed

@@ -4,9 +4,10 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY model model
+COPY jobs jobs
 COPY workers workers
 COPY service service
-COPY benchmarks benchmarks
+COPY toco toco
 RUN python -m venv /opt/toco \
     && /opt/toco/bin/pip install --constraint constraints.txt . \
     && find /opt/toco -name '*.safetensors' -delete

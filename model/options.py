@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model.crf.settings import CrfSettings
-from model.errors import InvalidOption
+from toco.model.crf.settings import CrfSettings
+from toco.model.errors import InvalidOption
 
 Unit = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

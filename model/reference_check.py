@@ -15,16 +15,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.cams import gate, label_with_ignore, multi_scale_cams, plain_label, region_mask, resize
-from model.errors import TocoError
-from model.network import Classified, ToCoNetwork, normalise_images
-from model.par import par
-from model.published_checkpoint import PublishedCheckpoint, read_published
-from model.refine import refined_label
-from model.spec import IMAGENET_MEAN, IMAGENET_STD
-from model.training.config import ScheduleConfig
-from model.training.losses import class_token_contrast, patch_token_contrast, segmentation_loss
-from model.training.schedule import learning_rate_factor
+from toco.model.errors import TocoError
+from toco.model.method.cams import gate, label_with_ignore, multi_scale_cams, plain_label, region_mask, resize
+from toco.model.method.network import Classified, ToCoNetwork, normalise_images
+from toco.model.method.par import par
+from toco.model.method.refined_label import refined_label
+from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from toco.model.training.config import ScheduleConfig
+from toco.model.training.losses import class_token_contrast, patch_token_contrast, segmentation_loss
+from toco.model.training.schedule import learning_rate_factor
+from toco.model.weights_io.published_checkpoint import PublishedCheckpoint, read_published
 
 WEIGHTS_FILE: Final = "official_layout.pth"
 EXPECTED_FILE: Final = "expected.npz"

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from model.classes import ClassName, Vocabulary
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
-from model.errors import InvalidOption, TocoError
-from model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Share, Thresholds, merge_settings, preset_options
+from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
+from toco.model.errors import InvalidOption, TocoError
+from toco.model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Share, Thresholds, merge_settings, preset_options
+from toco.model.photos.classes import ClassName, Vocabulary
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
 """The model folder that comes with the package."""

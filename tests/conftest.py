@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.embedded import EmbeddedServer
+from toco.service.one_machine.embedded import EmbeddedServer
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -31,10 +31,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: three small blocks, random weights, four classes with VOC's indices and synonyms."""
     import torch
 
-    from model.checkpoint import save_model
-    from model.classes import VOC
-    from model.network import ToCoNetwork
-    from model.spec import BackboneSpec, ModelSpec
+    from toco.model.method.network import ToCoNetwork
+    from toco.model.photos.classes import VOC
+    from toco.model.spec import BackboneSpec, ModelSpec
+    from toco.model.weights_io.checkpoint import save_model
 
     arguments = {"embed_dim": 32, "depth": 3, "num_heads": 2, "mlp_ratio": 2.0}
     spec = ModelSpec(

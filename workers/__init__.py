@@ -1,1 +1,1 @@
-"""Celery application and tasks, job records, artifact storage and the warm model of a worker process."""
+"""What runs beside a device: Celery tasks, warm models, shards, leases, the sweep and errands."""

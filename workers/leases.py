@@ -2,7 +2,7 @@
 
 import threading
 
-from workers.records import Lease, Records
+from toco.jobs.records import Lease, Records
 
 
 class LeaseKeeper:

@@ -9,20 +9,20 @@ from collections.abc import Sequence
 
 import redis
 
-from model.errors import TocoError
-from workers.app import LABEL_QUEUES, make_app
-from workers.exports import Exports
-from workers.leases import LeaseKeeper
-from workers.models import ModelCatalogue
-from workers.outbound import Outbound
-from workers.queue import WorkQueue
-from workers.records import Records, connect
-from workers.settings import Settings
-from workers.stats import Stats, WorkerReport
-from workers.store import Store
-from workers.sweep import Sweep
-from workers.warm_model import WarmModels
-from workers.webhooks import Webhooks
+from toco.jobs.broker import LABEL_QUEUES, make_app
+from toco.jobs.exports import Exports
+from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.outbound import Outbound
+from toco.jobs.queue import WorkQueue
+from toco.jobs.records import Records, connect
+from toco.jobs.settings import Settings
+from toco.jobs.stats import Stats, WorkerReport
+from toco.jobs.store import Store
+from toco.model.errors import TocoError
+from toco.workers.leases import LeaseKeeper
+from toco.workers.sweep import Sweep
+from toco.workers.warm_model import WarmModels
+from toco.workers.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 

@@ -13,25 +13,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from model.errors import TocoError
-from model.formats.artifacts import ALL_OUTPUTS, PICTURE_SIDE, RESULT, encode_artifacts, encode_result
-from model.formats.result import result_of
-from model.images import probe_image, read_image
-from model.options import LabelOptions
-from workers.jobs import ItemRecord, JobRecord
-from workers.leases import LeaseKeeper
-from workers.logs import log_context
-from workers.queue import WorkQueue
-from workers.records import Lease, Records
-from workers.settings import Settings
-from workers.stats import Stats
-from workers.store import Store, artifact_key
-from workers.summary import summarise
-from workers.warm_model import halved, is_out_of_memory
+from toco.jobs.job import ItemRecord, JobRecord
+from toco.jobs.logs import log_context
+from toco.jobs.queue import WorkQueue
+from toco.jobs.records import Lease, Records
+from toco.jobs.settings import Settings
+from toco.jobs.stats import Stats
+from toco.jobs.store import Store, artifact_key
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import ALL_OUTPUTS, PICTURE_SIDE, RESULT, encode_artifacts, encode_result
+from toco.model.formats.result import result_of
+from toco.model.options import LabelOptions
+from toco.model.photos.images import probe_image, read_image
+from toco.workers.leases import LeaseKeeper
+from toco.workers.summary import summarise
+from toco.workers.warm_model import halved, is_out_of_memory
 
 if TYPE_CHECKING:
-    from model.label import Label
-    from model.labeler import Labeler, LabelRequest
+    from toco.model.labelling.labeler import Labeler, LabelRequest
+    from toco.model.method.label import Label
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Shard:
                     future.result()
 
     def _requests(self, items: Sequence[ItemRecord], leases: dict[str, Lease]) -> Iterator["LabelRequest"]:
-        from model.labeler import LabelRequest  # noqa: PLC0415 - imports torch: in the worker's child only
+        from toco.model.labelling.labeler import LabelRequest  # noqa: PLC0415 - imports torch: in the worker's child only
 
         for position, record in enumerate(items):
             if record.id not in leases:

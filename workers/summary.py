@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from model.formats.result import ItemResult
-from workers.jobs import Summary
+from toco.jobs.job import Summary
+from toco.model.formats.result import ItemResult
 
 
 def doubt(result: ItemResult) -> float:

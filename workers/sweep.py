@@ -4,16 +4,16 @@ import logging
 import threading
 import time
 
-from model.errors import TocoError
-from workers.app import BATCH, INTERACTIVE
-from workers.expired_uploads import remove_expired_uploads
-from workers.exports import Exports
-from workers.queue import WorkQueue
-from workers.records import JobNotFound, Records
-from workers.settings import Settings
-from workers.store import Store
-from workers.transitions import PREFIX
-from workers.webhooks import Webhooks
+from toco.jobs.broker import BATCH, INTERACTIVE
+from toco.jobs.expired_uploads import remove_expired_uploads
+from toco.jobs.exports import Exports
+from toco.jobs.queue import WorkQueue
+from toco.jobs.records import JobNotFound, Records
+from toco.jobs.settings import Settings
+from toco.jobs.store import Store
+from toco.jobs.transitions import PREFIX
+from toco.model.errors import TocoError
+from toco.workers.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,23 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
 
-from model.errors import TocoError
-from workers.app import BUILD_EXPORT, DELETE_OBJECTS, DELIVER_WEBHOOKS, LABEL_QUEUES, LABEL_SHARD, SYNC_MODELS, make_app
-from workers.logs import log_context, set_up_logs
-from workers.process import WorkerProcess
-from workers.records import JobNotFound
-from workers.settings import Settings
-from workers.shard import Shard
-from workers.store import job_prefix
-from workers.sweep import SweepThread
+from toco.jobs.broker import (
+    BUILD_EXPORT,
+    DELETE_OBJECTS,
+    DELIVER_WEBHOOKS,
+    LABEL_QUEUES,
+    LABEL_SHARD,
+    SYNC_MODELS,
+    make_app,
+)
+from toco.jobs.logs import log_context, set_up_logs
+from toco.jobs.records import JobNotFound
+from toco.jobs.settings import Settings
+from toco.jobs.store import job_prefix
+from toco.model.errors import TocoError
+from toco.workers.process import WorkerProcess
+from toco.workers.shard import Shard
+from toco.workers.sweep import SweepThread
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +139,7 @@ def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
     set_up_logs(settings.log_level)
     if set(queues) & set(LABEL_QUEUES):
         # Imported before the fork, which touches no device, so that a child that takes a dead one's place starts fast.
-        importlib.import_module("model.labeler")
+        importlib.import_module("toco.model.labelling.labeler")
     app = make_worker(settings, queues)
     arguments = ["--quiet", "worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.log_level]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.errors import TocoError
-from model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
-from workers.models import ModelCatalogue
+from toco.jobs.model_catalogue import ModelCatalogue
+from toco.model.errors import TocoError
+from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
 
 if TYPE_CHECKING:
-    from model.labeler import Labeler
+    from toco.model.labelling.labeler import Labeler
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class WarmModels:
         return {"allocated": torch.cuda.memory_allocated(), "reserved": torch.cuda.memory_reserved()}
 
     def _load(self, name: str) -> "Labeler":
-        from model.labeler import Labeler  # noqa: PLC0415 - imports torch: in the worker's child only
+        from toco.model.labelling.labeler import Labeler  # noqa: PLC0415 - imports torch: in the worker's child only
 
         known = self._catalogue.find(name)
         self._loaded.pop(name, None)

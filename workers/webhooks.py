@@ -17,13 +17,13 @@ import random
 import time
 from typing import Final
 
-from model.errors import TocoError
-from workers.jobs import JobRecord
-from workers.logs import log_context
-from workers.outbound import Outbound, OutboundFailed
-from workers.records import JobNotFound, Records, job_key
-from workers.settings import Settings
-from workers.transitions import PREFIX
+from toco.jobs.job import JobRecord
+from toco.jobs.logs import log_context
+from toco.jobs.outbound import Outbound, OutboundFailed
+from toco.jobs.records import JobNotFound, Records, job_key
+from toco.jobs.settings import Settings
+from toco.jobs.transitions import PREFIX
+from toco.model.errors import TocoError
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,12 @@ Usage:
 """
 
 from abc import ABC, abstractmethod
-from functools import cache
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crf.errors import CrfBackendMissing
-from model.crf.settings import CrfSettings
-
-BackendName = Literal["auto", "lattice", "pydensecrf"]
+from toco.model.crf.settings import CrfSettings
 
 
 class DenseCrf(Protocol):
@@ -61,36 +57,3 @@ class CrfBackend(ABC):
     ) -> NDArray[np.float32]:
         """`prepare` and `DenseCrf.infer` in one."""
         return self.prepare(image, settings).infer(probabilities)
-
-
-@cache
-def crf_backend(name: BackendName = "auto") -> CrfBackend:
-    """The backend of that name, one a process.
-
-    Args:
-        name: `lattice` is our own kernel (numba); `pydensecrf` the reference; `auto` takes the first that is installed,
-            in this order. Both give the same result.
-
-    Raises:
-        CrfBackendMissing: it is not installed.
-    """
-    errors = []
-    for candidate in ("lattice", "pydensecrf") if name == "auto" else (name,):
-        try:
-            return _load(candidate)
-        except ImportError as error:
-            errors.append(f"{candidate}: {error}")
-    raise CrfBackendMissing(
-        f"No dense CRF backend loads ({'; '.join(errors)}).",
-        fix='Install one: `pip install "toco-labeler[label]"` has numba for the lattice.',
-    )
-
-
-def _load(name: str) -> CrfBackend:
-    if name == "lattice":
-        from model.crf.lattice_backend import LatticeBackend  # noqa: PLC0415 - numba is optional and slow to import
-
-        return LatticeBackend()
-    from model.crf.pydensecrf_backend import PydensecrfBackend  # noqa: PLC0415 - optional
-
-    return PydensecrfBackend()

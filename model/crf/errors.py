@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from model.errors import Kind, TocoError
+from toco.model.errors import Kind, TocoError
 
 
 class CrfError(TocoError):

@@ -6,10 +6,10 @@ References:
 
 import numpy as np
 
-from model.crf.compiled import compiled
-from model.crf.permutohedral import Index, build_lattice
-from model.crf.simplex import Float
-from model.errors import InvalidArray
+from toco.model.crf.compiled import compiled
+from toco.model.crf.permutohedral import Index, build_lattice
+from toco.model.crf.simplex import Float
+from toco.model.errors import InvalidArray
 
 MAX_CHANNELS = 16  # a row of the lattice is handled as one vector of 1, 2, 4, 8 or 16
 

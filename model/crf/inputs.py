@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crf.settings import PROBABILITY_FLOOR
-from model.errors import InvalidArray
+from toco.model.crf.settings import PROBABILITY_FLOOR
+from toco.model.errors import InvalidArray
 
 # Rounding of a float16 softmax may exceed 1.
 PROBABILITY_SLACK = 1e-3

@@ -10,13 +10,13 @@ import numpy as np
 from numba import float32, uint64
 from numpy.typing import NDArray
 
-from model.crf.backend import CrfBackend
-from model.crf.compiled import compiled
-from model.crf.inputs import checked_image, checked_probabilities, unary_energy
-from model.crf.mean_field import mean_field
-from model.crf.permutohedral import Lattice, build_lattice
-from model.crf.pixel_lattice import CACHE_BYTES, PixelLatticeCache
-from model.crf.settings import CrfSettings
+from toco.model.crf.backend import CrfBackend
+from toco.model.crf.compiled import compiled
+from toco.model.crf.inputs import checked_image, checked_probabilities, unary_energy
+from toco.model.crf.mean_field import mean_field
+from toco.model.crf.permutohedral import Lattice, build_lattice
+from toco.model.crf.pixel_lattice import CACHE_BYTES, PixelLatticeCache
+from toco.model.crf.settings import CrfSettings
 
 
 @dataclass(frozen=True, eq=False)

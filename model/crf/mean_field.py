@@ -21,10 +21,10 @@ import numpy as np
 from numba import float32, int32, uint64
 from numba.misc.special import literally
 
-from model.crf.compiled import compiled_loosely
-from model.crf.permutohedral import Index, Lattice
-from model.crf.simplex import Float
-from model.crf.vectors import load, multiply_add, store
+from toco.model.crf.compiled import compiled_loosely
+from toco.model.crf.permutohedral import Index, Lattice
+from toco.model.crf.simplex import Float
+from toco.model.crf.vectors import load, multiply_add, store
 
 # Channels are kept in slabs of 16, the last one narrower: a row of a slab is one line of the processor's cache.
 SLAB = 16

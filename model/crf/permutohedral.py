@@ -22,10 +22,10 @@ import numpy as np
 from numba import float32, int64, uint32, uint64
 from numpy.typing import NDArray
 
-from model.crf.compiled import compiled, compiled_loosely
-from model.crf.errors import CrfError
-from model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
-from model.crf.vectors import load, multiply_add, prefetch, store
+from toco.model.crf.compiled import compiled, compiled_loosely
+from toco.model.crf.errors import CrfError
+from toco.model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
+from toco.model.crf.vectors import load, multiply_add, prefetch, store
 
 Index = NDArray[np.uint32]
 Long = NDArray[np.int64]

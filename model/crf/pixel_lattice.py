@@ -15,9 +15,9 @@ from threading import Lock
 import numpy as np
 from numba import float32, int64, uint64
 
-from model.crf.compiled import compiled, compiled_loosely
-from model.crf.permutohedral import HALF, Index, Lattice, Long, build_lattice, normalise
-from model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
+from toco.model.crf.compiled import compiled, compiled_loosely
+from toco.model.crf.permutohedral import HALF, Index, Lattice, Long, build_lattice, normalise
+from toco.model.crf.simplex import BLOCK, Float, coordinate_ranges, elevation_scale, locate
 
 # Corners a pixel up to which the array is kept; finer lattices (deviations under 0.4 pixels) are mostly empty.
 CORNERS_A_PIXEL = 10

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydensecrf.densecrf import DIAG_KERNEL, NORMALIZE_SYMMETRIC, DenseCRF2D
 
-from model.crf.backend import CrfBackend
-from model.crf.inputs import checked_image, checked_probabilities, unary_energy
-from model.crf.settings import CrfSettings
+from toco.model.crf.backend import CrfBackend
+from toco.model.crf.inputs import checked_image, checked_probabilities, unary_energy
+from toco.model.crf.settings import CrfSettings
 
 
 @dataclass(frozen=True, eq=False)

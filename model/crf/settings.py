@@ -8,7 +8,7 @@ References:
 import math
 from dataclasses import dataclass, fields
 
-from model.errors import InvalidOption
+from toco.model.errors import InvalidOption
 
 MAX_ITERATIONS = 1000
 # The least probability that counts: the unary energy is -log(max(p, PROBABILITY_FLOOR)), as in `unary_from_softmax`

@@ -13,8 +13,8 @@ import numpy as np
 from numba import float32, int32, uint64
 from numpy.typing import NDArray
 
-from model.crf.compiled import compiled
-from model.crf.errors import CrfError
+from toco.model.crf.compiled import compiled
+from toco.model.crf.errors import CrfError
 
 Float = NDArray[np.float32]
 Rank = NDArray[np.int32]

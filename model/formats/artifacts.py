@@ -24,12 +24,12 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import ValidationError
 
-from model.errors import InvalidArray, InvalidOption, TocoError
-from model.formats.result import ItemResult, result_of
-from model.label import Label
-from model.options import LabelOptions
-from model.palette import PALETTE
-from model.pictures import heat_picture, overlay_picture
+from toco.model.errors import InvalidArray, InvalidOption, TocoError
+from toco.model.formats.result import ItemResult, result_of
+from toco.model.method.label import Label
+from toco.model.options import LabelOptions
+from toco.model.photos.palette import PALETTE
+from toco.model.photos.pictures import heat_picture, overlay_picture
 
 CAMS: Final = "cam.npz"
 PSEUDO_MASK: Final = "pseudo_mask.png"

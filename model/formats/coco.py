@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from model.classes import ClassName, Vocabulary
-from model.formats.item import LabelledItem
-from model.formats.polygons import mask_to_polygons
-from model.formats.regions import classes_in, connected_regions, require_mask
-from model.formats.sink import Sink
-from model.formats.spool import JsonSpool, compact_json
-from model.formats.writer import ExportOptions, ExportWriter
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.polygons import mask_to_polygons
+from toco.model.formats.regions import classes_in, connected_regions, require_mask
+from toco.model.formats.sink import Sink
+from toco.model.formats.spool import JsonSpool, compact_json
+from toco.model.formats.writer import ExportOptions, ExportWriter
+from toco.model.photos.classes import ClassName, Vocabulary
 
 Rle = dict[str, Any]
 """`size`: [H, W]; `counts`: compressed run lengths as text."""

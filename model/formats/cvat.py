@@ -22,15 +22,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.classes import BACKGROUND, IGNORE, Vocabulary
-from model.errors import InvalidOption
-from model.formats.artifacts import encode_png
-from model.formats.item import LabelledItem
-from model.formats.regions import classes_in, connected_regions, require_mask
-from model.formats.sink import Sink
-from model.formats.spool import LineSpool
-from model.formats.writer import ExportOptions, ExportWriter
-from model.palette import PALETTE
+from toco.model.errors import InvalidOption
+from toco.model.formats.artifacts import encode_png
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.regions import classes_in, connected_regions, require_mask
+from toco.model.formats.sink import Sink
+from toco.model.formats.spool import LineSpool
+from toco.model.formats.writer import ExportOptions, ExportWriter
+from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
+from toco.model.photos.palette import PALETTE
 
 MAX_INSTANCES = 255  # colours of the instance PNG, background taken off
 

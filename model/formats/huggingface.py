@@ -16,13 +16,13 @@ References:
 import json
 from typing import Any, ClassVar
 
-from model.classes import Vocabulary
-from model.formats.artifacts import encode_mask
-from model.formats.item import LabelledItem
-from model.formats.photo import export_photo
-from model.formats.sink import Sink
-from model.formats.spool import LineSpool, compact_json
-from model.formats.writer import ExportOptions, ExportWriter
+from toco.model.formats.artifacts import encode_mask
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.photo import export_photo
+from toco.model.formats.sink import Sink
+from toco.model.formats.spool import LineSpool, compact_json
+from toco.model.formats.writer import ExportOptions, ExportWriter
+from toco.model.photos.classes import Vocabulary
 
 
 class HuggingFaceWriter(ExportWriter):

@@ -1,39 +1,25 @@
 """One labelled photo as the export formats take it."""
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PureWindowsPath
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import InvalidArray, TocoError
-from model.formats.artifacts import CAMS, PSEUDO_MASK, RESULT, SEGMENTATION, Cams, read_cams, read_mask, read_result
-from model.formats.result import ItemResult
-
-_FORBIDDEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-
-
-class InvalidName(TocoError):
-    """The name of a photo is no contained relative path."""
-
-    code = "invalid_name"
-    kind = "invalid"
-
-
-def require_relative(name: str) -> str:
-    """Return a name if it is a contained, relative, normal path with forward slashes.
-
-    Raises:
-        InvalidName: it is absolute, leaves its folder, has empty or `.` parts, backslashes or control characters.
-    """
-    outside = any(part in {"", ".", ".."} for part in name.split("/")) or PureWindowsPath(name).drive
-    # Control characters, lone surrogates and line separators would break the lists that formats keep.
-    if outside or "\\" in name or any(unicodedata.category(letter) in _FORBIDDEN for letter in name):
-        raise InvalidName(f"{name!r} cannot be the name of a photo.", fix="Use a relative path such as 'farm/cow.jpg'.")
-    return name
+from toco.model.errors import InvalidArray
+from toco.model.formats.artifacts import (
+    CAMS,
+    PSEUDO_MASK,
+    RESULT,
+    SEGMENTATION,
+    Cams,
+    read_cams,
+    read_mask,
+    read_result,
+)
+from toco.model.formats.result import ItemResult
+from toco.model.photos.names import require_relative
 
 
 @dataclass(frozen=True, slots=True)

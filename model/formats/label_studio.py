@@ -22,15 +22,15 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import numpy.typing as npt
 
-from model.classes import Vocabulary
-from model.errors import InvalidArray
-from model.formats.item import LabelledItem
-from model.formats.polygons import mask_to_polygons
-from model.formats.regions import classes_in, require_mask
-from model.formats.sink import Sink
-from model.formats.spool import JsonSpool
-from model.formats.writer import ExportOptions, ExportWriter
-from model.palette import PALETTE
+from toco.model.errors import InvalidArray
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.polygons import mask_to_polygons
+from toco.model.formats.regions import classes_in, require_mask
+from toco.model.formats.sink import Sink
+from toco.model.formats.spool import JsonSpool
+from toco.model.formats.writer import ExportOptions, ExportWriter
+from toco.model.photos.classes import Vocabulary
+from toco.model.photos.palette import PALETTE
 
 RegionKind = Literal["brush", "polygon", "rectangle", "keypoint"]
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from model.formats.artifacts import encode_npz
-from model.formats.item import LabelledItem
-from model.formats.voc import labels_list
-from model.formats.writer import ExportWriter, MissingPart
+from toco.model.formats.artifacts import encode_npz
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.voc import labels_list
+from toco.model.formats.writer import ExportWriter, MissingPart
 
 
 class NpzWriter(ExportWriter):

@@ -6,8 +6,8 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-from model.formats.artifacts import encode_jpeg
-from model.images import SUFFIXES, probe_image, read_image
+from toco.model.formats.artifacts import encode_jpeg
+from toco.model.photos.images import SUFFIXES, probe_image, read_image
 
 _SUFFIX_OF_FORMAT: Final = {"JPEG": ".jpg"}
 # Photos that must be written anew lose as little as JPEG allows.

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import InvalidOption
-from model.formats.regions import drop_specks, require_mask
+from toco.model.errors import InvalidOption
+from toco.model.formats.regions import drop_specks, require_mask
 
 Points = npt.NDArray[np.int32]
 """(N, 2) int32 corners as x, y in pixels; the last one joins the first."""

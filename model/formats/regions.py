@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.classes import ClassName, Vocabulary
-from model.errors import InvalidArray
+from toco.model.errors import InvalidArray
+from toco.model.photos.classes import ClassName, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,17 @@
 from types import MappingProxyType
 from typing import Final
 
-from model.classes import Vocabulary
-from model.errors import TocoError
-from model.formats.coco import CocoPolygonsWriter, CocoWriter
-from model.formats.cvat import CvatWriter
-from model.formats.huggingface import HuggingFaceWriter
-from model.formats.label_studio import LabelStudioWriter
-from model.formats.npz import NpzWriter
-from model.formats.sink import Sink
-from model.formats.voc import VocWriter
-from model.formats.writer import ExportOptions, ExportWriter
-from model.formats.yolo_seg import YoloSegWriter
+from toco.model.errors import TocoError
+from toco.model.formats.coco import CocoPolygonsWriter, CocoWriter
+from toco.model.formats.cvat import CvatWriter
+from toco.model.formats.huggingface import HuggingFaceWriter
+from toco.model.formats.label_studio import LabelStudioWriter
+from toco.model.formats.npz import NpzWriter
+from toco.model.formats.sink import Sink
+from toco.model.formats.voc import VocWriter
+from toco.model.formats.writer import ExportOptions, ExportWriter
+from toco.model.formats.yolo_seg import YoloSegWriter
+from toco.model.photos.classes import Vocabulary
 
 
 class UnknownFormat(TocoError):

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from model.label import Label, TagSource
-from model.options import Frozen, LabelOptions
+from toco.model.method.label import Label, TagSource
+from toco.model.options import Frozen, LabelOptions
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Protocol, Self
 
-from model.errors import TocoError
-from model.formats.artifacts import ZIP_TIME
-from model.formats.item import require_relative
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import ZIP_TIME
+from toco.model.photos.names import require_relative
 
 
 class DuplicateName(TocoError):

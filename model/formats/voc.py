@@ -13,12 +13,12 @@ References:
 
 from typing import ClassVar
 
-from model.classes import Vocabulary
-from model.formats.artifacts import encode_mask
-from model.formats.item import LabelledItem
-from model.formats.sink import Sink
-from model.formats.spool import LineSpool
-from model.formats.writer import ExportOptions, ExportWriter
+from toco.model.formats.artifacts import encode_mask
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.sink import Sink
+from toco.model.formats.spool import LineSpool
+from toco.model.formats.writer import ExportOptions, ExportWriter
+from toco.model.photos.classes import Vocabulary
 
 
 def labels_list(vocabulary: Vocabulary) -> bytes:

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from model.classes import BACKGROUND, IGNORE, Vocabulary
-from model.errors import InvalidArray, TocoError
-from model.formats.item import LabelledItem
-from model.formats.photo import export_photo
-from model.formats.sink import Sink
-from model.formats.spool import Spool
-from model.options import Frozen
+from toco.model.errors import InvalidArray, TocoError
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.photo import export_photo
+from toco.model.formats.sink import Sink
+from toco.model.formats.spool import Spool
+from toco.model.options import Frozen
+from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
 
 SpoolT = TypeVar("SpoolT", bound=Spool)
 

@@ -15,10 +15,10 @@ References:
 import json
 from typing import ClassVar
 
-from model.formats.item import LabelledItem
-from model.formats.polygons import mask_to_polygons
-from model.formats.regions import classes_in
-from model.formats.writer import ExportWriter
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.polygons import mask_to_polygons
+from toco.model.formats.regions import classes_in
+from toco.model.formats.writer import ExportWriter
 
 
 class YoloSegWriter(ExportWriter):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from model.training.config import AugmentationConfig
+from toco.model.training.config import AugmentationConfig
 
 Pixels = npt.NDArray[np.uint8]
 

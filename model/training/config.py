@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from model.errors import InvalidOption
-from model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Share, Thresholds
+from toco.model.errors import InvalidOption
+from toco.model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Share, Thresholds
 
 Positive = Annotated[float, Field(gt=0.0)]
 Weight = Annotated[float, Field(ge=0.0)]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.training.config import ContrastConfig
+from toco.model.training.config import ContrastConfig
 
 SURE_FOREGROUND = 2  # of `cams.region_mask`; no crop is centred there
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from model.classes import COCO, VOC, Vocabulary
-from model.errors import TocoError
-from model.images import find_images, read_image
-from model.tags import TaggedImage, TagTable, read_tags, tags_from_folders
-from model.training.augment import Pixels, random_crop, random_resized_crop, view
-from model.training.config import SourceConfig, TrainConfig
+from toco.model.errors import TocoError
+from toco.model.photos.classes import COCO, VOC, Vocabulary
+from toco.model.photos.images import find_images, read_image
+from toco.model.photos.tags import TaggedImage, TagTable, read_tags, tags_from_folders
+from toco.model.training.augment import Pixels, random_crop, random_resized_crop, view
+from toco.model.training.config import SourceConfig, TrainConfig
 
 SIDE_LIMIT = 1024  # photos are decoded to at most this long side; crops never need more
 

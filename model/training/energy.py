@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.cams import outside_box, resize
-from model.classes import IGNORE
-from model.crf.gaussian_filter import gaussian_filter
+from toco.model.crf.gaussian_filter import gaussian_filter
+from toco.model.method.cams import outside_box, resize
+from toco.model.photos.classes import IGNORE
 
 WEIGHT = 1e-7
 SIGMA_RGB = 15.0

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from model.training.config import ContrastConfig
+from toco.model.training.config import ContrastConfig
 
 
 class ProjectionHead(nn.Module):

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from model.classes import Vocabulary
-from model.errors import TocoError
-from model.images import probe_image
-from model.tags import TagTable
-from model.training.config import SourceConfig, TrainConfig
-from model.training.data import TrainingPhoto, source_tags
+from toco.model.errors import TocoError
+from toco.model.photos.classes import Vocabulary
+from toco.model.photos.images import probe_image
+from toco.model.photos.tags import TagTable
+from toco.model.training.config import SourceConfig, TrainConfig
+from toco.model.training.data import TrainingPhoto, source_tags
 
 FEW_PHOTOS = 50  # classes with fewer are reported; they rarely give usable maps
 

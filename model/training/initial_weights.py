@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.backbone import Encoder
-from model.errors import TocoError
+from toco.model.errors import TocoError
+from toco.model.method.backbone import Encoder
 
 
 class InitialWeightsError(TocoError):

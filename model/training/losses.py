@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.classes import BACKGROUND, IGNORE
-from model.errors import InvalidArray
+from toco.model.errors import InvalidArray
+from toco.model.photos.classes import BACKGROUND, IGNORE
 
 CTC_TEMPERATURE = 0.5
 CTC_EPSILON = 1e-4

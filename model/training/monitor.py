@@ -5,15 +5,15 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from model.classes import Vocabulary
-from model.evaluation import EvaluationReport, Sample, evaluate
-from model.images import read_image
-from model.label_evaluation import judged_options, predictor
-from model.labeler import Labeler
-from model.network import ToCoNetwork
-from model.options import preset_options
-from model.pictures import Picture, SheetRow, contact_sheet
-from model.spec import ModelSpec
+from toco.model.evaluation.evaluate import EvaluationReport, Sample, evaluate
+from toco.model.evaluation.judged_labels import judged_options, predictor
+from toco.model.labelling.labeler import Labeler
+from toco.model.method.network import ToCoNetwork
+from toco.model.options import preset_options
+from toco.model.photos.classes import Vocabulary
+from toco.model.photos.images import read_image
+from toco.model.photos.pictures import Picture, SheetRow, contact_sheet
+from toco.model.spec import ModelSpec
 
 PANEL_PHOTOS = 8
 

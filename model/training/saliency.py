@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.backbone import Encoder
-from model.cams import resize
-from model.device import Device
-from model.images import read_image
-from model.network import normalise_images
-from model.spec import IMAGENET_MEAN, IMAGENET_STD
-from model.training.config import SaliencyConfig
-from model.training.initial_weights import InitialWeightsError, load_initial_weights, onnx_tensors
+from toco.model.method.backbone import Encoder
+from toco.model.method.cams import resize
+from toco.model.method.device import Device
+from toco.model.method.network import normalise_images
+from toco.model.photos.images import read_image
+from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from toco.model.training.config import SaliencyConfig
+from toco.model.training.initial_weights import InitialWeightsError, load_initial_weights, onnx_tensors
 
 INPUT_SIDE = 224
 MAP_SIDE = 64

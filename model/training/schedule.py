@@ -4,7 +4,7 @@ References:
     ToCo, section 4.1.
 """
 
-from model.training.config import ScheduleConfig
+from toco.model.training.config import ScheduleConfig
 
 
 def learning_rate_factor(step: int, schedule: ScheduleConfig) -> float:

@@ -12,15 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.cams import gate, label_with_ignore, mix_foreground, multi_scale_cams, normalise_cams, region_mask, resize
-from model.network import Classified, ToCoNetwork, normalise_images
-from model.refine import refined_label
-from model.spec import IMAGENET_MEAN, IMAGENET_STD
-from model.training.config import TrainConfig
-from model.training.crops import local_crops, with_global_flags
-from model.training.energy import dense_energy_loss
-from model.training.heads import ContrastHeads
-from model.training.losses import (
+from toco.model.method.cams import (
+    gate,
+    label_with_ignore,
+    mix_foreground,
+    multi_scale_cams,
+    normalise_cams,
+    region_mask,
+    resize,
+)
+from toco.model.method.network import Classified, ToCoNetwork, normalise_images
+from toco.model.method.refined_label import refined_label
+from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from toco.model.training.config import TrainConfig
+from toco.model.training.crops import local_crops, with_global_flags
+from toco.model.training.energy import dense_energy_loss
+from toco.model.training.heads import ContrastHeads
+from toco.model.training.losses import (
     class_token_contrast,
     classification_loss,
     patch_token_contrast,

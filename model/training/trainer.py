@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from model.backbone import native_image_size
-from model.checkpoint import save_model
-from model.device import Device, choose_device
-from model.errors import TocoError
-from model.network import ToCoNetwork
-from model.spec import BackboneSpec, ModelSpec
-from model.training.config import TrainConfig
-from model.training.data import ResumableSampler, Sample, TaggedPhotos, TrainingPhoto, vocabulary_of
-from model.training.initial_weights import load_initial_weights
-from model.training.saliency import saliency_maps
-from model.training.schedule import learning_rate_factor
-from model.training.step import Batch, Trainee, autocast, parameter_groups
+from toco.model.errors import TocoError
+from toco.model.method.backbone import native_image_size
+from toco.model.method.device import Device, choose_device
+from toco.model.method.network import ToCoNetwork
+from toco.model.spec import BackboneSpec, ModelSpec
+from toco.model.training.config import TrainConfig
+from toco.model.training.data import ResumableSampler, Sample, TaggedPhotos, TrainingPhoto, vocabulary_of
+from toco.model.training.initial_weights import load_initial_weights
+from toco.model.training.saliency import saliency_maps
+from toco.model.training.schedule import learning_rate_factor
+from toco.model.training.step import Batch, Trainee, autocast, parameter_groups
+from toco.model.weights_io.checkpoint import save_model
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "losses.jsonl"

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.annotation.task_images import TaskImage
-from service.keys import ApiKey
-from service.state import AppState
-from service.submission import MAX_NAME, MAX_TAGS, JobRequest, Photo, Submission
-from workers.ids import item_id
-from workers.jobs import ItemRecord, JobOptions
-from workers.transitions import PREFIX
+from toco.jobs.api_keys import ApiKey
+from toco.jobs.ids import item_id
+from toco.jobs.job import ItemRecord, JobOptions
+from toco.jobs.transitions import PREFIX
+from toco.service.annotation.task_image import TaskImage
+from toco.service.api.state import AppState
+from toco.service.api.submission import MAX_NAME, MAX_TAGS, JobRequest, Photo, Submission
 
 _KEPT_SECONDS: Final = 7 * 86_400
 _OUTPUTS: Final = ("cam", "pseudo_mask")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import typer
 
-from model.errors import TocoError
+from toco.model.errors import TocoError
 
 
 class BenchmarkMissing(TocoError):

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from model.errors import TocoError
+from toco.model.errors import TocoError
 
 SOME_FAILED = 1
 BAD_USAGE = 2

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from model.errors import InvalidOption
-from service.cli.error_report import SOME_FAILED
-from service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress_bar
+from toco.model.errors import InvalidOption
+from toco.service.cli.error_report import SOME_FAILED
+from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress_bar
 
 if TYPE_CHECKING:
-    from model.benchmark_datasets.dataset import BenchmarkDataset
-    from model.evaluation import Sample
-    from model.tags import TagTable
+    from toco.model.evaluation.datasets.dataset import BenchmarkDataset
+    from toco.model.evaluation.evaluate import Sample
+    from toco.model.photos.tags import TagTable
 
 
 def evaluate(
@@ -61,17 +61,17 @@ def evaluate(
     count as background; tags that the model does not know are left out and counted.
     """
     options = make_options(preset, settings, model=model)
-    from model.evaluation import evaluate as judge
-    from model.evaluation import markdown_table
+    from toco.model.evaluation.evaluate import evaluate as judge
+    from toco.model.evaluation.evaluate import markdown_table
 
     data = _open(images, masks, dataset, split, mask_classes)
     samples = data.samples[:limit]
     if tags is not None:
-        from model.tags import read_tags
+        from toco.model.photos.tags import read_tags
 
         samples = _tagged(samples, read_tags(tags))
 
-    from model.label_evaluation import judged_options, predictor
+    from toco.model.evaluation.judged_labels import judged_options, predictor
 
     options = judged_options(options, judged, crf=crf, gate=gate, ignore_band=open_pixels != "decide")
     labeler = load_labeler(model, device)
@@ -118,8 +118,8 @@ def evaluate(
 def _open(
     images: Path | None, masks: Path | None, dataset: tuple[str, Path] | None, split: str, mask_classes: str
 ) -> "BenchmarkDataset":
-    from model.benchmark_datasets import catalogue
-    from model.benchmark_datasets.dataset import folder_dataset
+    from toco.model.evaluation.datasets import catalogue
+    from toco.model.evaluation.datasets.dataset import folder_dataset
 
     if dataset is not None and images is None and masks is None:
         return catalogue.open_benchmark(dataset[0], dataset[1], split)

@@ -20,7 +20,7 @@ def import_checkpoint(
     half: Annotated[bool, typer.Option(help="Store half-precision weights: half the size.")] = False,
 ) -> None:
     """Import a published checkpoint. Nothing in the file is executed; what does not fit is said in one sentence."""
-    from model.published_checkpoint import import_published
+    from toco.model.weights_io.published_checkpoint import import_published
 
     names = None if classes is None else [entry.strip() for entry in classes.split(",")]
     spec = import_published(file, out, name=name, names=names, heads=heads, half=half)

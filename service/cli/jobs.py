@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from service.cli.error_report import SOME_FAILED, ReportingGroup
-from service.client import Client
-from service.running import running_service
-from workers.settings import load_settings
+from toco.jobs.settings import load_settings
+from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.client.client import Client
+from toco.service.one_machine.running import running_service
 
 app = typer.Typer(
     cls=ReportingGroup, help="Label folders on a running service, follow and export jobs.", no_args_is_help=True

@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from service.cli.error_report import ReportingGroup
-from service.keys import SCOPES, ApiKeys
-from service.running import local_settings
-from workers.records import Records, connect
+from toco.jobs.api_keys import SCOPES, ApiKeys
+from toco.jobs.records import Records, connect
+from toco.service.cli.error_report import ReportingGroup
+from toco.service.one_machine.running import local_settings
 
 app = typer.Typer(cls=ReportingGroup, help="Make, list and revoke API keys.", no_args_is_help=True)
 

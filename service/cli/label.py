@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from model.errors import InvalidOption
-from service.cli.error_report import SOME_FAILED
-from service.cli.labelling import (
+from toco.model.errors import InvalidOption
+from toco.service.cli.error_report import SOME_FAILED
+from toco.service.cli.labelling import (
     Crf,
     Device,
     Model,
@@ -21,7 +21,7 @@ from service.cli.labelling import (
 )
 
 if TYPE_CHECKING:
-    from model.folder_run import RunSummary
+    from toco.model.labelling.folder_run import RunSummary
 
 _SHOWN_FAILURES = 10
 
@@ -76,10 +76,10 @@ def label(
     """
     options = make_options(preset, settings, model=model, **_changes(crf=crf, segmentation=segmentation))
     # What is wrong with the command shows before the model loads.
-    from model.formats.artifacts import ALL_OUTPUTS, Output
-    from model.formats.registry import writer_class
-    from model.formats.writer import ExportOptions
-    from model.images import find_images
+    from toco.model.formats.artifacts import ALL_OUTPUTS, Output
+    from toco.model.formats.registry import writer_class
+    from toco.model.formats.writer import ExportOptions
+    from toco.model.photos.images import find_images
 
     wanted_formats = [name for name in map(str.strip, formats.split(",")) if name]
     for name in wanted_formats:
@@ -98,7 +98,7 @@ def label(
             "No tags are given.", fix="Use --tags FILE, --tag NAME, --tags-from-folders, or --untagged model."
         )
 
-    from model.folder_run import FolderRun, RunSummary, plan_photos
+    from toco.model.labelling.folder_run import FolderRun, RunSummary, plan_photos
 
     labeler = load_labeler(model, device)
     skip_unknown = unknown_tags != "refuse"

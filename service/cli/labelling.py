@@ -21,13 +21,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from model.errors import InvalidOption
-from model.options import LabelOptions
-from model.spec import DEFAULT_MODEL, read_spec
+from toco.model.errors import InvalidOption
+from toco.model.options import LabelOptions
+from toco.model.spec import DEFAULT_MODEL, read_spec
 
 if TYPE_CHECKING:
-    from model.labeler import Labeler
-    from model.tags import TagTable
+    from toco.model.labelling.labeler import Labeler
+    from toco.model.photos.tags import TagTable
 
 Model = Annotated[Path | None, typer.Option("--model", help="Model folder. Default: the model in the package.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -91,7 +91,7 @@ def load_labeler(model: Path | None, device: str) -> "Labeler":
     Raises:
         InvalidCheckpoint, DeviceUnavailable
     """
-    from model.labeler import Labeler
+    from toco.model.labelling.labeler import Labeler
 
     return Labeler.from_folder(model, device=device)
 
@@ -112,7 +112,7 @@ def find_tags(
         InvalidOption: more than one way was chosen.
         InvalidTagFile: the table does not fit.
     """
-    from model.tags import read_tags, tags_for_all, tags_from_folders
+    from toco.model.photos.tags import read_tags, tags_for_all, tags_from_folders
 
     if sum((table is not None, bool(tags), from_folders)) > 1:
         raise InvalidOption(

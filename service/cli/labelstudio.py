@@ -4,8 +4,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from model.formats.label_studio import RegionKind, labelling_config
-from service.cli.error_report import ReportingGroup
+from toco.model.formats.label_studio import RegionKind, labelling_config
+from toco.service.cli.error_report import ReportingGroup
 
 app = typer.Typer(cls=ReportingGroup, help="Work with Label Studio.", no_args_is_help=True)
 
@@ -31,10 +31,10 @@ def connect(
     interactive: Annotated[bool, typer.Option(help="Offer interactive mode in the editor.")] = False,
 ) -> None:
     """Register this service as a project's backend, and print a labelling config for the model's classes."""
-    from service.annotation.label_studio_api import LabelStudioApi
-    from service.annotation.project_options import parse_project_options
-    from service.running import local_settings
-    from workers.outbound import Outbound
+    from toco.jobs.outbound import Outbound
+    from toco.service.label_studio.project_options import parse_project_options
+    from toco.service.label_studio.tool_api import LabelStudioApi
+    from toco.service.one_machine.running import local_settings
 
     settings = local_settings()
     wished = {"model": model, "preset": preset, "tags_key": tags_key, "cams": cams, "regions": region or ["brush"]}
@@ -70,9 +70,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
 ) -> None:
     """Serve the annotation tools' protocols alone, at the root of a port of their own."""
-    from service.annotation.standalone import create_annotation_app
-    from service.listening import listen
-    from service.running import local_settings
+    from toco.service.applications.annotation_tools import create_annotation_app
+    from toco.service.applications.listening import listen
+    from toco.service.one_machine.running import local_settings
 
     overrides: dict[str, Any] = {"port": port} | ({"host": host} if host is not None else {})
     settings = local_settings(**overrides)
@@ -80,7 +80,7 @@ def serve(
 
 
 def _spec(settings: Any, name: str) -> Any:
-    from workers.models import ModelNotFound, known_models
+    from toco.jobs.model_catalogue import ModelNotFound, known_models
 
     known = known_models(settings.models_dir)
     wanted = name or settings.default_model or next(iter(known), "")
@@ -91,7 +91,7 @@ def _spec(settings: Any, name: str) -> Any:
 
 def _address(settings: Any, backend: str) -> str:
     """Return the backend's address, with the webhook's secret where one is set."""
-    from service.running import running_service
+    from toco.service.one_machine.running import running_service
 
     if not backend:
         running = running_service(settings.data_dir)

@@ -5,7 +5,7 @@ Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it 
 
 import typer
 
-from service.cli import (
+from toco.service.cli import (
     bench,
     evaluate,
     import_checkpoint,
@@ -23,7 +23,7 @@ from service.cli import (
     worker,
     worker_health,
 )
-from service.cli.error_report import ReportingGroup
+from toco.service.cli.error_report import ReportingGroup
 
 app = typer.Typer(
     name="toco",

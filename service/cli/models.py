@@ -3,8 +3,9 @@
 from rich.console import Console
 from rich.table import Column, Table
 
-from service.running import local_settings
-from workers.models import SHIPPED_MODEL, known_models
+from toco.jobs.model_catalogue import known_models
+from toco.model.spec import DEFAULT_MODEL
+from toco.service.one_machine.running import local_settings
 
 
 def models() -> None:
@@ -12,6 +13,6 @@ def models() -> None:
     table = Table(Column("name", no_wrap=True), "version", "classes", "licence", "folder")
     for known in known_models(local_settings().models_dir).values():
         spec = known.spec
-        where = "ships with toco" if known.folder == SHIPPED_MODEL else str(known.folder)
+        where = "ships with toco" if known.folder == DEFAULT_MODEL else str(known.folder)
         table.add_row(spec.name, spec.version, str(len(spec.classes)), spec.licence, where)
     Console().print(table)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from model.errors import InvalidOption, TocoError
-from service.cli.error_report import SOME_FAILED
-from service.cli.labelling import Crf, Device, Model, Preset, Settings, find_tags, load_labeler, make_options
+from toco.model.errors import InvalidOption, TocoError
+from toco.service.cli.error_report import SOME_FAILED
+from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, find_tags, load_labeler, make_options
 
 _CELL_FACTOR = 2  # photos are decoded at twice the size of a cell: sharp after scaling
 
@@ -36,11 +36,11 @@ def preview(
     table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
     from PIL import Image
 
-    from model.folder_run import RunSummary, plan_photos
-    from model.formats.artifacts import encode_png
-    from model.images import read_image
-    from model.labeler import LabelRequest
-    from model.pictures import SheetRow, contact_sheet
+    from toco.model.formats.artifacts import encode_png
+    from toco.model.labelling.folder_run import RunSummary, plan_photos
+    from toco.model.labelling.labeler import LabelRequest
+    from toco.model.photos.images import read_image
+    from toco.model.photos.pictures import SheetRow, contact_sheet
 
     labeler = load_labeler(model, device)
     summary = RunSummary()
@@ -65,7 +65,7 @@ def preview(
 
 
 def _files(source: Path, limit: int) -> list[Path]:
-    from model.images import find_images
+    from toco.model.photos.images import find_images
 
     files = find_images(source)[:limit]
     if not files:

@@ -4,7 +4,7 @@ import json
 
 import typer
 
-from service.running import local_settings
+from toco.service.one_machine.running import local_settings
 
 
 def settings() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.labelling import Device, parse_settings
+from toco.service.cli.labelling import Device, parse_settings
 
 
 def train(
@@ -36,13 +36,13 @@ def train(
 ) -> None:
     """Train from image-level tags; no mask is read but to judge the model by.
 
-    Start it again with the same settings and it resumes exactly. `torchrun -m service.cli.main train ...` trains on
+    Start it again with the same settings and it resumes exactly. `torchrun -m toco train ...` trains on
     many GPUs.
     """
     changes = _changes(images=images, tags=tags, backbone=backbone, initial=initial, classes=classes, steps=steps)
-    from model.training.config import load_config, merge
-    from model.training.data import training_photos, vocabulary_of
-    from model.training.health import check_health
+    from toco.model.training.config import load_config, merge
+    from toco.model.training.data import training_photos, vocabulary_of
+    from toco.model.training.health import check_health
 
     run = load_config(preset, file=config, changes=merge(changes, parse_settings(settings)))
     vocabulary = vocabulary_of(run)
@@ -51,9 +51,9 @@ def train(
     if check_only:
         return
 
-    from model.training.monitor import Monitor
-    from model.training.trainer import Trainer, initial_spec
-    from service.cli.training_progress import TrainingProgress
+    from toco.model.training.monitor import Monitor
+    from toco.model.training.trainer import Trainer, initial_spec
+    from toco.service.cli.training_progress import TrainingProgress
 
     samples, truth_classes = _judged_on(eval_images, eval_masks, mask_classes)
     monitor = Monitor(out, initial_spec(run), samples=samples, truth_classes=truth_classes)
@@ -98,8 +98,8 @@ def _changes(
 def _judged_on(images: Path | None, masks: Path | None, mask_classes: str) -> tuple[Any, Any]:
     if images is None or masks is None:
         return (), None
-    from model.benchmark_datasets import catalogue
-    from model.benchmark_datasets.dataset import folder_dataset
+    from toco.model.evaluation.datasets import catalogue
+    from toco.model.evaluation.datasets.dataset import folder_dataset
 
     data = folder_dataset(images, masks, catalogue.mask_classes(mask_classes))
     return data.samples, data.classes

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from workers.settings import load_settings
+from toco.jobs.settings import load_settings
 
 
 def up(
@@ -17,9 +17,9 @@ def up(
     tags: Annotated[Path | None, typer.Option(help="Tags of those photos: CSV or JSON Lines.")] = None,
 ) -> None:
     """Start queue, store, worker and API on this machine; their state is kept in TOCO_DATA_DIR."""
-    from service.cli.jobs import label_folder
-    from service.supervisor import Supervisor
-    from workers.logs import set_up_logs
+    from toco.jobs.logs import set_up_logs
+    from toco.service.cli.jobs import label_folder
+    from toco.service.one_machine.supervisor import Supervisor
 
     console = Console(stderr=True)
     overrides: dict[str, Any] = {name: value for name, value in (("port", port), ("host", host)) if value is not None}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.error_report import SOME_FAILED
+from toco.service.cli.error_report import SOME_FAILED
 
 
 def verify(
@@ -16,7 +16,7 @@ def verify(
 
     Exit code 0: all match; 1: some do not; 2: the folder does not fit.
     """
-    from model.reference_check import check_reference
+    from toco.model.reference_check import check_reference
 
     comparisons = check_reference(folder, heads=heads)
     typer.echo(f"{'array':18} {'error':>10} {'tolerance':>10}")

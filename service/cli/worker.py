@@ -1,14 +1,14 @@
 """`toco worker`: labels what is queued."""
 
-import logging
 import os
+import sys
 from typing import Annotated
 
 import typer
 
-from model.errors import InvalidOption
-from service.running import local_settings
-from workers.app import QUEUES
+from toco.jobs.broker import QUEUES
+from toco.model.errors import InvalidOption
+from toco.service.one_machine.running import local_settings
 
 
 def worker(
@@ -18,13 +18,11 @@ def worker(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
 ) -> None:
     """Run one worker: one process on one device, with warm models."""
-    from workers.tasks import run_worker
-
-    chosen = tuple(name.strip() for name in queues.split(",") if name.strip())
+    chosen = [name.strip() for name in queues.split(",") if name.strip()]
     if not chosen or not set(chosen) <= set(QUEUES):
         raise InvalidOption(f"Queues {queues!r}.", fix=f"Give some of {', '.join(QUEUES)}.")
     settings = local_settings(**({} if device is None else {"device": device}))
-    code = run_worker(settings, chosen)
-    # All work is handed in by now. Taking torch and its compiled kernels apart would cost seconds, for nothing.
-    logging.shutdown()
-    os._exit(code)
+    # This process becomes the worker: the command line stands above the workers' floor and imports none of it.
+    environment = os.environ | {"TOCO_REDIS_URL": settings.broker_url, "TOCO_DEVICE": settings.device}
+    program = [sys.executable, "-P", "-m", "toco.workers", "--queues", ",".join(chosen)]
+    os.execve(sys.executable, program, environment)  # noqa: S606 - our own module, no shell

@@ -4,10 +4,10 @@ import socket
 
 import typer
 
-from model.errors import TocoError
-from service.running import local_settings
-from workers.records import Records, connect
-from workers.stats import Stats
+from toco.jobs.records import Records, connect
+from toco.jobs.stats import Stats
+from toco.model.errors import TocoError
+from toco.service.one_machine.running import local_settings
 
 
 class WorkerSilent(TocoError):

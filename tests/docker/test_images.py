@@ -13,10 +13,11 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from service.cli.main import app
-from service.metrics import HttpMetrics, metrics_text
-from workers.settings import load_settings
-from workers.stats import WorkerReport
+from toco.jobs.settings import load_settings
+from toco.jobs.stats import WorkerReport
+from toco.service.api.http_metrics import HttpMetrics
+from toco.service.api.metrics import metrics_text
+from toco.service.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"

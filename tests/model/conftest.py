@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.backbone import Encoder
-from model.images import read_image
-from model.network import ToCoNetwork
-from model.published_checkpoint import read_published
-from model.reference_check import EXPECTED_FILE, WEIGHTS_FILE
+from toco.model.method.backbone import Encoder
+from toco.model.method.network import ToCoNetwork
+from toco.model.photos.images import read_image
+from toco.model.reference_check import EXPECTED_FILE, WEIGHTS_FILE
+from toco.model.weights_io.published_checkpoint import read_published
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "toco_tiny"
 REFERENCE_HEADS = 3  # a state dict does not tell

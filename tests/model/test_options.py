@@ -2,8 +2,16 @@
 
 import pytest
 
-from model.errors import InvalidOption
-from model.options import COCO_THRESHOLDS, PRESETS, VOC_THRESHOLDS, Affinity, LabelOptions, Thresholds, preset_options
+from toco.model.errors import InvalidOption
+from toco.model.options import (
+    COCO_THRESHOLDS,
+    PRESETS,
+    VOC_THRESHOLDS,
+    Affinity,
+    LabelOptions,
+    Thresholds,
+    preset_options,
+)
 
 
 def test_thresholds_of_the_paper():

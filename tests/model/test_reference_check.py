@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.published_checkpoint import read_published
-from model.reference_check import (
+from tests.model.weights_io.test_published_checkpoint import published_state
+from toco.model.reference_check import (
     EXPECTED_FILE,
     LABEL_TOLERANCE,
     TOLERANCE,
@@ -17,8 +17,7 @@ from model.reference_check import (
     _computed,
     check_reference,
 )
-
-from .test_published_checkpoint import published_state
+from toco.model.weights_io.published_checkpoint import read_published
 
 NAMES = {
     "cls", "cls_aux", "seg", "fmap", "cam_raw", "cam_aux_raw", "cam", "cam_aux", "cam_label", "cam_label_boxed",

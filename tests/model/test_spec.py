@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
-from model.errors import InvalidOption
-from model.options import Affinity, Thresholds, preset_options
-from model.spec import DEFAULT_MODEL, BackboneSpec, ModelSpec, read_spec
+from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
+from toco.model.errors import InvalidOption
+from toco.model.options import Affinity, Thresholds, preset_options
+from toco.model.spec import DEFAULT_MODEL, BackboneSpec, ModelSpec, read_spec
 
 SPEC = ModelSpec(
     name="farm",

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client import Client
 from tests.service.live import LiveService
+from toco.service.client.client import Client
 
 
 @pytest.fixture(scope="session")

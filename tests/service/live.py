@@ -8,11 +8,11 @@ from typing import Self
 import httpx
 import psutil
 
-from service.client import Client
-from service.embedded import EmbeddedServer, free_port
-from service.supervisor import Program
-from workers.records import Records, connect
-from workers.settings import load_settings
+from toco.jobs.records import Records, connect
+from toco.jobs.settings import load_settings
+from toco.service.client.client import Client
+from toco.service.one_machine.embedded import EmbeddedServer, free_port
+from toco.service.one_machine.supervisor import Program
 
 # Short times, so that what is lost is found again within a test.
 QUICK = {

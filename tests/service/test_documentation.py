@@ -25,7 +25,7 @@ def folder(tmp_path_factory) -> Path:
     (folder / "samples" / "tags.csv").write_text(
         "cat.jpg,cat\ndog.jpg,dog\nhorses.jpg,horse;person\nperson.jpg,person\nastronaut.jpg,person\n"
     )
-    (folder / "toco").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m service "$@"\n')
+    (folder / "toco").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m toco "$@"\n')
     (folder / "toco").chmod(0o755)
     return folder
 

@@ -8,23 +8,23 @@ import pytest
 import torch
 from PIL import Image
 
-from model.errors import TocoError
-from model.formats.artifacts import read_cams, read_mask, read_result
-from model.options import GPU_BATCH_PIXELS, preset_options
-from workers.app import make_app
-from workers.jobs import JobOptions, NewItem
-from workers.leases import LeaseKeeper
-from workers.models import ModelCatalogue, ModelNotFound
-from workers.queue import WorkQueue
-from workers.shard import Shard
-from workers.stats import Stats
-from workers.store import StorageFull, Store, artifact_key
-from workers.warm_model import ModelChanged, WarmModels
+from toco.jobs.broker import make_app
+from toco.jobs.job import JobOptions, NewItem
+from toco.jobs.model_catalogue import ModelCatalogue, ModelNotFound
+from toco.jobs.queue import WorkQueue
+from toco.jobs.stats import Stats
+from toco.jobs.store import StorageFull, Store, artifact_key
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import read_cams, read_mask, read_result
+from toco.model.options import GPU_BATCH_PIXELS, preset_options
+from toco.workers.leases import LeaseKeeper
+from toco.workers.shard import Shard
+from toco.workers.warm_model import ModelChanged, WarmModels
 
 
 @pytest.fixture(scope="module")
 def labeler(tiny_model):
-    from model.labeler import Labeler
+    from toco.model.labelling.labeler import Labeler
 
     return Labeler.from_folder(tiny_model, device="cpu")
 

@@ -4,15 +4,15 @@ import time
 
 import pytest
 
-from service.uploads import UploadNotFound, Uploads
-from workers.app import make_app
-from workers.exports import ExportRequest, Exports
-from workers.models import ModelCatalogue
-from workers.outbound import Outbound
-from workers.queue import WorkQueue
-from workers.store import Store, image_key, upload_key
-from workers.sweep import Sweep
-from workers.webhooks import Webhooks, sign
+from toco.jobs.broker import make_app
+from toco.jobs.exports import ExportRequest, Exports
+from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.outbound import Outbound
+from toco.jobs.queue import WorkQueue
+from toco.jobs.store import Store, image_key, upload_key
+from toco.jobs.uploads import UploadNotFound, Uploads
+from toco.workers.sweep import Sweep
+from toco.workers.webhooks import Webhooks, sign
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-/** The classes that a model knows, and what people call them. Follows `model/classes.py`. */
+/** The classes that a model knows, and what people call them. Follows `model/photos/classes.py`. */
 
 import type { ModelClass } from './api/types';
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.crf.backend import crf_backend
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
+from toco.model.crf.choice import crf_backend
+from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
 
 pytest.importorskip("pydensecrf", reason="the reference is a source package")
 

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from model.crf import backend as backends
-from model.crf.backend import crf_backend
-from model.crf.errors import CrfBackendMissing
-from model.crf.settings import PSEUDO_MASK_CRF
-from model.errors import InvalidArray
+from toco.model.crf import choice as backends
+from toco.model.crf.choice import crf_backend
+from toco.model.crf.errors import CrfBackendMissing
+from toco.model.crf.settings import PSEUDO_MASK_CRF
+from toco.model.errors import InvalidArray
 
 
 @pytest.fixture(params=["lattice", "pydensecrf"])
@@ -36,13 +36,13 @@ def test_a_process_has_one_backend_of_a_name_so_that_lattices_are_shared():
 
 def test_without_numba_the_reference_takes_over(fresh_choice, monkeypatch):
     pytest.importorskip("pydensecrf")
-    monkeypatch.setitem(sys.modules, "model.crf.lattice_backend", None)
+    monkeypatch.setitem(sys.modules, "toco.model.crf.lattice_backend", None)
     assert crf_backend().name == "pydensecrf"
 
 
 def test_without_either_the_error_says_what_to_install(fresh_choice, monkeypatch):
-    monkeypatch.setitem(sys.modules, "model.crf.lattice_backend", None)
-    monkeypatch.setitem(sys.modules, "model.crf.pydensecrf_backend", None)
+    monkeypatch.setitem(sys.modules, "toco.model.crf.lattice_backend", None)
+    monkeypatch.setitem(sys.modules, "toco.model.crf.pydensecrf_backend", None)
     with pytest.raises(CrfBackendMissing, match=r"lattice: .*pydensecrf: .*pip install"):
         crf_backend()
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numba import njit
 
-from model.crf.mean_field import _exp, mean_field
-from model.crf.permutohedral import build_lattice
-from model.crf.pixel_lattice import build_pixel_lattice
 from tests.model.crf.test_permutohedral import filtered
+from toco.model.crf.mean_field import _exp, mean_field
+from toco.model.crf.permutohedral import build_lattice
+from toco.model.crf.pixel_lattice import build_pixel_lattice
 
 HEIGHT, WIDTH = 9, 14
 PIXELS = HEIGHT * WIDTH

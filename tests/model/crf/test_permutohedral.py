@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.crf.errors import CrfError
-from model.crf.permutohedral import build_lattice
 from tests.model.crf.lattice_oracle import normalised_filter, simplex
+from toco.model.crf.errors import CrfError
+from toco.model.crf.permutohedral import build_lattice
 
 
 def filtered(lattice, values):

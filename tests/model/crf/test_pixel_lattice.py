@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.crf.permutohedral import ScatteredLattice, build_lattice
-from model.crf.pixel_lattice import PixelLattice, PixelLatticeCache, build_pixel_lattice
 from tests.model.crf.test_permutohedral import filtered
+from toco.model.crf.permutohedral import ScatteredLattice, build_lattice
+from toco.model.crf.pixel_lattice import PixelLattice, PixelLatticeCache, build_pixel_lattice
 
 
 def general(width, height, sxy):

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
-from model.errors import InvalidOption
+from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
+from toco.model.errors import InvalidOption
 
 
 def test_recipes_are_the_published_ones():

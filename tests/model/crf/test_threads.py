@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-import model.crf
-from model.crf import compiled
-from model.crf.backend import crf_backend
-from model.crf.lattice_backend import LatticeBackend
-from model.crf.settings import PSEUDO_MASK_CRF
+from toco.model import crf
+from toco.model.crf import compiled
+from toco.model.crf.choice import crf_backend
+from toco.model.crf.lattice_backend import LatticeBackend
+from toco.model.crf.settings import PSEUDO_MASK_CRF
 
-MODULES = [
-    info.name for info in pkgutil.iter_modules(model.crf.__path__, "model.crf.") if "pydensecrf" not in info.name
-]
+MODULES = [info.name for info in pkgutil.iter_modules(crf.__path__, "toco.model.crf.") if "pydensecrf" not in info.name]
 KERNELS = {
     f"{module}.{name}": value
     for module in MODULES
@@ -75,7 +73,7 @@ def test_a_read_only_package_keeps_its_machine_code_in_the_users_cache(tmp_path)
     package = tmp_path / "installed"
     package.mkdir()
     (package / "kernel.py").write_text(
-        "from model.crf.compiled import compiled\n\n@compiled\ndef twice(value):\n    return 2 * value\n"
+        "from toco.model.crf.compiled import compiled\n\n@compiled\ndef twice(value):\n    return 2 * value\n"
     )
     # A file in the way of __pycache__ makes the folder unusable even to root, who may write anywhere.
     (package / "__pycache__").write_text("")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.classes import IGNORE, VOC
-from model.formats.artifacts import encode_artifacts
-from model.formats.item import LabelledItem
-from model.label import Label
-from model.options import preset_options
+from toco.model.formats.artifacts import encode_artifacts
+from toco.model.formats.item import LabelledItem
+from toco.model.method.label import Label
+from toco.model.options import preset_options
+from toco.model.photos.classes import IGNORE, VOC
 
 OPTIONS = preset_options("fast")
 CAT, PERSON = 8, 15

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.classes import COCO, VOC, Vocabulary
-from model.errors import InvalidArray, InvalidOption
-from model.formats.artifacts import (
+from toco.model.errors import InvalidArray, InvalidOption
+from toco.model.formats.artifacts import (
     InvalidArtifact,
     encode_artifacts,
     encode_mask,
@@ -18,8 +17,9 @@ from model.formats.artifacts import (
     read_mask,
     read_result,
 )
-from model.options import preset_options
-from model.palette import PALETTE
+from toco.model.options import preset_options
+from toco.model.photos.classes import COCO, VOC, Vocabulary
+from toco.model.photos.palette import PALETTE
 
 OPTIONS = preset_options("fast")
 

@@ -17,16 +17,16 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from model.classes import COCO as COCO_CLASSES
-from model.classes import IGNORE, VOC, Vocabulary
-from model.errors import InvalidArray, InvalidOption
-from model.formats.cvat import CvatWriter
-from model.formats.label_studio import Canvas, labelling_config
-from model.formats.registry import FORMATS, UnknownFormat, open_writer
-from model.formats.sink import FolderSink, ZipSink
-from model.formats.writer import ExportOptions, MissingPart
-from model.images import UnsupportedImageFormat
-from model.palette import PALETTE
+from toco.model.errors import InvalidArray, InvalidOption
+from toco.model.formats.cvat import CvatWriter
+from toco.model.formats.label_studio import Canvas, labelling_config
+from toco.model.formats.registry import FORMATS, UnknownFormat, open_writer
+from toco.model.formats.sink import FolderSink, ZipSink
+from toco.model.formats.writer import ExportOptions, MissingPart
+from toco.model.photos.classes import COCO as COCO_CLASSES
+from toco.model.photos.classes import IGNORE, VOC, Vocabulary
+from toco.model.photos.images import UnsupportedImageFormat
+from toco.model.photos.palette import PALETTE
 
 # pycocotools 2.0.11 decodes by an array protocol that NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.classes import VOC
-from model.formats.artifacts import encode_artifacts
-from model.formats.registry import FORMATS, open_writer
-from model.formats.sink import FolderSink
-from model.options import preset_options
+from toco.model.formats.artifacts import encode_artifacts
+from toco.model.formats.registry import FORMATS, open_writer
+from toco.model.formats.sink import FolderSink
+from toco.model.options import preset_options
+from toco.model.photos.classes import VOC
 
 PAGE = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
 BLOCKS = re.findall(r"^## (.*?)$|^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

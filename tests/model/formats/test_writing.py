@@ -10,13 +10,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from model.classes import VOC
-from model.errors import InvalidArray
-from model.formats.artifacts import InvalidArtifact
-from model.formats.item import InvalidName, LabelledItem, require_relative
-from model.formats.registry import FORMATS, open_writer
-from model.formats.sink import DuplicateName, FolderSink, Sink, ZipSink
-from model.formats.writer import ExportOptions
+from toco.model.errors import InvalidArray
+from toco.model.formats.artifacts import InvalidArtifact
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.registry import FORMATS, open_writer
+from toco.model.formats.sink import DuplicateName, FolderSink, Sink, ZipSink
+from toco.model.formats.writer import ExportOptions
+from toco.model.photos.classes import VOC
+from toco.model.photos.names import InvalidName, require_relative
 
 GOOD_NAMES = [
     "cat.jpg",

@@ -3,8 +3,8 @@
 import cv2
 import pytest
 
-from model.images import read_image
-from model.training.config import SourceConfig, TrainConfig, merge
+from toco.model.photos.images import read_image
+from toco.model.training.config import SourceConfig, TrainConfig, merge
 
 CLASSES = ("cat", "dog", "horse", "person")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.training.augment import blur, colour_jitter, random_crop, random_resized_crop, view
-from model.training.config import AugmentationConfig
+from toco.model.training.augment import blur, colour_jitter, random_crop, random_resized_crop, view
+from toco.model.training.config import AugmentationConfig
 
 
 def config(**changes):

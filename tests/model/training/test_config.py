@@ -2,9 +2,9 @@
 
 import pytest
 
-from model.errors import InvalidOption
-from model.options import COCO_THRESHOLDS
-from model.training.config import TRAIN_PRESETS, TrainConfig, load_config, merge
+from toco.model.errors import InvalidOption
+from toco.model.options import COCO_THRESHOLDS
+from toco.model.training.config import TRAIN_PRESETS, TrainConfig, load_config, merge
 
 
 def test_the_voc_preset_is_the_paper():

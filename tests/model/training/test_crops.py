@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.training.config import ContrastConfig
-from model.training.crops import local_crops, with_global_flags
+from toco.model.training.config import ContrastConfig
+from toco.model.training.crops import local_crops, with_global_flags
 
 
 def config(**changes):

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from model.classes import COCO, VOC, UnknownTag
-from model.images import UnreadableImage
-from model.training.config import SourceConfig
-from model.training.data import (
+from toco.model.photos.classes import COCO, VOC, UnknownTag
+from toco.model.photos.images import UnreadableImage
+from toco.model.training.config import SourceConfig
+from toco.model.training.data import (
     SIDE_LIMIT,
     NoTrainingData,
     ResumableSampler,
@@ -127,7 +127,7 @@ def test_no_mask_is_ever_read(tiny_config, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("training read a mask")
 
-    monkeypatch.setattr("model.images.read_mask", refuse)
+    monkeypatch.setattr("toco.model.photos.images.read_mask", refuse)
     config = tiny_config()
     data = TaggedPhotos(training_photos(config, vocabulary_of(config)), config)
     assert len([data[0, index] for index in range(len(data))]) == 8

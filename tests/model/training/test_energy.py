@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.crf.gaussian_filter import gaussian_filter
-from model.errors import InvalidArray
-from model.training.energy import SIGMA_RGB, SIGMA_XY, WEIGHT, dense_energy_loss
+from toco.model.crf.gaussian_filter import gaussian_filter
+from toco.model.errors import InvalidArray
+from toco.model.training.energy import SIGMA_RGB, SIGMA_XY, WEIGHT, dense_energy_loss
 
 
 def brute_force(features, values):

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from model.training.config import ContrastConfig
-from model.training.heads import ContrastHeads, ProjectionHead
+from toco.model.training.config import ContrastConfig
+from toco.model.training.heads import ContrastHeads, ProjectionHead
 
 SIZES = ContrastConfig(hidden=20, bottleneck=6, outputs=9, momentum=0.9)
 

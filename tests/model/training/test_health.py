@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from model.training.config import SourceConfig
-from model.training.data import training_photos, vocabulary_of
-from model.training.health import FEW_PHOTOS, HealthReport, check_health
+from toco.model.training.config import SourceConfig
+from toco.model.training.data import training_photos, vocabulary_of
+from toco.model.training.health import FEW_PHOTOS, HealthReport, check_health
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from safetensors.torch import save_file
 
-from model.backbone import Encoder
-from model.training.initial_weights import InitialWeightsError, load_initial_weights
+from toco.model.method.backbone import Encoder
+from toco.model.training.initial_weights import InitialWeightsError, load_initial_weights
 
 WIDTH, HEADS, GRID, PATCH = 8, 2, 3, 4
 DINO = {"patch_size": PATCH, "embed_dim": WIDTH, "depth": 2, "num_heads": HEADS, "mlp_ratio": 2.0}

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.errors import InvalidArray
-from model.training.losses import (
+from toco.model.errors import InvalidArray
+from toco.model.training.losses import (
     class_token_contrast,
     classification_loss,
     patch_token_contrast,

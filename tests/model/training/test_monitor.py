@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model.checkpoint import load_model
-from model.evaluation import Sample
-from model.training.monitor import PANEL_PHOTOS, Monitor
+from toco.model.evaluation.evaluate import Sample
+from toco.model.training.monitor import PANEL_PHOTOS, Monitor
+from toco.model.weights_io.checkpoint import load_model
 
 
 def events(folder):

@@ -9,16 +9,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from model.backbone import Encoder
-from model.device import choose_device
-from model.images import read_image
-from model.network import normalise_images
-from model.spec import IMAGENET_MEAN, IMAGENET_STD
-from model.training import saliency
-from model.training.config import SaliencyConfig
-from model.training.data import TaggedPhotos, training_photos, vocabulary_of
-from model.training.initial_weights import InitialWeightsError
-from model.training.saliency import SaliencyNetwork, saliency_decoder, saliency_maps
+from toco.model.method.backbone import Encoder
+from toco.model.method.device import choose_device
+from toco.model.method.network import normalise_images
+from toco.model.photos.images import read_image
+from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from toco.model.training import saliency
+from toco.model.training.config import SaliencyConfig
+from toco.model.training.data import TaggedPhotos, training_photos, vocabulary_of
+from toco.model.training.initial_weights import InitialWeightsError
+from toco.model.training.saliency import SaliencyNetwork, saliency_decoder, saliency_maps
 
 WIDTHS = (6, 5, 4, 3)
 

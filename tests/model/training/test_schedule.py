@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from model.training.config import ScheduleConfig
-from model.training.schedule import learning_rate_factor
+from toco.model.training.config import ScheduleConfig
+from toco.model.training.schedule import learning_rate_factor
 
 
 def test_the_published_trace_is_matched(expected, matches):

@@ -5,21 +5,28 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.cams import gate, label_with_ignore, mix_foreground, multi_scale_cams, normalise_cams, region_mask
-from model.network import ToCoNetwork, normalise_images
-from model.refine import refined_label
-from model.spec import IMAGENET_MEAN, IMAGENET_STD
-from model.training.crops import local_crops, with_global_flags
-from model.training.data import vocabulary_of
-from model.training.energy import dense_energy_loss
-from model.training.losses import (
+from toco.model.method.cams import (
+    gate,
+    label_with_ignore,
+    mix_foreground,
+    multi_scale_cams,
+    normalise_cams,
+    region_mask,
+)
+from toco.model.method.network import ToCoNetwork, normalise_images
+from toco.model.method.refined_label import refined_label
+from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
+from toco.model.training.crops import local_crops, with_global_flags
+from toco.model.training.data import vocabulary_of
+from toco.model.training.energy import dense_energy_loss
+from toco.model.training.losses import (
     class_token_contrast,
     classification_loss,
     patch_token_contrast,
     segmentation_loss,
 )
-from model.training.step import Batch, Trainee, autocast, parameter_groups
-from model.training.trainer import initial_spec
+from toco.model.training.step import Batch, Trainee, autocast, parameter_groups
+from toco.model.training.trainer import initial_spec
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import load_model
-from model.network import ToCoNetwork, normalise_images
-from model.training.data import TaggedPhotos, training_photos, vocabulary_of
-from model.training.initial_weights import InitialWeightsError
-from model.training.schedule import learning_rate_factor
-from model.training.trainer import CHECKPOINT_FILE, LOG_FILE, CannotResume, LossNotFinite, Trainer, initial_spec
+from toco.model.method.network import ToCoNetwork, normalise_images
+from toco.model.training.data import TaggedPhotos, training_photos, vocabulary_of
+from toco.model.training.initial_weights import InitialWeightsError
+from toco.model.training.schedule import learning_rate_factor
+from toco.model.training.trainer import CHECKPOINT_FILE, LOG_FILE, CannotResume, LossNotFinite, Trainer, initial_spec
+from toco.model.weights_io.checkpoint import load_model
 
 # The classification losses alone: what several processes or half batches must agree on, photo by photo.
 CLASSIFICATION = {"ptc": 0.0, "ctc": 0.0, "segmentation": 0.0, "energy": 0.0}
@@ -327,9 +327,9 @@ DISTRIBUTED = """
 import sys
 from pathlib import Path
 import torch
-from model.training.config import TrainConfig
-from model.training.data import training_photos, vocabulary_of
-from model.training.trainer import Trainer
+from toco.model.training.config import TrainConfig
+from toco.model.training.data import training_photos, vocabulary_of
+from toco.model.training.trainer import Trainer
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -364,7 +364,7 @@ def test_two_processes_train_what_one_would(trainer_of, tiny_config, tmp_path):
 
 
 def test_processes_take_their_gpu(monkeypatch, trainer_of):
-    from model.training import trainer as module
+    from toco.model.training import trainer as module
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "3")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli.main import app
+from toco.service.cli.main import app
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import load_model
-from model.spec import read_spec
+from toco.model.spec import read_spec
+from toco.model.weights_io.checkpoint import load_model
 
 
 @pytest.fixture

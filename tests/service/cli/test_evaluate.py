@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.images import read_mask
+from toco.model.photos.images import read_mask
 
 
 @pytest.fixture

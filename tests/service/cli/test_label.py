@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.formats.registry import FORMATS
-from model.spec import SPEC_FILE
+from toco.model.formats.registry import FORMATS
+from toco.model.spec import SPEC_FILE
 
 TAGS = "image,tags\na.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,horse\n"
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from service.cli import main
+from toco.service.cli import main
 
 
 def test_every_command_has_help(toco):
@@ -17,7 +17,7 @@ def test_every_command_has_help(toco):
 
 
 def test_help_loads_no_torch():
-    program = "import sys; import service.cli.main; sys.exit('torch' in sys.modules)"
+    program = "import sys; import toco.service.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from service.embedded import free_port
-from service.supervisor import Program
 from tests.service.live import LiveService, until
 from tests.service.page.chromium import DESKTOP, PATIENCE_MS, launched
 from tests.service.page.programs import PAGE, node
+from toco.service.one_machine.embedded import free_port
+from toco.service.one_machine.supervisor import Program
 
 # The browser's own words for what a test has asked for: refused requests, and pixels read back.
 EXPECTED_ERRORS = (

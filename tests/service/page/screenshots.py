@@ -15,12 +15,12 @@ from typing import Any, Final, NamedTuple
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from model.tags import TagTable, read_tags
-from service.client import Client
-from service.embedded import free_port
-from service.supervisor import Program
 from tests.service.live import until
 from tests.service.page.chromium import DESKTOP, PATIENCE_MS, PHONE, launched
+from toco.model.photos.tags import TagTable, read_tags
+from toco.service.client.client import Client
+from toco.service.one_machine.embedded import free_port
+from toco.service.one_machine.supervisor import Program
 
 ROOT: Final = Path(__file__).parents[3]
 SAMPLES: Final = ROOT / "samples"

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from model.options import preset_options
 from tests.service.live import until
-from workers.jobs import JobOptions, NewItem, Summary
-from workers.settings import load_settings
-from workers.store import Store, image_key
+from toco.jobs.job import JobOptions, NewItem, Summary
+from toco.jobs.settings import load_settings
+from toco.jobs.store import Store, image_key
+from toco.model.options import preset_options
 
 pytestmark = pytest.mark.slow
 

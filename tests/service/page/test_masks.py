@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from model.classes import VOC
-from model.palette import PALETTE
+from toco.model.photos.classes import VOC
+from toco.model.photos.palette import PALETTE
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-from service.keys import ApiKeys
 from tests.service.live import until
 from tests.service.page.conftest import is_up
+from toco.jobs.api_keys import ApiKeys
 
 pytestmark = pytest.mark.slow
 

@@ -36,7 +36,7 @@ export class CamStack {
   }
 
   /**
-   * The pseudo mask before the CRF, by the rule of `model/pseudo_mask.py`.
+   * The pseudo mask before the CRF, by the rule of `model/method/pseudo_mask.py`.
    *
    * With an ignored band a pixel is background up to `low`, open up to `high`, and its best class above;
    * without one it is background up to `plain`.

@@ -1,4 +1,4 @@
-/** The VOC colour map, as in `model/palette.py`, and the colours of scores, as in `model/pictures.py`. */
+/** The VOC colour map, as in `model/photos/palette.py`, and the colours of scores, as in `model/photos/pictures.py`. */
 
 export const BACKGROUND = 0;
 export const IGNORE = 255;

@@ -1,0 +1,1 @@
+"""What is asked and where it stands: settings, records, transitions, queue, object store, uploads, exports."""

@@ -1,0 +1,69 @@
+"""The Celery application: queues, delivery guarantees and time limits.
+
+Messages are acknowledged after the work (`task_acks_late`), returned when their process dies
+(`task_reject_on_worker_lost`), and taken one at a time. A worker that vanishes altogether loses its messages to the
+others after the visibility time-out; long before that, the sweep gives its images to others as their leases run out.
+Whatever is delivered twice changes nothing the second time (see `transitions`).
+"""
+
+from typing import Final
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from toco.jobs.settings import Settings
+
+INTERACTIVE: Final = "interactive"
+BATCH: Final = "batch"
+ERRANDS: Final = "errands"  # exports, webhooks, deletions: no device, and some wait for the network
+LABEL_QUEUES: Final = (INTERACTIVE, BATCH)
+QUEUES: Final = (*LABEL_QUEUES, ERRANDS)  # in the order in which workers look
+
+LABEL_SHARD: Final = "toco.label_shard"
+BUILD_EXPORT: Final = "toco.build_export"
+DELIVER_WEBHOOKS: Final = "toco.deliver_webhooks"
+DELETE_OBJECTS: Final = "toco.delete_objects"
+SYNC_MODELS: Final = "toco.sync_models"
+
+
+def make_app(settings: Settings) -> Celery:
+    """Make the Celery application for some settings. It connects when it is first used."""
+    app = Celery("toco", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=1,
+        task_time_limit=settings.task_limit_seconds,
+        # An exchange and key for each: by default all would share those of the default queue, and get every message.
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call] # nor has kombu
+        task_default_queue=BATCH,
+        task_create_missing_queues=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # Work in hand is kept while the broker is away: records make its second delivery harmless.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_seconds,
+            "queue_order_strategy": "priority",
+            # kombu looks for lost messages only every `interval` x `throttle` polls: 100 s with its defaults.
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 2,
+            "health_check_interval": 15,
+            "max_retries": 3,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_proc_alive_timeout=600,  # a child loads its model and compiles the CRF before it says that it is up
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+    )
+    return app

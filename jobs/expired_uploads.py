@@ -1,0 +1,31 @@
+"""Removing resumable uploads whose time is over; the API begins and fills them (`toco.jobs.uploads`)."""
+
+import time
+from typing import Final
+
+from toco.jobs.records import Records
+from toco.jobs.store import Store, upload_prefix
+from toco.jobs.transitions import PREFIX
+
+UPLOADS: Final = f"{PREFIX}uploads"  # sorted set of uploads by the end of their time
+_MOST: Final = 20  # uploads removed at once
+
+
+def upload_record(upload: str) -> str:
+    """Key of an upload's hash."""
+    return f"{PREFIX}upload:{upload}"
+
+
+def remove_upload(records: Records, store: Store, upload: str) -> None:
+    """Remove an upload: its bytes first, so that one removed in part is found again. Raises StorageUnavailable."""
+    store.delete_prefix(upload_prefix(upload))
+    records.redis.delete(upload_record(upload))
+    records.redis.zrem(UPLOADS, upload)
+
+
+def remove_expired_uploads(records: Records, store: Store) -> int:
+    """Remove some of the uploads whose time is over; return how many. Raises StorageUnavailable."""
+    expired = records.redis.zrangebyscore(UPLOADS, "-inf", time.time(), start=0, num=_MOST)
+    for upload in expired:
+        remove_upload(records, store, upload)
+    return len(expired)

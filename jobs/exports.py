@@ -1,0 +1,247 @@
+"""Exports of whole jobs: one zip in one format, built by a worker straight into the object store."""
+
+import hashlib
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from toco.jobs.item_index import ItemIndex, ItemQuery
+from toco.jobs.job import ItemError, ItemRecord
+from toco.jobs.logs import log_context
+from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.records import Records, job_key
+from toco.jobs.store import ObjectNotFound, Store, artifact_key, export_key
+from toco.jobs.transitions import PREFIX
+from toco.model.errors import TocoError
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.registry import open_writer
+from toco.model.formats.sink import ZipSink
+from toco.model.formats.writer import ExportOptions
+from toco.model.photos.classes import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+ExportState = Literal["queued", "running", "done", "failed"]
+Decisions = Literal["all", "accepted", "not_rejected"]
+_ACTIVE = f"{PREFIX}exports:active"
+_PROGRESS_ITEMS = 20  # items between two notes of progress
+
+
+class ExportNotFound(TocoError):
+    """The job has no such export."""
+
+    code = "export_not_found"
+    kind = "not_found"
+
+
+class ExportFailed(TocoError):
+    """An export cannot be built."""
+
+    code = "export_failed"
+    kind = "internal"
+
+
+class ExportRequest(BaseModel):
+    """What to export.
+
+    Attributes:
+        format: name of a format.
+        decisions: all labelled items, only the accepted ones, or all but the rejected ones.
+        options: settings of the format.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    decisions: Decisions = "all"
+    options: ExportOptions = ExportOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecord:
+    """An export as it stands.
+
+    Attributes:
+        id: follows from the job as it was, and the request.
+        job: whose labels it holds.
+        request: what was asked for.
+        items, total: photos written so far, and in all.
+        size: of the finished zip in bytes.
+        skipped: photos that could not be exported.
+    """
+
+    id: str
+    job: str
+    request: ExportRequest
+    state: ExportState
+    items: int
+    total: int
+    size: int
+    skipped: int
+    error: ItemError | None
+    created_at: float
+
+
+class Exports:
+    """Records of exports, and their building."""
+
+    def __init__(self, records: Records, store: Store, catalogue: ModelCatalogue) -> None:
+        self._records = records
+        self._redis = records.redis
+        self._index = ItemIndex(records)
+        self._store = store
+        self._catalogue = catalogue
+
+    def request(self, job: str, request: ExportRequest) -> tuple[ExportRecord, bool]:
+        """Record that an export is wanted. The same request of an unchanged job is the same export.
+
+        Returns:
+            The export, and whether it has to be queued.
+
+        Raises:
+            JobNotFound
+        """
+        record = self._records.job(job)
+        text = request.model_dump_json()
+        export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
+        key = _key(export)
+        if self._redis.hsetnx(key, "job", job):
+            now = time.time()
+            self._redis.hset(
+                key,
+                mapping={"request": text, "state": "queued", "items": 0, "total": 0, "size": 0, "skipped": 0,
+                         "error": "", "created_at": now, "attempts": 0},
+            )  # fmt: skip
+            self._redis.zadd(f"{PREFIX}job:{job}:exports", {export: now})
+            self._redis.zadd(_ACTIVE, {export: now})
+            return self.get(job, export), True
+        found = self.get(job, export)
+        if found.state == "failed":
+            self._redis.hset(key, mapping={"state": "queued", "error": "", "attempts": 0})
+            self._redis.zadd(_ACTIVE, {export: time.time()})
+            return self.get(job, export), True
+        return found, False
+
+    def get(self, job: str, export: str) -> ExportRecord:
+        """Read an export. Raises ExportNotFound."""
+        found = self._redis.hgetall(_key(export))
+        if found.get("job") != job or "request" not in found:
+            raise ExportNotFound(f"Job {job} has no export {export!r}.", fix="Ask for one with POST.")
+        return ExportRecord(
+            id=export,
+            job=job,
+            request=ExportRequest.model_validate_json(found["request"]),
+            state=found["state"],
+            items=int(found["items"]),
+            total=int(found["total"]),
+            size=int(found["size"]),
+            skipped=int(found["skipped"]),
+            error=ItemError.model_validate_json(found["error"]) if found["error"] else None,
+            created_at=float(found["created_at"]),
+        )
+
+    def of_job(self, job: str) -> list[ExportRecord]:
+        """Return a job's exports, the newest first. Raises JobNotFound."""
+        self._records.job(job)
+        return [self.get(job, export) for export in self._redis.zrevrange(f"{PREFIX}job:{job}:exports", 0, -1)]
+
+    def stalled(self, seconds: float) -> list[str]:
+        """Return unfinished exports that nothing was heard of for a time, and note that they were looked at."""
+        found = self._redis.zrangebyscore(_ACTIVE, "-inf", time.time() - seconds)
+        for export in found:
+            self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
+        return list(found)
+
+    def delete_of_job(self, job: str) -> None:
+        """Delete the records of a job's exports."""
+        for export in self._redis.zrange(f"{PREFIX}job:{job}:exports", 0, -1):
+            self._redis.delete(_key(export))
+            self._redis.zrem(_ACTIVE, export)
+
+    def build(self, export: str, *, lease_seconds: float, max_attempts: int) -> None:
+        """Build an export, unless it is built or someone is at it.
+
+        Its message may come again while it is being built, if that takes long: nothing tells this from the end of the
+        process that built it but the silence, after which the sweep queues it again.
+        """
+        job = self._redis.hget(_key(export), "job")
+        if not job:
+            return
+        with log_context(job=job, request_id=self._redis.hget(job_key(job), "request_id") or "", export=export):
+            record = self.get(job, export)
+            if record.state in ("done", "failed"):
+                return
+            lock = f"{_key(export)}:lock"
+            if not self._redis.set(lock, 1, nx=True, ex=math.ceil(lease_seconds)):
+                return
+            self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
+            error: TocoError | None = None
+            if int(self._redis.hincrby(_key(export), "attempts", 1)) > max_attempts:
+                error = ExportFailed("The worker process ended at every attempt to build this export.")
+            else:
+                try:
+                    self._redis.hset(_key(export), "state", "running")
+                    self._write(record, lock, lease_seconds)
+                except TocoError as found:
+                    error = found
+                except Exception as found:
+                    logger.exception("export failed")
+                    error = ExportFailed(f"{type(found).__name__}: {found}", fix="See the worker's log.")
+            if error is not None:
+                text = ItemError.of(error).model_dump_json()
+                self._redis.hset(_key(export), mapping={"state": "failed", "error": text})
+                logger.warning("export failed", extra={"detail": str(error)})
+            self._redis.zrem(_ACTIVE, export)
+            self._redis.delete(lock)
+
+    def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
+        job = self._records.job(record.job)
+        vocabulary = self._vocabulary(job.options.model)
+        query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
+        total = self._index.find(record.job, query, limit=1).total
+        self._redis.hset(_key(record.id), "total", total)
+        written = skipped = 0
+        key = export_key(record.job, record.id)
+        with (
+            self._store.writer(key) as stream,
+            ZipSink(stream) as sink,
+            open_writer(record.request.format, sink, vocabulary, record.request.options) as writer,
+        ):
+            for item in self._index.each(record.job, query):
+                if record.request.decisions == "not_rejected" and item.decision == "reject":
+                    continue
+                try:
+                    writer.add(self._labelled(item))
+                    written += 1
+                except ObjectNotFound as error:
+                    skipped += 1
+                    logger.warning("item left out of export", extra={"item": item.id, "detail": str(error)})
+                if (written + skipped) % _PROGRESS_ITEMS == 0:
+                    self._note(record.id, lock, lease_seconds, items=written, skipped=skipped)
+        size = self._store.head(key).size
+        self._redis.hset(_key(record.id), mapping={"state": "done", "items": written, "skipped": skipped, "size": size})
+        logger.info("export built", extra={"items": written, "skipped": skipped, "bytes": size})
+
+    def _note(self, export: str, lock: str, lease_seconds: float, **progress: int) -> None:
+        self._redis.hset(_key(export), mapping=dict(progress))
+        self._redis.expire(lock, math.ceil(lease_seconds))
+        self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
+
+    def _labelled(self, item: ItemRecord) -> LabelledItem:
+        artifacts = item.summary.artifacts if item.summary else {}
+
+        def load(name: str) -> bytes | None:
+            return self._store.get(artifact_key(item.job, item.id, name)) if name in artifacts else None
+
+        return LabelledItem.from_artifacts(item.name, load, load_image=lambda: self._store.get(item.image_key))
+
+    def _vocabulary(self, model: str) -> Vocabulary:
+        return self._catalogue.find(model).spec.vocabulary
+
+
+def _key(export: str) -> str:
+    return f"{PREFIX}export:{export}"

@@ -1,0 +1,230 @@
+"""What a job and an item are: the values behind the records."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toco.jobs.transitions import ITEM_STATES
+from toco.model.errors import TocoError
+from toco.model.options import LabelOptions
+
+Priority = Literal["interactive", "batch"]
+UnknownTags = Literal["error", "ignore"]
+Decision = Literal["accept", "reject"]
+ItemState = Literal["queued", "running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "succeeded", "partly_failed", "failed", "cancelled"]
+FINAL_JOB_STATES = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
+
+
+class JobOptions(BaseModel):
+    """What was asked for, frozen when the job is submitted.
+
+    Attributes:
+        model: name of the model.
+        model_version: name and weights digest, as in its spec.
+        label: every labelling setting.
+        outputs: artifacts wanted; empty means the usual ones.
+        unknown_tags: refuse the request, or leave unknown tags out and report them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    model_version: str
+    label: LabelOptions
+    outputs: tuple[str, ...] = ()
+    unknown_tags: UnknownTags = "error"
+
+
+class ItemError(BaseModel):
+    """Why an item failed.
+
+    Attributes:
+        code: stable, machine-readable.
+        kind: family of the error (see `toco.model.errors.Kind`).
+        detail: one sentence that names the offending value.
+        fix: what to do about it.
+    """
+
+    code: str
+    kind: str
+    detail: str
+    fix: str = ""
+
+    @classmethod
+    def of(cls, error: TocoError) -> "ItemError":
+        """Describe a typed error."""
+        return cls(code=error.code, kind=error.kind, detail=error.detail, fix=error.fix)
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An image that a job is made of.
+
+    Attributes:
+        name: as the user calls it.
+        image_key: where its bytes are in the object store.
+        digest: hex SHA-256 of its bytes, empty where they were not read.
+        size: in bytes.
+        width, height: in pixels by its header, 0 where it was not read.
+        tags: as the user wrote them; None means that the classifier shall find them.
+        error: why it was refused before any work, or None.
+    """
+
+    name: str
+    image_key: str
+    digest: str = ""
+    size: int = 0
+    width: int = 0
+    height: int = 0
+    tags: tuple[str, ...] | None = None
+    error: ItemError | None = None
+
+
+class Summary(BaseModel):
+    """The figures of a labelled item that lists show, sort and filter by.
+
+    Attributes:
+        tags: canonical class names.
+        tag_source: `user` or `model`.
+        unknown_tags: tags that were left out.
+        classes: a row a tag, as `Label.class_report` gives it.
+        ignore_ratio: share (0..1) of the pixels left open.
+        area_ratio: share (0..1) of the pixels given to any tagged class.
+        score: lowest mean CAM score (0..1) of the tags.
+        doubt: 0..1, how much the label deserves a look; see `toco.workers.summary.doubt`.
+        width, height: of the photo in pixels, upright.
+        artifacts: name to size in bytes.
+        timings: seconds a stage.
+    """
+
+    tags: tuple[str, ...]
+    tag_source: Literal["user", "model"]
+    unknown_tags: tuple[str, ...] = ()
+    classes: tuple[dict[str, Any], ...] = ()
+    ignore_ratio: Annotated[float, Field(ge=0, le=1)]
+    area_ratio: Annotated[float, Field(ge=0, le=1)]
+    score: Annotated[float, Field(ge=0, le=1)]
+    doubt: Annotated[float, Field(ge=0, le=1)]
+    width: int
+    height: int
+    artifacts: dict[str, int] = {}
+    timings: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """An item as it stands. Times are seconds since 1970."""
+
+    id: str
+    job: str
+    name: str
+    state: ItemState
+    image_key: str
+    digest: str
+    size: int
+    width: int
+    height: int
+    tags: tuple[str, ...] | None
+    attempts: int
+    error: ItemError | None
+    decision: Decision | None
+    summary: Summary | None
+    started_at: float | None
+    finished_at: float | None
+
+    @classmethod
+    def from_hash(cls, job: str, item: str, found: Mapping[str, str]) -> "ItemRecord":
+        """Read an item from its Redis hash."""
+        return cls(
+            id=item,
+            job=job,
+            name=found["name"],
+            state=found["state"],  # type: ignore[arg-type] # written by the scripts only
+            image_key=found["image_key"],
+            digest=found["digest"],
+            size=int(found["size"]),
+            width=int(found["width"]),
+            height=int(found["height"]),
+            tags=tuple(json.loads(found["tags"])) if found["tags"] else None,
+            attempts=int(found["attempts"]),
+            error=ItemError.model_validate_json(found["error"]) if found.get("error") else None,
+            decision=found.get("decision") or None,  # type: ignore[arg-type] # one of the two, or empty
+            summary=Summary.model_validate_json(found["summary"]) if found.get("summary") else None,
+            started_at=_time(found.get("started_at")),
+            finished_at=_time(found.get("finished_at")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it stands. Times are seconds since 1970.
+
+    Attributes:
+        revision: rises with every change.
+        key: id of the API key that made it, or empty.
+        request_id: of the request that made it.
+        counts: items by state.
+        rate: items a second since work began, 0 before.
+    """
+
+    id: str
+    name: str
+    state: JobState
+    priority: Priority
+    options: JobOptions
+    key: str
+    request_id: str
+    webhook: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    cancel_requested: bool
+    revision: int
+    total: int
+    rate: float
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no item will change any more by itself."""
+        return self.state in FINAL_JOB_STATES
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end at the present rate, or None while there is none."""
+        left = self.counts["queued"] + self.counts["running"]
+        if left == 0:
+            return 0.0
+        return left / self.rate if self.rate > 0 else None
+
+    @classmethod
+    def from_hash(cls, job: str, found: Mapping[str, str]) -> "JobRecord":
+        """Read a job from its Redis hash."""
+        begun = _time(found.get("rate_from"))
+        seconds = (float(found.get("progress_at") or 0) - begun) if begun else 0.0
+        return cls(
+            id=job,
+            name=found["name"],
+            state=found["state"],  # type: ignore[arg-type] # written by the scripts only
+            priority=found["priority"],  # type: ignore[arg-type] # validated when the job was made
+            options=JobOptions.model_validate_json(found["options"]),
+            key=found["key"],
+            request_id=found["request_id"],
+            webhook=found["webhook"],
+            created_at=float(found["created_at"]),
+            started_at=_time(found.get("started_at")),
+            finished_at=_time(found.get("finished_at")),
+            cancel_requested=found["cancel_requested"] == "1",
+            revision=int(found["revision"]),
+            total=int(found["total"]),
+            rate=int(found.get("rate_count") or 0) / seconds if seconds > 0 else 0.0,
+            counts={state: int(found[state]) for state in ITEM_STATES},
+        )
+
+
+def _time(value: str | None) -> float | None:
+    return float(value) if value else None

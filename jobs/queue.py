@@ -1,0 +1,129 @@
+"""Putting work on the queues."""
+
+import time
+from collections.abc import Sequence
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from toco.jobs.broker import (
+    BUILD_EXPORT,
+    DELETE_OBJECTS,
+    DELIVER_WEBHOOKS,
+    ERRANDS,
+    INTERACTIVE,
+    LABEL_SHARD,
+    QUEUES,
+    SYNC_MODELS,
+    make_app,
+)
+from toco.jobs.job import JobRecord
+from toco.jobs.records import Records
+from toco.jobs.settings import Settings
+from toco.jobs.transitions import PREFIX
+from toco.model.errors import TocoError
+
+DEFAULT_SHARD_IMAGES = 8  # until a worker has measured how fast a model is
+_DELAYED = f"{PREFIX}delayed"  # sorted set of `{job}:{item}` by the time at which to queue it
+_SPEED_MEMORY = 0.3  # weight of the newest measurement
+
+
+class QueueUnavailable(TocoError):
+    """The broker does not take messages."""
+
+    code = "queue_unavailable"
+    kind = "unavailable"
+
+
+class WorkQueue:
+    """Sends messages to the workers. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, records: Records, app: Celery | None = None) -> None:
+        self._settings = settings
+        self._records = records
+        self._app = app or make_app(settings)
+
+    def label(self, job: JobRecord, items: Sequence[str]) -> int:
+        """Queue items of a job in shards that take about `shard_seconds` each; return how many messages that made.
+
+        Raises:
+            QueueUnavailable
+        """
+        size = self.shard_images(job)
+        shards = [list(items[start : start + size]) for start in range(0, len(items), size)]
+        for shard in shards:
+            self._send(LABEL_SHARD, [job.id, shard, job.request_id], job.priority)
+        return len(shards)
+
+    def label_later(self, job: str, items: Sequence[str], *, seconds: float) -> None:
+        """Queue items after a time; the sweep does it."""
+        due = time.time() + seconds
+        self._records.redis.zadd(_DELAYED, {f"{job}:{item}": due for item in items})
+
+    def take_due(self) -> dict[str, list[str]]:
+        """Return, by job, the items whose time has come."""
+        due: dict[str, list[str]] = {}
+        for member in self._records.redis.zrangebyscore(_DELAYED, "-inf", time.time(), start=0, num=1000):
+            # Two sweeps may see the same item: whoever removes it queues it. If that one dies in between, the item
+            # is still `queued` in its record and is found as stalled.
+            if self._records.redis.zrem(_DELAYED, member):
+                job, _, item = member.partition(":")
+                due.setdefault(job, []).append(item)
+        return due
+
+    def build_export(self, export: str) -> None:
+        """Queue the building of an export. Raises QueueUnavailable."""
+        self._send(BUILD_EXPORT, [export], ERRANDS)
+
+    def deliver_webhooks(self) -> None:
+        """Ask for due webhooks to be sent. Raises QueueUnavailable."""
+        self._send(DELIVER_WEBHOOKS, [], ERRANDS)
+
+    def delete_objects(self, job: str) -> None:
+        """Queue the deletion of what is stored for a deleted job. Raises QueueUnavailable."""
+        self._send(DELETE_OBJECTS, [job], ERRANDS)
+
+    def sync_models(self) -> None:
+        """Ask a worker to load and unload models as wanted. Raises QueueUnavailable."""
+        self._send(SYNC_MODELS, [], INTERACTIVE)
+
+    def shard_images(self, job: JobRecord) -> int:
+        """Return how many images of a job make about `shard_seconds` of work."""
+        seconds = self.seconds_per_image(job)
+        if seconds is None:
+            return min(DEFAULT_SHARD_IMAGES, self._settings.max_shard_images)
+        return max(1, min(self._settings.max_shard_images, int(self._settings.shard_seconds / max(seconds, 1e-6))))
+
+    def seconds_per_image(self, job: JobRecord) -> float | None:
+        """Return the measured seconds per image with a job's model and options, or None before any."""
+        found = self._records.redis.hget(f"{PREFIX}speed", _speed_field(job))
+        return float(found) if found else None
+
+    def note_speed(self, job: JobRecord, seconds_per_image: float) -> None:
+        """Remember how fast a shard was."""
+        before = self.seconds_per_image(job)
+        mixed = seconds_per_image if before is None else before + _SPEED_MEMORY * (seconds_per_image - before)
+        self._records.redis.hset(f"{PREFIX}speed", _speed_field(job), f"{mixed:.6f}")
+
+    def depths(self) -> dict[str, int]:
+        """Return the waiting messages by queue, and those in hand under `unacked`."""
+        pipeline = self._records.redis.pipeline(transaction=False)
+        for queue in QUEUES:
+            pipeline.llen(queue)
+        pipeline.hlen("unacked")
+        return dict(zip((*QUEUES, "unacked"), map(int, pipeline.execute()), strict=True))
+
+    def interactive_waits(self) -> bool:
+        """Say whether someone waits for an interactive answer."""
+        return bool(self._records.redis.llen(INTERACTIVE))
+
+    def _send(self, task: str, arguments: list[object], queue: str) -> None:
+        try:
+            self._app.send_task(task, arguments, queue=queue)
+        except (OperationalError, redis.RedisError, OSError) as error:
+            raise QueueUnavailable(f"The queue takes no messages: {error}", fix="Try again later.") from None
+
+
+def _speed_field(job: JobRecord) -> str:
+    return f"{job.options.model_version}:{job.options.label.digest()}"

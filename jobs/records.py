@@ -1,0 +1,417 @@
+"""Job and item records in Redis.
+
+Keys, under `toco:` (`{job}`, `{item}` are ids):
+
+    job:{job}                     hash: the job, its counts and its state
+    job:{job}:item:{item}         hash: the item
+    job:{job}:state:{state}       set of items; likewise :tag:{class} and :decision:{decision}
+    job:{job}:order:{measure}     sorted set of items by a measure
+    job:{job}:tags                set: the classes that have a set
+    jobs, jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
+    leases                        sorted set of `{job}:{item}` by the end of the lease
+    items                         hash: items by state over all jobs
+
+All changes of state are scripts in `transitions`.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from toco.jobs.ids import item_id, new_id
+from toco.jobs.job import Decision, ItemError, ItemRecord, ItemState, JobOptions, JobRecord, NewItem, Priority, Summary
+from toco.jobs.settings import Settings
+from toco.jobs.transitions import DONE, FAILED, PREFIX, QUEUED, Transitions
+from toco.model.errors import TocoError
+
+Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score"]
+MEASURES: tuple[Measure, ...] = ("index", "doubt", "ignore_ratio", "area_ratio", "score")
+_PIPELINE_ITEMS = 500
+_DISK_MILLISECONDS = 2000  # servers write to disk once a second
+
+POISON = ItemError(
+    code="poison_image",
+    kind="internal",
+    detail="The worker process ended at every attempt to label this image.",
+    fix="Look at the image and at the worker's log, then retry the job.",
+)
+
+
+class JobNotFound(TocoError):
+    """No job has this id."""
+
+    code = "job_not_found"
+    kind = "not_found"
+
+
+class ItemNotFound(TocoError):
+    """The job has no item of this id."""
+
+    code = "item_not_found"
+    kind = "not_found"
+
+
+class RecordsUnavailable(TocoError):
+    """Redis does not answer."""
+
+    code = "records_unavailable"
+    kind = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on an item for a time.
+
+    Attributes:
+        job, item: which.
+        token: proves the right when the work is handed in.
+        attempt: 1 the first time.
+    """
+
+    job: str
+    item: str
+    token: str
+    attempt: int
+
+
+def job_key(job: str) -> str:
+    """Key of a job's hash, and the beginning of the keys of its parts."""
+    return f"{PREFIX}job:{job}"
+
+
+def item_key(job: str, item: str) -> str:
+    """Key of an item's hash."""
+    return f"{PREFIX}job:{job}:item:{item}"
+
+
+def connect(settings: Settings, *, patience_seconds: float = 2.0) -> "redis.Redis":
+    """Return a client that reconnects by itself; values are text.
+
+    Args:
+        settings: name the server.
+        patience_seconds: how long a command is tried while the server is away, about.
+    """
+    return redis.Redis.from_url(
+        settings.broker_url,
+        decode_responses=True,
+        health_check_interval=15,
+        socket_connect_timeout=2,
+        socket_timeout=10,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), max(3, int(2 * patience_seconds))),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError],
+    )
+
+
+class Records:
+    """Jobs and items. Safe to use from several threads."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.redis: Any = client  # typed as its own values: the client's annotations mix sync and async
+        self._scripts = Transitions(client)
+
+    # -- submitting ----------------------------------------------------------------------------------------------
+
+    def begin_job(self) -> str:
+        """Return the id of a job about to be made; if that never ends, the sweep removes what was stored for it."""
+        job = new_id()
+        self.redis.zadd(f"{PREFIX}jobs:creating", {job: time.time()})
+        return job
+
+    def create_job(
+        self,
+        job: str,
+        items: Sequence[NewItem],
+        options: JobOptions,
+        *,
+        name: str = "",
+        priority: Priority = "batch",
+        key: str = "",
+        request_id: str = "",
+        webhook: str = "",
+        webhook_secret: str = "",
+    ) -> JobRecord:
+        """Write a job and its items; readers see it whole or not at all."""
+        refused = 0
+        position = 0
+        for start in range(0, len(items), _PIPELINE_ITEMS):
+            pipeline = self.redis.pipeline(transaction=False)
+            for position, new in enumerate(items[start : start + _PIPELINE_ITEMS], start):
+                item = item_id(position)
+                state = FAILED if new.error else QUEUED
+                refused += new.error is not None
+                pipeline.hset(
+                    item_key(job, item),
+                    mapping={
+                        "name": new.name,
+                        "state": state,
+                        "image_key": new.image_key,
+                        "digest": new.digest,
+                        "size": new.size,
+                        "width": new.width,
+                        "height": new.height,
+                        "tags": json.dumps(new.tags) if new.tags is not None else "",
+                        "attempts": 0,
+                        "error": new.error.model_dump_json() if new.error else "",
+                        "rejected": int(new.error is not None),
+                    },
+                )
+                pipeline.sadd(f"{PREFIX}job:{job}:state:{state}", item)
+                pipeline.zadd(f"{PREFIX}job:{job}:order:index", {item: position})
+            pipeline.execute()
+        now = time.time()
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.hset(
+            job_key(job),
+            mapping={
+                "name": name,
+                "state": QUEUED,
+                "priority": priority,
+                "options": options.model_dump_json(),
+                "key": key,
+                "request_id": request_id,
+                "webhook": webhook,
+                "webhook_secret": webhook_secret,
+                "created_at": f"{now:.6f}",
+                "cancel_requested": 0,
+                "revision": 0,
+                "total": len(items),
+                "queued": len(items) - refused,
+                "running": 0,
+                "done": 0,
+                "failed": refused,
+                "cancelled": 0,
+            },
+        )
+        pipeline.hincrby(f"{PREFIX}items", QUEUED, len(items) - refused)
+        pipeline.hincrby(f"{PREFIX}items", FAILED, refused)
+        self._scripts.open(args=[job, now], client=pipeline)
+        pipeline.execute()
+        if priority == "batch":
+            self._until_on_disk()
+        return self.job(job)
+
+    def _until_on_disk(self) -> None:
+        """Wait until what was written is on disk, so that a promise made to a client outlives a power cut.
+
+        An interactive client waits for its label anyway and would see the loss; it is spared the wait.
+        """
+        with contextlib.suppress(redis.ResponseError):  # a server without an append-only file, or of before 7.2
+            self.redis.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def job(self, job: str) -> JobRecord:
+        """Read a job. Raises JobNotFound."""
+        found = self.redis.hgetall(job_key(job))
+        if "state" not in found:
+            raise JobNotFound(f"No job {job!r}.", fix="List the jobs with GET /v1/jobs; it may have been deleted.")
+        return JobRecord.from_hash(job, found)
+
+    def jobs(self, *, before: str | None = None, limit: int = 50) -> list[JobRecord]:
+        """Return the newest jobs first, those made before the job `before`."""
+        names = self.redis.zrevrangebylex(f"{PREFIX}jobs", f"({before}" if before else "+", "-", start=0, num=limit)
+        pipeline = self.redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.hgetall(job_key(name))
+        found = zip(names, pipeline.execute(), strict=True)
+        return [JobRecord.from_hash(name, values) for name, values in found if "state" in values]
+
+    def item(self, job: str, item: str) -> ItemRecord:
+        """Read an item. Raises JobNotFound or ItemNotFound."""
+        found = self.redis.hgetall(item_key(job, item))
+        if "state" not in found:
+            record = self.job(job)
+            raise ItemNotFound(
+                f"Job {job} has no item {item!r}.", fix=f"Its items are 0 to {record.total - 1}, six digits."
+            )
+        return ItemRecord.from_hash(job, item, found)
+
+    def items(self, job: str, names: Sequence[str]) -> list[ItemRecord]:
+        """Read several items of a job in the order of their ids; those that are gone are left out."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.hgetall(item_key(job, name))
+        found = zip(names, pipeline.execute(), strict=True)
+        return [ItemRecord.from_hash(job, name, values) for name, values in found if "state" in values]
+
+    def item_ids(self, job: str, state: ItemState) -> list[str]:
+        """Return the sorted ids of the items in a state."""
+        return sorted(self.redis.smembers(f"{PREFIX}job:{job}:state:{state}"))
+
+    def item_counts(self) -> dict[str, int]:
+        """Return items by state over all jobs."""
+        return {state: int(count) for state, count in self.redis.hgetall(f"{PREFIX}items").items()}
+
+    # -- working -------------------------------------------------------------------------------------------------
+
+    def lease(self, job: str, item: str, *, owner: str, seconds: float, max_attempts: int) -> Lease | str:
+        """Take an item to work on it.
+
+        Args:
+            job: its job.
+            item: which.
+            owner: who asks: the queue message, so that its redelivery may take over at once.
+            seconds: how long the item is ours unless we renew.
+            max_attempts: an item that was taken this often already fails instead.
+
+        Returns:
+            The lease, or why there is none: `gone`, `busy`, `failed` (as of now), or the state it is in.
+        """
+        answer = self._scripts.lease(args=[job, item, owner, seconds, max_attempts, POISON.model_dump_json()])
+        if answer[0] != "leased":
+            return str(answer[0])
+        return Lease(job, item, answer[1], int(answer[2]))
+
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        """Keep a lease; False if it was lost."""
+        return bool(self._scripts.renew(args=[lease.job, lease.item, lease.token, seconds]))
+
+    def complete(self, lease: Lease, summary: Summary) -> str:
+        """Mark an item done, after its artifacts are stored.
+
+        Returns:
+            `done`, `stale` (someone else has the item by now) or `gone` (the job was deleted).
+        """
+        tags = [part for tag in summary.tags for part in (f"tag:{tag}", 1)]
+        measures = [
+            "order:doubt", summary.doubt,
+            "order:ignore_ratio", summary.ignore_ratio,
+            "order:area_ratio", summary.area_ratio,
+            "order:score", summary.score,
+        ]  # fmt: skip
+        return str(
+            self._scripts.finish(
+                args=[lease.job, lease.item, lease.token, DONE, "summary", summary.model_dump_json(), *measures, *tags]
+            )
+        )
+
+    def fail(self, lease: Lease, error: TocoError) -> str:
+        """Mark an item failed for good. Returns as `complete` does."""
+        return str(
+            self._scripts.finish(
+                args=[lease.job, lease.item, lease.token, FAILED, "error", ItemError.of(error).model_dump_json()]
+            )
+        )
+
+    def release(self, lease: Lease, error: TocoError) -> str:
+        """Give an item back to be tried again, with the error of this attempt. Returns as `complete` does."""
+        text = ItemError.of(error).model_dump_json()
+        return str(self._scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "error", text]))
+
+    def hand_back(self, lease: Lease) -> str:
+        """Give an item back that was not begun; it has lost no attempt. Returns as `complete` does."""
+        attempts = lease.attempt - 1
+        return str(self._scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "attempts", attempts]))
+
+    def reclaim_expired(self) -> dict[str, list[str]]:
+        """Bring items whose lease ran out back to queued; return them by job."""
+        reclaimed: dict[str, list[str]] = {}
+        for member in self.redis.zrangebyscore(f"{PREFIX}leases", "-inf", time.time(), start=0, num=1000):
+            job, _, item = member.partition(":")
+            if self._scripts.reclaim(args=[job, item]):
+                reclaimed.setdefault(job, []).append(item)
+        return reclaimed
+
+    def active_jobs(self) -> list[str]:
+        """Return the jobs that are not over."""
+        return list(self.redis.zrange(f"{PREFIX}jobs:active", 0, -1))
+
+    def progress_age(self, job: str) -> float:
+        """Return the seconds since anything changed in a job."""
+        return time.time() - float(self.redis.hget(job_key(job), "progress_at") or 0)
+
+    def touch(self, job: str) -> None:
+        """Note that a job was put back on the queue."""
+        if self.redis.exists(job_key(job)):
+            self.redis.hset(job_key(job), "progress_at", f"{time.time():.6f}")
+
+    # -- steering ------------------------------------------------------------------------------------------------
+
+    def cancel(self, job: str) -> int:
+        """Cancel the items that have not begun; return how many. Raises JobNotFound."""
+        count = int(self._scripts.cancel(args=[job]))
+        if count < 0:
+            self.job(job)
+        return count
+
+    def retry(self, job: str, states: Sequence[ItemState] = ("failed",)) -> list[str]:
+        """Queue items again that are in one of the states and were not refused at submission; return their ids.
+
+        Raises:
+            JobNotFound
+        """
+        moved = self._scripts.retry(args=[job, *states])
+        if moved is None:
+            self.job(job)
+        return sorted(moved or ())
+
+    def decide(self, job: str, item: str, decision: Decision | None) -> None:
+        """Store a person's verdict on an item, or remove it. Raises JobNotFound or ItemNotFound."""
+        if not self._scripts.decide(args=[job, item, decision or ""]):
+            self.item(job, item)
+
+    def finished_before(self, moment: float) -> list[str]:
+        """Return jobs that ended before a time (seconds since 1970)."""
+        return list(self.redis.zrangebyscore(f"{PREFIX}jobs:finished", "-inf", moment, start=0, num=100))
+
+    def abandoned(self, seconds: float) -> list[str]:
+        """Return jobs whose submission began that long ago and never ended, and those not fully deleted yet."""
+        before = time.time() - seconds
+        creating = self.redis.zrangebyscore(f"{PREFIX}jobs:creating", "-inf", before)
+        return [*creating, *self.redis.zrange(f"{PREFIX}jobs:trash", 0, -1)]
+
+    def delete_job(self, job: str) -> None:
+        """Delete a job's records. Its objects are still there: `forget` it once they are gone too."""
+        key = job_key(job)
+        counts = self.redis.hmget(key, "queued", "running", "done", "failed", "cancelled")
+        items = self.redis.zrange(f"{key}:order:index", 0, -1)
+        tags = self.redis.smembers(f"{key}:tags")
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.zadd(f"{PREFIX}jobs:trash", {job: time.time()})
+        for index in ("jobs", "jobs:active", "jobs:finished", "jobs:creating"):
+            pipeline.zrem(f"{PREFIX}{index}", job)
+        pipeline.delete(key)
+        if counts[0] is not None:
+            for state, count in zip(("queued", "running", "done", "failed", "cancelled"), counts, strict=True):
+                pipeline.hincrby(f"{PREFIX}items", state, -int(count))
+        pipeline.execute()
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.unlink(f"{key}:tags", f"{key}:decision:accept", f"{key}:decision:reject", f"{key}:exports")
+        pipeline.unlink(*(f"{key}:order:{measure}" for measure in MEASURES))
+        pipeline.unlink(*(f"{key}:state:{state}" for state in ("queued", "running", "done", "failed", "cancelled")))
+        for tag in tags:
+            pipeline.unlink(f"{key}:tag:{tag}")
+        for item in items:
+            pipeline.unlink(item_key(job, item))
+            pipeline.zrem(f"{PREFIX}leases", f"{job}:{item}")
+        pipeline.execute()
+
+    def forget(self, job: str) -> None:
+        """Note that nothing of a deleted job is left."""
+        self.redis.zrem(f"{PREFIX}jobs:trash", job)
+        self.redis.zrem(f"{PREFIX}jobs:creating", job)
+
+    # -- limits --------------------------------------------------------------------------------------------------
+
+    def take_tokens(self, bucket: str, *, most: float, per_second: float, cost: float = 1) -> tuple[float, float]:
+        """Take tokens from a bucket that refills steadily.
+
+        Returns:
+            How many are left, and the seconds to wait: 0 if the tokens were taken.
+        """
+        left, wait = self._scripts.take(args=[bucket, most, per_second, cost])
+        return float(left), float(wait)
+
+    def check(self) -> None:
+        """Raise RecordsUnavailable if Redis does not answer."""
+        try:
+            self.redis.ping()
+        except redis.RedisError as error:
+            raise RecordsUnavailable(f"Redis does not answer: {error}", fix="Try again later.") from None

@@ -1,0 +1,245 @@
+"""Object storage behind one URL: images in, artifacts and exports out.
+
+Keys are deterministic, so that doing a piece of work twice writes the same objects again:
+
+    jobs/{job}/images/{item}            the photo as it was sent
+    jobs/{job}/artifacts/{item}/{name}  what the worker made of it
+    jobs/{job}/exports/{export}.zip     a whole job in one format
+    uploads/{upload}/{offset}           the pieces of a resumable upload
+"""
+
+import datetime as dt
+import mimetypes
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, cast
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectStore, S3Store, from_url
+
+from toco.jobs.settings import InvalidSettings, Settings
+from toco.model.errors import TocoError
+
+STREAM_CHUNK_BYTES = 1024 * 1024
+_UPLOAD_BUFFER_BYTES = 8 * 1024 * 1024
+
+
+class ObjectNotFound(TocoError):
+    """No object has this key."""
+
+    code = "object_not_found"
+    kind = "not_found"
+
+
+class StorageFull(TocoError):
+    """The object store has no room left; works again once there is some."""
+
+    code = "storage_full"
+    kind = "unavailable"
+
+
+class StorageUnavailable(TocoError):
+    """The object store does not answer, or refuses us."""
+
+    code = "storage_unavailable"
+    kind = "unavailable"
+
+
+def image_key(job: str, item: str) -> str:
+    """Key of an item's photo."""
+    return f"jobs/{job}/images/{item}"
+
+
+def artifact_key(job: str, item: str, name: str) -> str:
+    """Key of one artifact of an item."""
+    return f"jobs/{job}/artifacts/{item}/{name}"
+
+
+def export_key(job: str, export: str) -> str:
+    """Key of a finished export."""
+    return f"jobs/{job}/exports/{export}.zip"
+
+
+def job_prefix(job: str) -> str:
+    """Prefix of everything stored for a job."""
+    return f"jobs/{job}/"
+
+
+def upload_prefix(upload: str) -> str:
+    """Prefix of the pieces of a resumable upload."""
+    return f"uploads/{upload}/"
+
+
+def upload_key(upload: str, offset: int) -> str:
+    """Key of the piece of an upload that starts at a byte offset; keys sort by offset."""
+    return f"{upload_prefix(upload)}{offset:015d}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store knows of an object.
+
+    Attributes:
+        key: its key.
+        size: in bytes.
+        etag: entity tag with its quotes.
+        modified: when it was written.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified: dt.datetime
+
+
+def media_type(name: str) -> str:
+    """Return the media type of an artifact by its name."""
+    return mimetypes.types_map.get(f".{name.rpartition('.')[2].lower()}", "application/octet-stream")
+
+
+@contextmanager
+def _typed_errors(key: str) -> Iterator[None]:
+    """Turn what the store raises into our errors."""
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError):
+        raise ObjectNotFound(f"No object {key!r}.", fix="It may have been deleted with its job.") from None
+    except (BaseError, OSError) as error:
+        first = str(error).partition("\n")[0]
+        if "StorageFull" in str(error) or "os error 28" in first or "InsufficientStorage" in str(error):
+            raise StorageFull(
+                f"No room for {key!r}.", fix="Free space in the object store; the work is retried."
+            ) from None
+        raise StorageUnavailable(f"The object store failed at {key!r}: {first}", fix="Try again later.") from None
+
+
+class Store:
+    """The object store. Safe to use from several threads."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        # LocalStore and MemoryStore keep no content type and cannot sign.
+        self._remote = isinstance(store, S3Store | GCSStore | AzureStore)
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Store":
+        """Open the store that the settings name; a local folder is made if it is missing.
+
+        Raises:
+            InvalidSettings: the URL or an option does not fit.
+        """
+        url = settings.effective_store_url
+        options: dict[str, Any] = {name: value.get_secret_value() for name, value in settings.store_options.items()}
+        try:
+            if url.startswith("file://"):
+                return cls(LocalStore(unquote(urlsplit(url).path), mkdir=True))
+            if url.startswith("memory://"):
+                return cls(MemoryStore())
+            client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
+            return cls(from_url(url, config=cast("Any", options), client_options=cast("Any", client)))
+        except (BaseError, OSError, ValueError, TypeError) as error:
+            raise InvalidSettings(
+                f"TOCO_STORE_URL {url!r} cannot be opened: {str(error).partition(chr(10))[0]}",
+                fix="Check the URL and TOCO_STORE_OPTIONS.",
+            ) from None
+
+    def put(self, key: str, content: bytes | IO[bytes]) -> None:
+        """Write an object whole; readers see the old one or the new one, never a part.
+
+        Raises:
+            StorageFull, StorageUnavailable
+        """
+        attributes = {"Content-Type": media_type(key)} if self._remote else None
+        with _typed_errors(key):
+            obstore.put(self._store, key, content, attributes=cast("Any", attributes))
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable
+        """
+        with _typed_errors(key):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def head(self, key: str) -> StoredObject:
+        """Describe an object.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable
+        """
+        with _typed_errors(key):
+            return _described(dict(obstore.head(self._store, key)))
+
+    def under(self, prefix: str) -> Iterator[StoredObject]:
+        """List the objects under a prefix. Raises StorageUnavailable."""
+        with _typed_errors(prefix):
+            for batch in obstore.list(self._store, prefix):
+                yield from (_described(dict(meta)) for meta in batch)
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; those that are gone already do not matter. Raises StorageUnavailable."""
+        for key in keys:
+            try:
+                with _typed_errors(key):
+                    obstore.delete(self._store, key)
+            except ObjectNotFound:
+                continue
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete everything under a prefix and return how many objects that were. Raises StorageUnavailable."""
+        keys = [found.key for found in self.under(prefix)]
+        self.delete(keys)
+        return len(keys)
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[IO[bytes]]:
+        """Write a large object piece by piece; it appears when the block ends well, and never if it fails.
+
+        Raises:
+            StorageFull, StorageUnavailable
+        """
+        attributes = {"Content-Type": media_type(key)} if self._remote else None
+        with _typed_errors(key):
+            sink = obstore.open_writer(
+                self._store, key, attributes=cast("Any", attributes), buffer_size=_UPLOAD_BUFFER_BYTES
+            )
+            with sink:
+                yield cast("IO[bytes]", sink)
+
+    async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to `end` (exclusive) of an object in pieces.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable
+        """
+        with _typed_errors(key):
+            answer = await obstore.get_async(self._store, key, options={"range": (start, end)})
+            async for piece in answer.stream(min_chunk_size=STREAM_CHUNK_BYTES):
+                yield bytes(piece)
+
+    def signed_url(self, key: str, *, seconds: int) -> str | None:
+        """Return a URL that anyone may read the object by for a time, or None where the store cannot sign."""
+        if not self._remote:
+            return None
+        with _typed_errors(key):
+            return obstore.sign(cast("S3Store", self._store), "GET", key, dt.timedelta(seconds=seconds))
+
+    def check(self) -> None:
+        """Write, read and delete a small object. Raises StorageFull or StorageUnavailable."""
+        key = "health/probe"
+        self.put(key, b"ok")
+        self.get(key)
+
+
+def _described(meta: dict[str, Any]) -> StoredObject:
+    etag = str(meta.get("e_tag") or f'"{meta["size"]}-{meta["last_modified"].timestamp()}"')
+    return StoredObject(
+        key=str(meta["path"]),
+        size=int(meta["size"]),
+        etag=etag if etag.startswith(('"', "W/")) else f'"{etag}"',
+        modified=meta["last_modified"],
+    )

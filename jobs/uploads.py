@@ -1,0 +1,183 @@
+"""Resumable uploads: pieces in the object store, the offset in the records.
+
+Any API process may take the next piece. What arrived of a broken request is kept, which is the point of it all.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final, cast
+
+from anyio.to_thread import run_sync
+
+from toco.jobs.expired_uploads import UPLOADS, remove_upload, upload_record
+from toco.jobs.ids import new_id
+from toco.jobs.records import Records
+from toco.jobs.settings import Settings
+from toco.jobs.store import Store, upload_key, upload_prefix
+from toco.model.errors import TocoError
+
+_LOCK_SECONDS: Final = 60
+_IN_MEMORY_BYTES: Final = 1024 * 1024
+
+
+class UploadNotFound(TocoError):
+    """No upload has this id; it may have expired."""
+
+    code = "upload_not_found"
+    kind = "not_found"
+
+
+class UploadConflict(TocoError):
+    """The piece does not go on where the upload stands, or another piece is being sent."""
+
+    code = "upload_conflict"
+    kind = "conflict"
+
+
+class UploadTooLarge(TocoError):
+    """The upload is larger than allowed, or than it was said to be."""
+
+    code = "upload_too_large"
+    kind = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A resumable upload as it stands.
+
+    Attributes:
+        id: of the upload.
+        length: bytes in all.
+        offset: bytes received.
+        name: as the client calls it.
+        expires_at: seconds since 1970.
+    """
+
+    id: str
+    length: int
+    offset: int
+    name: str
+    expires_at: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes are there."""
+        return self.offset == self.length
+
+
+class Uploads:
+    """Resumable uploads."""
+
+    def __init__(self, settings: Settings, records: Records, store: Store) -> None:
+        self._settings = settings
+        self._records = records
+        self._redis = records.redis
+        self._store = store
+
+    def create(self, *, length: int, name: str) -> Upload:
+        """Begin an upload.
+
+        Raises:
+            UploadTooLarge
+        """
+        if length > self._settings.max_upload_bytes:
+            raise UploadTooLarge(
+                f"An upload of {length:,} bytes; the limit is {self._settings.max_upload_bytes:,}.",
+                fix="Send several archives.",
+            )
+        upload = new_id()
+        expires = time.time() + self._settings.upload_expiry_hours * 3600
+        self._redis.hset(
+            upload_record(upload), mapping={"length": length, "offset": 0, "name": name, "expires_at": expires}
+        )
+        self._redis.zadd(UPLOADS, {upload: expires})
+        return self.get(upload)
+
+    def get(self, upload: str) -> Upload:
+        """Read an upload. Raises UploadNotFound."""
+        found = self._redis.hgetall(upload_record(upload)) if upload.isalnum() else {}
+        if "length" not in found or float(found["expires_at"]) < time.time():
+            raise UploadNotFound(f"No upload {upload!r}.", fix="It may have expired; begin again.")
+        return Upload(
+            id=upload,
+            length=int(found["length"]),
+            offset=int(found["offset"]),
+            name=found["name"],
+            expires_at=float(found["expires_at"]),
+        )
+
+    async def append(self, upload: str, offset: int, body: AsyncIterator[bytes]) -> Upload:
+        """Take the next piece; a body that ends early is a shorter piece.
+
+        Raises:
+            UploadNotFound, UploadConflict, UploadTooLarge, StorageFull, StorageUnavailable
+        """
+        found = await run_sync(self.get, upload)
+        lock = f"{upload_record(upload)}:lock"
+        owner = new_id()
+        if not await run_sync(partial(self._redis.set, lock, owner, nx=True, ex=_LOCK_SECONDS)):
+            raise UploadConflict("Another piece is being sent.", fix="Wait for it, then ask for the offset.")
+        try:
+            found = await run_sync(self.get, upload)
+            if offset != found.offset:
+                raise UploadConflict(
+                    f"The piece begins at {offset}, the upload stands at {found.offset}.", fix="Go on from there."
+                )
+            with SpooledTemporaryFile(_IN_MEMORY_BYTES) as piece:
+                size = await self._receive(found, body, cast("IO[bytes]", piece), lock)
+                if size:
+                    piece.seek(0)
+                    await run_sync(self._store.put, upload_key(upload, offset), cast("IO[bytes]", piece))
+                    await run_sync(self._redis.hset, upload_record(upload), "offset", offset + size)
+            return await run_sync(self.get, upload)
+        finally:
+            await run_sync(self._redis.delete, lock)
+
+    def delete(self, upload: str) -> None:
+        """Give an upload up. Raises UploadNotFound."""
+        self.get(upload)
+        remove_upload(self._records, self._store, upload)
+
+    def copy_to(self, upload: str, file: IO[bytes]) -> None:
+        """Write a finished upload into a file.
+
+        Raises:
+            UploadNotFound, StorageUnavailable
+            UploadConflict: it is not finished.
+        """
+        found = self.get(upload)
+        if not found.is_complete:
+            raise UploadConflict(
+                f"The upload has {found.offset:,} of {found.length:,} bytes.", fix="Send the rest, then make the job."
+            )
+        for piece in sorted(self._store.under(upload_prefix(upload)), key=lambda piece: piece.key):
+            # A piece beyond the offset was stored by a request that died before saying so; its bytes came again.
+            if file.tell() == int(piece.key.rpartition("/")[2]):
+                file.write(self._store.get(piece.key))
+        file.seek(0)
+
+    async def _receive(self, found: Upload, body: AsyncIterator[bytes], piece: IO[bytes], lock: str) -> int:
+        size = 0
+        renewed = time.monotonic()
+        async for part in body:
+            size += len(part)
+            if found.offset + size > found.length:
+                raise UploadTooLarge(f"More bytes than the {found.length:,} that were announced.")
+            await run_sync(piece.write, part)
+            if time.monotonic() - renewed > _LOCK_SECONDS / 3:
+                await run_sync(self._redis.expire, lock, _LOCK_SECONDS)
+                renewed = time.monotonic()
+        return size
+
+
+def described(upload: Upload) -> dict[str, Any]:
+    """Return the headers that tell where an upload stands."""
+    return {
+        "upload-offset": str(upload.offset),
+        "upload-length": str(upload.length),
+        "tus-resumable": "1.0.0",
+        "cache-control": "no-store",
+    }

@@ -1,0 +1,390 @@
+"""Label a folder of photos into a folder of artifacts: resumable, and no bad photo stops the others.
+
+    OUT/artifacts/<photo>/...          artifacts (`formats.artifacts`), among them `result.json`
+    OUT/artifacts/<photo>/asked.json   what was asked: digest of the photo, its tags, model and options
+    OUT/failures.jsonl                 photos that failed in the last run, and why
+
+A photo is finished when its `result.json` is there; it is written last, and whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import CAMS, OVERLAY, PICTURE_SIDE, PSEUDO_MASK, RESULT, Output, encode_artifacts
+from toco.model.formats.artifacts import SEGMENTATION as SEGMENTATION_FILE
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.registry import open_writer
+from toco.model.formats.sink import FolderSink
+from toco.model.formats.writer import ExportOptions
+from toco.model.labelling.labeler import LabelRequest
+from toco.model.method.label import Label
+from toco.model.options import LabelOptions
+from toco.model.photos.images import read_image
+from toco.model.photos.names import require_relative
+from toco.model.photos.tags import TagTable
+from toco.model.spec import ModelSpec
+
+ARTIFACTS: Final = "artifacts"
+ASKED: Final = "asked.json"
+FAILURES: Final = "failures.jsonl"
+
+Untagged = Literal["refuse", "model", "skip", "background"]
+Event = Literal["done", "resumed", "failed"]
+
+_PICTURES: Final[frozenset[Output]] = frozenset({"heat", "overlay"})
+_NO_PHOTO: Final = np.zeros((1, 1, 3), np.uint8)
+_FILE_OF: Final[dict[Output, str]] = {"cam": CAMS, "pseudo_mask": PSEUDO_MASK, "overlay": OVERLAY}
+
+
+_Asked = tuple["Photo", dict[str, Any]]
+
+
+class EmptyTags(TocoError):
+    """A photo has no tags, and nothing says what to do about it."""
+
+    code = "empty_tags"
+    kind = "invalid"
+
+
+class SupportsLabel(Protocol):
+    """The part of `Labeler` that a run needs."""
+
+    spec: ModelSpec
+
+    def label(
+        self, requests: Iterable[LabelRequest], options: LabelOptions | None = None
+    ) -> Iterator[tuple[LabelRequest, Label | TocoError]]:
+        """Label photos in order; see `Labeler.label`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo of a run.
+
+    Attributes:
+        name: path relative to the folder of photos, forward slashes.
+        path: the file.
+        tags: as written; empty for background alone; None lets the classifier choose.
+    """
+
+    name: str
+    path: Path
+    tags: tuple[str, ...] | None
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """What became of a run's photos.
+
+    Attributes:
+        done: labelled now.
+        resumed: finished by an earlier run with the same model, options, tags and photo.
+        skipped: left out for want of tags.
+        failures: error by name of photo.
+        photos_with_class: in how many finished photos a class is among the tags.
+        pixels_of_class: its pixels in their pseudo masks.
+        unknown_tags: tags left out because the model does not know them.
+        tagged_by_model: photos whose tags the classifier chose.
+        capped: photos that were shrunk for refinement, their masks mapped back to their own size.
+        pixels, ignored_pixels: of all finished pseudo masks.
+        seconds: wall time.
+    """
+
+    done: int = 0
+    resumed: int = 0
+    skipped: int = 0
+    failures: dict[str, TocoError] = field(default_factory=dict)
+    photos_with_class: Counter[str] = field(default_factory=Counter)
+    pixels_of_class: Counter[str] = field(default_factory=Counter)
+    unknown_tags: Counter[str] = field(default_factory=Counter)
+    tagged_by_model: int = 0
+    capped: int = 0
+    pixels: int = 0
+    ignored_pixels: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def ignore_ratio(self) -> float:
+        """Share (0..1) of all pixels that the pseudo masks leave open."""
+        return self.ignored_pixels / self.pixels if self.pixels else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values, without the failures' reasons (see `failures.jsonl`)."""
+        return {
+            "done": self.done,
+            "resumed": self.resumed,
+            "skipped": self.skipped,
+            "failed": len(self.failures),
+            "ignore_ratio": self.ignore_ratio,
+            "classes": {
+                name: {"photos": photos, "area_ratio": self.pixels_of_class[name] / self.pixels}
+                for name, photos in self.photos_with_class.most_common()
+            },
+            "unknown_tags": dict(self.unknown_tags.most_common()),
+            "tagged_by_model": self.tagged_by_model,
+            "capped": self.capped,
+            "seconds": self.seconds,
+        }
+
+    def count(self, item: LabelledItem) -> None:
+        """Add a finished photo."""
+        result = item.result
+        pixels = result.size.height * result.size.width
+        self.pixels += pixels
+        self.ignored_pixels += result.ignore_ratio * pixels
+        self.unknown_tags.update(result.unknown_tags)
+        self.tagged_by_model += result.tag_source == "model"
+        self.capped += result.capped
+        for entry in result.classes:
+            self.photos_with_class[entry.name] += 1
+            self.pixels_of_class[entry.name] += entry.area
+
+
+def plan_photos(
+    root: Path, files: Sequence[Path], table: TagTable | None, *, untagged: Untagged, summary: RunSummary
+) -> list[Photo]:
+    """Find the tags of each photo.
+
+    Args:
+        root: folder that names are relative to, or the one photo.
+        files: the photos.
+        table: their tags, names relative to `root`; None where there are none at all.
+        untagged: what to do with photos that have no tag or are not listed: `refuse` fails them, `model` lets the
+            classifier choose, `skip` leaves them out, `background` takes them for photos of nothing known.
+        summary: failures and left-out photos are noted here.
+    """
+    planned = []
+    for path in files:
+        name = path.name if path == root else path.relative_to(root).as_posix()
+        try:
+            require_relative(name)
+            tagged = None if table is None else table.find(name)
+            if tagged is None or not tagged.tags:
+                if untagged == "skip":
+                    summary.skipped += 1
+                    continue
+                if untagged == "refuse":
+                    raise EmptyTags(
+                        f"{name!r} {'is not among the tagged photos' if tagged is None else 'has no tags'}.",
+                        fix="Tag it, or choose to skip untagged photos, to let the model tag them or to take them "
+                        "for background.",
+                    )
+                planned.append(Photo(name, path, None if untagged == "model" else ()))
+            else:
+                planned.append(Photo(name, path, tagged.tags))
+        except TocoError as error:
+            summary.failures[name] = error
+    return planned
+
+
+class FolderRun:
+    """One run over a folder of photos.
+
+    Args:
+        labeler: the model.
+        options: of the labels.
+        out: folder of the results.
+        outputs: artifacts wanted beside `result.json`.
+        skip_unknown: leave tags that the model does not know out instead of refusing the photo.
+        writers: threads that encode and write artifacts.
+    """
+
+    def __init__(
+        self,
+        labeler: SupportsLabel,
+        options: LabelOptions,
+        out: Path,
+        *,
+        outputs: frozenset[Output] = frozenset({"cam", "pseudo_mask", "segmentation"}),
+        skip_unknown: bool = True,
+        writers: int = 2,
+    ) -> None:
+        self._labeler = labeler
+        self._options = options
+        self._out = out
+        always: frozenset[Output] = frozenset({"pseudo_mask"})  # without it no photo can be exported
+        self._outputs = outputs | always
+        self._skip_unknown = skip_unknown
+        self._writers = writers
+
+    def label(
+        self, photos: Sequence[Photo], summary: RunSummary, *, on_event: Callable[[Event], None] = lambda _: None
+    ) -> None:
+        """Label the photos that are not finished yet, and note what became of each.
+
+        Memory does not grow with the number of photos.
+
+        Args:
+            photos: see `plan_photos`.
+            summary: counts are added here.
+            on_event: called after each photo.
+        """
+        started = time.perf_counter()
+        asked: dict[str, _Asked] = {}
+        requests = self._requests(photos, asked, summary, on_event)
+        writing: deque[tuple[str, Future[TocoError | None]]] = deque()
+        with ThreadPoolExecutor(self._writers, thread_name_prefix="artifacts") as pool:
+            for request, label in self._labeler.label(requests, self._options):
+                photo, question = asked.pop(request.name)
+                if isinstance(label, TocoError):
+                    _settle(photo.name, label, summary, on_event)
+                    continue
+                writing.append((photo.name, pool.submit(self._write, photo, label, question)))
+                if len(writing) > 2 * self._writers:
+                    name, future = writing.popleft()
+                    _settle(name, future.result(), summary, on_event)
+            for name, future in writing:
+                _settle(name, future.result(), summary, on_event)
+        summary.seconds += time.perf_counter() - started
+
+    def finished_items(self, photos: Iterable[Photo], failures: Iterable[str] = ()) -> Iterator[LabelledItem]:
+        """Read the finished photos back, in order, failed ones left out."""
+        failed = set(failures)
+        for photo in photos:
+            if photo.name not in failed:
+                folder = self._folder(photo)
+                yield LabelledItem.from_artifacts(photo.name, _loader(folder), load_image=photo.path.read_bytes)
+
+    def export(
+        self, photos: Sequence[Photo], formats: Sequence[str], summary: RunSummary, options: ExportOptions
+    ) -> None:
+        """Write the finished photos in each format to `OUT/<format>/`, and count them.
+
+        Args:
+            photos: those of the run; failed ones are left out.
+            formats: names of export formats.
+            summary: finished photos are counted here.
+            options: of the exports.
+
+        Raises:
+            UnknownFormat, MissingPart, InvalidArtifact
+        """
+        vocabulary = self._labeler.spec.vocabulary
+        for item in self.finished_items(photos, summary.failures):
+            summary.count(item)
+        for name in formats if summary.pixels else ():
+            with FolderSink(self._out / name) as sink, open_writer(name, sink, vocabulary, options) as writer:
+                for item in self.finished_items(photos, summary.failures):
+                    writer.add(item)
+
+    def write_failures(self, summary: RunSummary) -> None:
+        """Write `failures.jsonl`, or remove it where nothing failed."""
+        path = self._out / FAILURES
+        if not summary.failures:
+            path.unlink(missing_ok=True)
+            return
+        lines = (
+            json.dumps({"image": name, "code": error.code, "detail": error.detail, "fix": error.fix})
+            for name, error in summary.failures.items()
+        )
+        _write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+
+    def _requests(
+        self, photos: Iterable[Photo], asked: dict[str, _Asked], summary: RunSummary, on_event: Callable[[Event], None]
+    ) -> Iterator[LabelRequest]:
+        """Ask for the photos that are not finished; note in `asked` what was asked."""
+        for photo in photos:
+            try:
+                question = self._question(photo)
+            except OSError:
+                question = {}  # reading the photo will tell what is wrong with it
+            if question and self._finished(photo, question):
+                summary.resumed += 1
+                on_event("resumed")
+                continue
+            asked[photo.name] = photo, question
+            yield LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=self._skip_unknown)
+
+    def _folder(self, photo: Photo) -> Path:
+        return self._out / ARTIFACTS / photo.name
+
+    def _question(self, photo: Photo) -> dict[str, Any]:
+        with photo.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "image_sha256": digest,
+            "tags": None if photo.tags is None else list(photo.tags),
+            "skip_unknown": self._skip_unknown,
+            "model_version": self._labeler.spec.version,
+            "options_digest": self._options.digest(),
+        }
+
+    def _finished(self, photo: Photo, question: dict[str, Any]) -> bool:
+        folder = self._folder(photo)
+        try:
+            if json.loads((folder / ASKED).read_bytes()) != question:
+                return False
+        except (OSError, ValueError):
+            return False
+        wanted = [_FILE_OF[output] for output in self._outputs if output in _FILE_OF]
+        if "segmentation" in self._outputs and self._options.segmentation is not None:
+            wanted.append(SEGMENTATION_FILE)
+        heat = "heat" not in self._outputs or question["tags"] == [] or any(folder.glob("heat_*.jpg"))
+        return heat and all((folder / name).is_file() for name in (RESULT, *wanted))
+
+    def _write(self, photo: Photo, label: Label, question: dict[str, Any]) -> TocoError | None:
+        """Write the artifacts of a photo, `result.json` last. Runs in a thread of its own."""
+        try:
+            pixels = _NO_PHOTO
+            if self._outputs & _PICTURES:
+                pixels = read_image(photo.path, long_side=PICTURE_SIDE).pixels
+            artifacts = encode_artifacts(
+                label,
+                pixels,
+                model_version=self._labeler.spec.version,
+                options=self._options,
+                outputs=self._outputs,
+            )
+        except TocoError as error:
+            return error
+        folder = self._folder(photo)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULT).unlink(missing_ok=True)
+        for old in (*folder.glob("heat_*.jpg"), *(folder / name for name in (CAMS, SEGMENTATION_FILE, OVERLAY))):
+            old.unlink(missing_ok=True)  # of an earlier run with other tags or outputs
+        result = artifacts.pop(RESULT)
+        for name, data in artifacts.items():
+            _write_whole(folder / name, data)
+        _write_whole(folder / ASKED, json.dumps(question).encode())
+        _write_whole(folder / RESULT, result)
+        return None
+
+
+def _settle(name: str, error: TocoError | None, summary: RunSummary, on_event: Callable[[Event], None]) -> None:
+    if error is None:
+        summary.done += 1
+    else:
+        summary.failures[name] = error
+    on_event("done" if error is None else "failed")
+
+
+def _loader(folder: Path) -> Callable[[str], bytes | None]:
+    def load(name: str | PurePath) -> bytes | None:
+        try:
+            return (folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    return load
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
+    finally:
+        part.unlink(missing_ok=True)

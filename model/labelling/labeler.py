@@ -1,0 +1,438 @@
+"""The facade: photos with tags in, labels out.
+
+`Labeler.label` overlaps the stages: threads decode the next photos, and on a GPU refine the last ones, while the
+network runs on a batch. However many photos come, only a few batches are held in memory.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from toco.model.crf.backend import CrfBackend
+from toco.model.crf.choice import crf_backend
+from toco.model.errors import InvalidArray, TocoError
+from toco.model.method.affinity import spread
+from toco.model.method.cams import mix_foreground, normalise_cams, resize, scaled_input, upsample_pair
+from toco.model.method.device import Device, choose_device
+from toco.model.method.label import Label, TagSource
+from toco.model.method.network import Classified, ToCoNetwork, normalise_images
+from toco.model.method.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
+from toco.model.method.segmentation import multi_scale_logits, object_maps, segmentation_map
+from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
+from toco.model.photos.images import DecodedImage, read_image
+from toco.model.spec import DEFAULT_MODEL, ModelSpec
+from toco.model.weights_io.checkpoint import load_model
+
+Source = bytes | Path | npt.NDArray[np.uint8]
+Refinement = Callable[[], Label]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """One photo to label.
+
+    Attributes:
+        source: file, its bytes, or (H, W, 3) uint8 RGB pixels.
+        tags: names or synonyms; empty for a photo of nothing known; None lets the classifier choose.
+        name: how to call the photo in reports.
+        skip_unknown: leave tags that the model does not know out instead of refusing the photo.
+    """
+
+    source: Source
+    tags: Sequence[str] | None
+    name: str = ""
+    skip_unknown: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    """A decoded photo on its way."""
+
+    request: LabelRequest
+    photo: DecodedImage
+    tags: tuple[int, ...] | None
+    unknown: tuple[str, ...]
+    timings: dict[str, float]
+
+
+@dataclass(slots=True)
+class _Maps:
+    """What the device made of a photo, on the CPU, at the photo's working size."""
+
+    channels: tuple[int, ...]
+    tag_source: TagSource
+    tag_probabilities: npt.NDArray[np.float32]
+    cams: npt.NDArray[np.float32]  # (K, h, w)
+    segmentation: npt.NDArray[np.float32] | None  # (K + 1, h, w) probabilities
+    segmentation_channels: tuple[int, ...]
+
+
+class Labeler:
+    """Labels photos with one model.
+
+    Args:
+        network: in evaluation mode.
+        spec: of the network.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        crf: name of the dense CRF; see `crf.backend.crf_backend`.
+        threads: for decoding and refinement; None takes one a core.
+    """
+
+    def __init__(
+        self,
+        network: ToCoNetwork,
+        spec: ModelSpec,
+        *,
+        device: str = "auto",
+        crf: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.spec = spec
+        self.vocabulary = spec.vocabulary
+        self.device: Device = choose_device(device)
+        self.network = network.eval().to(self.device.device)
+        self.crf: CrfBackend = crf_backend(crf)
+        self.threads = threads or _cores()
+
+    @classmethod
+    def from_folder(cls, folder: Path | None = None, *, device: str = "auto", crf: str = "auto") -> "Labeler":
+        """Load a model folder; None takes the default model that comes with the package.
+
+        Raises:
+            InvalidCheckpoint: the folder does not fit.
+            DeviceUnavailable: the device is not there.
+        """
+        network, spec = load_model(folder or DEFAULT_MODEL)
+        return cls(network, spec, device=device, crf=crf)
+
+    def label_one(
+        self, source: Source, tags: Sequence[str] | None = None, options: LabelOptions | None = None
+    ) -> Label:
+        """Label one photo.
+
+        Raises:
+            TocoError: what is wrong with the photo or its tags.
+        """
+        ((_, result),) = self.label([LabelRequest(source, tags)], options)
+        if isinstance(result, TocoError):
+            raise result
+        return result
+
+    def label(
+        self,
+        requests: Iterable[LabelRequest],
+        options: LabelOptions | None = None,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[LabelRequest, Label | TocoError]]:
+        """Label many photos; results come in the order of the requests, an error in the place of its photo.
+
+        Args:
+            requests: consumed as results are taken.
+            options: settings; None takes the `balanced` preset.
+            stop: asked before every batch but the first; once it says so, photos that the device has not begun get no
+                result, and no more requests are taken.
+        """
+        options = options or preset_options("balanced")
+        size = self.batch_size(options)
+        # A processor refines between its turns at the network, a photo on each core: side by side, the threads of
+        # the network wait for one another all the time.
+        in_turn = self.device.device.type == "cpu"
+        together = self.threads if in_turn else 1
+        unrefined: list[tuple[LabelRequest, Refinement | TocoError]] = []
+        pending: deque[tuple[LabelRequest, Future[Label] | TocoError]] = deque()
+        source = iter(requests)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="label") as pool:
+            decoding = self._start_decoding(pool, islice(source, size), options)
+            while decoding:
+                following = self._start_decoding(pool, islice(source, size), options)
+                unrefined.extend(self._run_batch(decoding, options))
+                decoding = [] if stop() else following
+                if len(unrefined) >= together or not decoding:
+                    pending.extend(_started(pool, *outcome) for outcome in unrefined)
+                    unrefined.clear()
+                if in_turn:
+                    wait(outcome for _, outcome in pending if isinstance(outcome, Future))
+                while pending and (in_turn or len(pending) > max(2 * size, self.threads) or not decoding):
+                    yield _settled(*pending.popleft())
+
+    def batch_size(self, options: LabelOptions) -> int:
+        """Return how many photos go through the device at once; see `LabelOptions.batch_pixels`."""
+        pixels = options.batch_pixels
+        if pixels is None:
+            if self.device.device.type == "cpu":
+                return 1
+            pixels = GPU_BATCH_PIXELS
+        largest = int(max(options.cam.scales) * self._cam_size(options))
+        return max(1, pixels // (largest * largest * (2 if options.cam.flip else 1)))
+
+    def _decoder_weight(self, options: LabelOptions) -> float:
+        weight = options.cam.decoder_weight
+        return self.spec.decoder_weight if weight is None else weight
+
+    def _cam_size(self, options: LabelOptions) -> int:
+        return options.cam.size or self.spec.input_size
+
+    def _start_decoding(
+        self, pool: ThreadPoolExecutor, requests: Iterable[LabelRequest], options: LabelOptions
+    ) -> list[tuple[LabelRequest, Future[_Job]]]:
+        return [(request, pool.submit(self._decode, request, options)) for request in requests]
+
+    def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
+        started = time.perf_counter()
+        channels: tuple[int, ...] | None = None
+        unknown: tuple[str, ...] = ()
+        if request.tags is not None:
+            if request.skip_unknown:
+                channels, unknown = self.vocabulary.split_known(request.tags)
+            else:
+                channels = self.vocabulary.channels(request.tags)
+        photo = _load(request.source, options.long_side)
+        return _Job(request, photo, channels, unknown, {"decode": time.perf_counter() - started})
+
+    def _run_batch(
+        self, decoding: list[tuple[LabelRequest, Future[_Job]]], options: LabelOptions
+    ) -> list[tuple[LabelRequest, Refinement | TocoError]]:
+        """Run the network on the photos of a batch that can be read; return what is left to do for each."""
+        jobs: list[_Job] = []
+        results: list[tuple[LabelRequest, TocoError | None]] = []
+        for request, future in decoding:
+            try:
+                jobs.append(future.result())
+                results.append((request, None))
+            except TocoError as error:
+                results.append((request, error))
+        started = time.perf_counter()
+        maps = self._run_network(jobs, options) if jobs else []
+        seconds = time.perf_counter() - started
+        for job in jobs:
+            job.timings["network"] = seconds / len(jobs)
+        refinements = (partial(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True))
+        return [(request, next(refinements) if error is None else error) for request, error in results]
+
+    @torch.inference_mode()
+    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
+        """Run the network on the photos of a batch and bring the tagged maps to the CPU."""
+        device, cam = self.device.device, options.cam
+        dtype = self.device.dtype if options.precision == "auto" else None
+        square = (self._cam_size(options),) * 2
+        images = torch.cat([self._network_input(job.photo.pixels, square) for job in jobs])
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            sums: list[Tensor | None] = [None] * len(jobs)
+            objects: list[Tensor | None] = [None] * len(jobs)
+            probabilities: Tensor | None = None
+            channels: list[tuple[int, ...]] = []
+            # The full scale first: its logits choose the tags of untagged photos.
+            for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
+                found = self._classify(scaled_input(images, scale, flip=cam.flip))
+                decoded = self.network.decoder(found.patches) if self._decoder_weight(options) else None
+                if probabilities is None:
+                    logits = found.logits.float()
+                    if cam.flip:
+                        logits = (logits[: len(jobs)] + logits[len(jobs) :]) / 2
+                    probabilities = logits.sigmoid().cpu()
+                    channels = [self._chosen(job, row, options) for job, row in zip(jobs, probabilities, strict=True)]
+                for position, chosen in enumerate(channels):
+                    if not chosen:  # a photo of nothing known: background alone
+                        continue
+                    picked = [position, position + len(jobs)] if cam.flip else [position]
+                    maps = self._tagged(found, picked, chosen, options)
+                    sums[position] = _added(sums[position], upsample_pair(maps, square, flip=cam.flip))
+                    if decoded is not None:
+                        shown = object_maps(decoded[picked], chosen)
+                        objects[position] = _added(objects[position], _mean_of_scale(shown, square, options))
+            segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
+        return [
+            _Maps(
+                channels=chosen,
+                tag_source="user" if job.tags is not None else "model",
+                tag_probabilities=row[list(chosen)].numpy(),
+                cams=self._finished(job, total, found_objects, options),
+                segmentation=segmentation[0],
+                segmentation_channels=segmentation[1],
+            )
+            for job, chosen, row, total, found_objects, segmentation in zip(
+                jobs,
+                channels,
+                () if probabilities is None else probabilities,
+                sums,
+                objects,
+                segmentations,
+                strict=True,
+            )
+        ]
+
+    def _classify(self, images: Tensor) -> Classified:
+        """Run encoder and classifiers on (b, 3, H, W) images; on a CPU one at a time.
+
+        A processor gains nothing from a batch, and large buffers cost it: memory that the allocator gives back after
+        every layer comes anew page by page.
+        """
+        parts = torch.split(images, 1) if self.device.device.type == "cpu" else (images,)
+        found = [self.network.classify(self.network.encoder(part)) for part in parts]
+        return Classified(*(torch.cat(maps) for maps in zip(*found, strict=True)))
+
+    def _network_input(self, pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+        tensor = torch.from_numpy(pixels).to(self.device.device).permute(2, 0, 1)[None]
+        return resize(normalise_images(tensor, self.spec.mean, self.spec.std), size)
+
+    def _chosen(self, job: _Job, probabilities: Tensor, options: LabelOptions) -> tuple[int, ...]:
+        if job.tags is not None:
+            return job.tags
+        return tuple(torch.nonzero(probabilities >= options.tag_threshold).flatten().tolist())
+
+    def _tagged(self, found: Classified, rows: list[int], channels: tuple[int, ...], options: LabelOptions) -> Tensor:
+        """Return the raw CAMs (n, K, h, w) of the tagged classes of one photo, spread if the options say so."""
+        raw = (found.aux_cam if options.cam.auxiliary else found.cam)[rows][:, list(channels)]
+        if options.cam.affinity is not None:
+            raw = spread(raw.clamp_min(0.0), found.aux_patches[rows], options.cam.affinity)
+        return raw
+
+    def _finished(
+        self, job: _Job, summed_cams: Tensor | None, objects: Tensor | None, options: LabelOptions
+    ) -> npt.NDArray[np.float32]:
+        """Return the maps (K, h, w) of a photo at its working size.
+
+        Done here, not where they are refined: torch's operations on further threads slow down those of the network.
+        """
+        size = job.photo.pixels.shape[:2]
+        if summed_cams is None:
+            return np.zeros((0, *size), np.float32)
+        maps: npt.NDArray[np.float32] = resize(self._mixed(summed_cams, objects, options), size)[0].cpu().numpy()
+        return maps
+
+    def _mixed(self, summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
+        """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
+        cams = normalise_cams(summed_cams)
+        if objects is None:
+            return cams
+        everything = cams.new_ones(1, cams.shape[1])
+        weight = self._decoder_weight(options)
+        return mix_foreground(cams, everything, objects[:, :1], weight, evidence=objects[:, 1:])
+
+    def _segment(
+        self, job: _Job, channels: tuple[int, ...], options: LabelOptions
+    ) -> tuple[npt.NDArray[np.float32] | None, tuple[int, ...]]:
+        """Return (K + 1, h, w) decoder probabilities of one photo at its working size, and their classes."""
+        settings = options.segmentation
+        if settings is None:
+            return None, ()
+        kept = channels if settings.gate else tuple(range(len(self.vocabulary)))
+        height, width = job.photo.pixels.shape[:2]
+        logits = multi_scale_logits(
+            lambda images: self.network.decoder(self._classify(images).patches),
+            self._network_input(job.photo.pixels, (height, width)),
+            channels=(0, *(channel + 1 for channel in kept)),
+            scales=settings.scales,
+            flip=settings.flip,
+        )
+        return logits[0].softmax(dim=0).cpu().numpy(), kept
+
+    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+        """Refine CAMs, and map the result to the photo's own size. Uses no torch; see `_finished`."""
+        started = time.perf_counter()
+        indices = [self.vocabulary.indices[channel] for channel in maps.channels]
+        thresholds = options.thresholds or self.spec.thresholds
+        if options.refine == "crf":
+            mask = crf_pseudo_mask(
+                job.photo.pixels,
+                maps.cams,
+                indices,
+                backend=self.crf,
+                thresholds=thresholds,
+                ignore_band=options.ignore_band,
+                settings=options.crf or self.spec.pseudo_mask_crf,
+            )
+        else:
+            mask = threshold_pseudo_mask(maps.cams, indices, thresholds=thresholds, ignore_band=options.ignore_band)
+        segmentation = None
+        if maps.segmentation is not None and options.segmentation is not None:
+            crf = options.segmentation.crf or self.spec.segmentation_crf
+            segmentation = segmentation_map(
+                job.photo.pixels,
+                maps.segmentation,
+                [self.vocabulary.indices[channel] for channel in maps.segmentation_channels],
+                backend=self.crf,
+                settings=crf if options.segmentation.refine == "crf" else None,
+            )
+        job.timings["refine"] = time.perf_counter() - started
+        original = job.photo.original_size
+        return Label(
+            vocabulary=self.vocabulary,
+            tags=tuple(self.vocabulary.names[channel] for channel in maps.channels),
+            tag_source=maps.tag_source,
+            unknown_tags=job.unknown,
+            cams=maps.cams,
+            pseudo_mask=_to_size(mask, original),
+            segmentation=None if segmentation is None else _to_size(segmentation, original),
+            tag_probabilities=maps.tag_probabilities,
+            working_size=job.photo.pixels.shape[:2],
+            timings=job.timings,
+        )
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _added(total: Tensor | None, maps: Tensor) -> Tensor:
+    return maps if total is None else total + maps
+
+
+def _mean_of_scale(maps: Tensor, square: tuple[int, ...], options: LabelOptions) -> Tensor:
+    """Return one scale's share (1, k, S, S) in the mean over scales of maps (n, k, h, w) of one photo."""
+    cam = options.cam
+    if cam.flip:
+        straight, mirrored = maps.chunk(2)
+        maps = (straight + mirrored.flip(-1)) / 2
+    return resize(maps, square) / len(cam.scales)
+
+
+def _started(
+    pool: ThreadPoolExecutor, request: LabelRequest, outcome: Refinement | TocoError
+) -> tuple[LabelRequest, Future[Label] | TocoError]:
+    return request, outcome if isinstance(outcome, TocoError) else pool.submit(outcome)
+
+
+def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:
+    if isinstance(outcome, TocoError):
+        return request, outcome
+    try:
+        return request, outcome.result()
+    except TocoError as error:
+        return request, error
+
+
+def _load(source: Source, long_side: int) -> DecodedImage:
+    if isinstance(source, bytes | Path):
+        return read_image(source, long_side=long_side)
+    if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
+        raise InvalidArray(f"Pixels of shape {source.shape}, {source.dtype}.", fix="Give (H, W, 3) uint8 RGB.")
+    height, width = source.shape[:2]
+    factor = long_side / max(height, width)
+    pixels = source
+    if factor < 1.0:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return DecodedImage(np.ascontiguousarray(pixels), (height, width))
+
+
+def _to_size(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize a mask to (H, W) by nearest neighbour; class indices must not be mixed."""
+    if mask.shape == size:
+        return mask
+    resized = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""ToCo itself: network, class activation maps, refinement, pseudo masks and segmentation maps."""

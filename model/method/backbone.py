@@ -1,0 +1,189 @@
+"""The encoder: any plain timm ViT, with the tokens that ToCo needs.
+
+References:
+    ToCo, section 3.1: patch tokens after the final norm, and the un-normed patch tokens of a late inner block.
+    Dosovitskiy et al., ICLR 2021 (ViT); Touvron et al., ICML 2021 (DeiT); Oquab et al., TMLR 2024 (DINOv2).
+"""
+
+import math
+from typing import Any, NamedTuple, TypeGuard, cast
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from toco.model.errors import InvalidArray, InvalidOption
+from toco.model.method.attention import BlockwiseAttention
+
+
+class Tokens(NamedTuple):
+    """What the encoder hands on, for a batch of b images on a token grid of h x w.
+
+    Attributes:
+        class_token: (b, d) after the final norm.
+        patches: (b, d, h, w) patch tokens after the final norm.
+        aux_patches: (b, d, h, w) patch tokens that leave the auxiliary block, not normed.
+    """
+
+    class_token: Tensor
+    patches: Tensor
+    aux_patches: Tensor
+
+
+class Encoder(nn.Module):
+    """A timm ViT without its head.
+
+    Args:
+        name: timm model name, e.g. `vit_base_patch16_224`, `deit_base_patch16_224`, `vit_small_patch14_dinov2`.
+        image_size: side in pixels of the square whose patch grid the position embedding has.
+        aux_layer: block whose patch tokens are the auxiliary ones, negative from the end.
+        pretrained: let timm fetch its weights (needs a reachable hub).
+        arguments: further keyword arguments of `timm.create_model`.
+
+    Raises:
+        InvalidOption: the name is not a plain ViT of timm, or the block does not exist.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        image_size: int = 224,
+        aux_layer: int = -3,
+        pretrained: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        try:
+            vit = timm.create_model(
+                name, pretrained=pretrained, num_classes=0, img_size=image_size, **(arguments or {})
+            )
+        except (RuntimeError, TypeError, ValueError, AssertionError, OSError) as error:
+            advice = "Name a plain ViT of timm.list_models('vit_*')"
+            if pretrained:
+                advice += ", or give a file of initial weights where no hub is reachable"
+            raise InvalidOption(f"timm cannot build backbone {name!r}: {error}.", fix=f"{advice}.") from error
+        if not _is_plain(vit):
+            raise InvalidOption(
+                f"Backbone {name!r} is not a plain ViT with a class token.",
+                fix="Name one such as vit_base_patch16_224, deit_base_patch16_224 or vit_small_patch14_dinov2.",
+            )
+        depth = len(vit.blocks)
+        if not -depth <= aux_layer < 0:
+            raise InvalidOption(
+                f"Auxiliary layer {aux_layer} of a backbone with {depth} blocks.", fix=f"Use -1 to -{depth}."
+            )
+        self.vit = vit
+        self.aux_block = depth + aux_layer
+        self.patch_size: int = int(vit.patch_embed.patch_size[0])
+        self.width: int = int(vit.embed_dim)
+
+    @property
+    def positions(self) -> nn.Parameter:
+        """The position embedding as trained: (1, prefix + grid * grid, d); frozen while ToCo trains."""
+        return cast("nn.Parameter", self.vit.pos_embed)
+
+    def position_embedding(self, grid: tuple[int, int]) -> Tensor:
+        """Return the position embedding for a token grid.
+
+        The class (and register) part is kept; the patch part is resized bicubically without antialiasing.
+        timm's own resampling antialiases, which changes the published numbers.
+
+        Args:
+            grid: (h, w) of the token grid.
+
+        Returns:
+            (1, prefix + h * w, d), or (1, h * w, d) for models that give prefix tokens no position.
+        """
+        vit = self.vit
+        prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
+        embedding = self.positions
+        side = math.isqrt(embedding.shape[1] - prefix)
+        if grid == (side, side):
+            return embedding
+        patches = embedding[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        patches = F.interpolate(patches.float(), size=grid, mode="bicubic", align_corners=False)
+        patches = patches.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1).to(embedding.dtype)
+        return torch.cat([embedding[:, :prefix], patches], dim=1)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Turn images into the token sequence that enters the first block.
+
+        Args:
+            images: (b, 3, H, W) normalised; a remainder of H or W modulo the patch size is dropped.
+
+        Returns:
+            (b, prefix + h * w, d) tokens, and the token grid (h, w).
+
+        Raises:
+            InvalidArray: not (b, 3, H, W), or smaller than one patch.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < self.patch_size:
+            raise InvalidArray(
+                f"Images of shape {tuple(images.shape)}.", fix=f"Give (b, 3, H, W) with sides of {self.patch_size} up."
+            )
+        vit = self.vit
+        patches = vit.patch_embed.proj(images)  # (b, d, h, w)
+        grid = (int(patches.shape[2]), int(patches.shape[3]))
+        tokens = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
+        position = self.position_embedding(grid).to(tokens.dtype)
+        learned = [token for token in (vit.cls_token, vit.reg_token) if token is not None]
+        prefix = [token.to(tokens.dtype).expand(tokens.shape[0], -1, -1) for token in learned]
+        if vit.no_embed_class:
+            tokens = torch.cat([*prefix, tokens + position], dim=1)
+        else:
+            tokens = torch.cat([*prefix, tokens], dim=1) + position
+        return vit.norm_pre(vit.pos_drop(tokens)), grid
+
+    def run_blocks(self, tokens: Tensor, grid: tuple[int, int], *, first: int = 0) -> Tokens:
+        """Run the blocks from `first` on and split the result into the tokens that ToCo uses.
+
+        Args:
+            tokens: (b, prefix + h * w, d) that enter block `first`.
+            grid: (h, w).
+            first: index of the first block to run; at most the auxiliary block.
+        """
+        aux = tokens
+        with BlockwiseAttention():
+            for index, block in enumerate(self.vit.blocks):
+                if index < first:
+                    continue
+                tokens = block(tokens)
+                if index == self.aux_block:
+                    aux = tokens
+        tokens = self.vit.norm(tokens)
+        return Tokens(tokens[:, 0], self._to_map(tokens, grid), self._to_map(aux, grid))
+
+    def _to_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        patches = tokens[:, self.vit.num_prefix_tokens :]
+        return patches.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)
+
+    def forward(self, images: Tensor) -> Tokens:
+        """Encode images (b, 3, H, W), normalised; see `Tokens`."""
+        tokens, grid = self.embed(images)
+        return self.run_blocks(tokens, grid)
+
+
+def native_image_size(name: str) -> int:
+    """Return the side in pixels at which timm's own weights of a backbone were trained; 224 if it has none."""
+    try:
+        published = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # an unknown tag: building the backbone says so
+        published = None
+    return 224 if published is None else int(published.input_size[-1])
+
+
+def _is_plain(vit: nn.Module) -> TypeGuard[VisionTransformer]:
+    """Tell a ViT that `Encoder` runs rightly from its relatives.
+
+    Subclasses add tokens or positions that nothing here feeds (a distillation token); hybrids cut patches otherwise.
+    """
+    return (
+        type(vit) is VisionTransformer
+        and type(vit.patch_embed) is PatchEmbed
+        and vit.pos_embed is not None
+        and vit.cls_token is not None
+    )

@@ -1,0 +1,101 @@
+"""Segmentation maps of the decoder: multi-scale logits, optional tag gate, dense CRF.
+
+References:
+    ToCo, section 4.1 (inference of the segmentation branch).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from toco.model.crf.backend import CrfBackend
+from toco.model.crf.settings import SEGMENTATION_CRF, CrfSettings
+from toco.model.errors import InvalidOption
+from toco.model.method.cams import resize, scaled_input
+from toco.model.photos.classes import BACKGROUND
+
+
+def multi_scale_logits(
+    decode: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    channels: Sequence[int] | None = None,
+    scales: Sequence[float] = (1.0, 1.25, 1.5),
+    flip: bool = True,
+) -> Tensor:
+    """Return decoder logits at the input size: straight and mirrored summed, maximum over scales.
+
+    Args:
+        decode: runs the network on (b, 3, H, W) and gives (b, C + 1, h, w) logits, channel 0 background.
+        images: (b, 3, H, W) network input.
+        channels: the decoder channels to keep, in this order; None keeps all.
+        scales: factors of (H, W), truncated to whole pixels.
+        flip: also run the mirrored images.
+
+    Returns:
+        (b, K, H, W) float32.
+
+    Raises:
+        InvalidOption: no scale is given.
+    """
+    best: Tensor | None = None
+    for scale in scales:
+        logits = decode(scaled_input(images, scale, flip=flip)).float()
+        if channels is not None:
+            logits = logits[:, list(channels)]
+        logits = resize(logits, images.shape[-2:])
+        if flip:
+            straight, mirrored = logits.chunk(2)
+            logits = straight + mirrored.flip(-1)
+        best = logits if best is None else torch.maximum(best, logits)
+    if best is None:
+        raise InvalidOption("No scale to run the decoder at.", fix="Give one scale or more, such as 1.0.")
+    return best
+
+
+def object_maps(logits: Tensor, channels: Sequence[int]) -> Tensor:
+    """Return where the decoder sees any object, and which of some classes it sees there.
+
+    Where it mistakes an object for an absent class, that is still an object. (Dropping absent channels before the
+    softmax, as segmentation maps do, gives such an object to the background.)
+
+    Args:
+        logits: (b, C + 1, h, w), channel 0 background.
+        channels: K classes, 0 the first one after background.
+
+    Returns:
+        (b, 1 + K, h, w) float32 in 0..1: the foreground, then the probability of each class.
+    """
+    probabilities = logits.float().softmax(dim=1)
+    classes = probabilities[:, [channel + 1 for channel in channels]]
+    return torch.cat([1.0 - probabilities[:, :1], classes], dim=1)
+
+
+def segmentation_map(
+    image: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    indices: Sequence[int],
+    *,
+    backend: CrfBackend,
+    settings: CrfSettings | None = SEGMENTATION_CRF,
+) -> npt.NDArray[np.uint8]:
+    """Turn decoder probabilities into a segmentation map.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        probabilities: (K + 1, H, W) float32 that sum to 1; channel 0 is background.
+        indices: K mask indices.
+        backend: the dense CRF.
+        settings: of the dense CRF; None takes the plain argmax.
+
+    Returns:
+        (H, W) uint8 mask indices.
+    """
+    values: npt.NDArray[np.uint8] = np.array([BACKGROUND, *indices], np.uint8)
+    if len(values) > 1 and settings is not None:
+        probabilities = backend.prepare(image, settings).infer(probabilities)
+    best: npt.NDArray[np.uint8] = values[probabilities.argmax(axis=0)]
+    return best

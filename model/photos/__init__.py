@@ -1,0 +1,1 @@
+"""Photos and what is said of them: pixels, tags, class vocabularies, colours, pictures for people."""

@@ -1,0 +1,104 @@
+"""What happens around every request: an id, a line in the log, a count, a limit on the body."""
+
+import logging
+import re
+import time
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from toco.jobs.ids import new_id
+from toco.jobs.logs import log_context
+from toco.model.errors import TocoError
+from toco.service.api.problem import render
+
+logger = logging.getLogger("toco.requests")
+
+REQUEST_ID: Final = "x-request-id"
+_GIVEN_ID: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds
+
+
+class BodyTooLarge(TocoError):
+    """The request's body passes the limit."""
+
+    code = "body_too_large"
+    kind = "too_large"
+
+
+class RequestContext:
+    """ASGI middleware: request id, access log, metrics, and the limit on body bytes.
+
+    Args:
+        app: what it wraps.
+        max_body_bytes: largest body; counted as it comes in, whatever its header says.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._most = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get(REQUEST_ID, "")
+        request_id = given if _GIVEN_ID.fullmatch(given) else new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (REQUEST_ID.encode(), request_id.encode())]
+            await send(message)
+
+        with log_context(request_id=request_id):
+            try:
+                await self._limited(scope, receive, answer)
+            finally:
+                self._note(request, scope, status, time.perf_counter() - started)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        error = BodyTooLarge(
+            f"The body passes the limit of {self._most:,} bytes.", fix="Use a resumable upload (POST /v1/uploads)."
+        )
+        declared = request.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > self._most:
+            await render(request, error)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._most:
+                raise error
+            return message
+
+        await self._app(scope, counted, send)
+
+    @staticmethod
+    def _note(request: Request, scope: Scope, status: int, seconds: float) -> None:
+        route: Any = scope.get("route")
+        template = getattr(route, "path", None) or "unmatched"
+        app: Any = scope.get("app")
+        if app is not None:
+            app.state.toco.http.note(route=template, method=request.method, status=status, seconds=seconds)
+        if template not in _QUIET:
+            logger.info(
+                "request",
+                extra={
+                    "method": request.method,
+                    "path": request.url.path,
+                    "status": status,
+                    "seconds": round(seconds, 4),
+                },
+            )

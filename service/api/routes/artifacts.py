@@ -1,0 +1,103 @@
+"""Files of an item: with entity tags, ranges and cache headers, or a redirect to where they are."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Request, Response
+
+from toco.jobs.store import StoredObject, artifact_key, media_type
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import CAMS, heat_name, read_cams
+from toco.model.photos.images import FORMATS, probe_image
+from toco.service.api.auth import Reader
+from toco.service.api.cam_picture import cam_png
+from toco.service.api.problem import problems
+from toco.service.api.schemas import ItemId, JobId
+from toco.service.api.state import AppState, State
+from toco.service.api.stored_response import stored_response
+
+router = APIRouter(prefix="/v1/jobs/{job}/items/{item}", tags=["artifacts"])
+
+_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The part of the file asked for."},
+    302: {"description": "The file is at the address in `Location`."},
+    304: {"description": "The file is the one that the client has."},
+    416: {"description": "The range lies outside the file."},
+}
+_MEDIA_TYPES: Final = {name: f"image/{name.lower()}" for name in FORMATS}
+
+
+class ArtifactNotFound(TocoError):
+    """The item has no artifact of this name."""
+
+    code = "artifact_not_found"
+    kind = "not_found"
+
+
+@router.get(
+    "/image", response_class=Response, responses=problems(404, 413, 415) | _CONTENT, summary="The image as it was sent"
+)
+async def get_image(request: Request, state: State, _: Reader, job: JobId, item: ItemId) -> Response:
+    """Send the image; its type is that of its content."""
+    record = state.records.item(job, item)
+    if not record.image_key:
+        raise ArtifactNotFound(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
+    kind = _MEDIA_TYPES[probe_image(state.store.get(record.image_key)).format]
+    return await stored_response(request, state, record.image_key, media_type=kind, name=record.name)
+
+
+@router.get(
+    "/artifacts/{name}", response_class=Response, responses=problems(404) | _CONTENT, summary="One artifact of an item"
+)
+async def get_artifact(
+    request: Request,
+    state: State,
+    _: Reader,
+    job: JobId,
+    item: ItemId,
+    name: Annotated[str, Path(max_length=600, examples=["pseudo_mask.png"])],
+) -> Response:
+    """Send one of `pseudo_mask.png`, `segmentation.png`, `cam.npz`, `overlay.jpg`, `result.json`, `heat_<tag>.jpg`."""
+    _require(state, job, item, name)
+    return await stored_response(request, state, artifact_key(job, item, name), media_type=media_type(name), name=name)
+
+
+@router.get(
+    "/cams/{tag}",
+    response_class=Response,
+    responses=problems(404) | _CONTENT,
+    summary="The class activation map of one tag as a grey picture",
+)
+def get_cam(
+    request: Request,
+    state: State,
+    _: Reader,
+    job: JobId,
+    item: ItemId,
+    tag: Annotated[str, Path(max_length=512, description="A class name.", examples=["cat"])],
+) -> Response:
+    """Send a tag's map as an 8-bit grey PNG at the working size: 0 is score 0, 255 is score 1."""
+    _require(state, job, item, CAMS)
+    key = artifact_key(job, item, CAMS)
+    found: StoredObject = state.store.head(key)
+    headers = {"etag": found.etag, "cache-control": "private, max-age=0, must-revalidate"}
+    if request.headers.get("if-none-match") == found.etag:
+        return Response(status_code=304, headers=headers)
+    cams = read_cams(state.store.get(key))
+    wanted = {heat_name(name): position for position, name in enumerate(cams.names)}
+    position = wanted.get(heat_name(tag))
+    if position is None:
+        raise ArtifactNotFound(
+            f"Item {item} has no map of {tag!r}.", fix=f"Its tags: {', '.join(cams.names) or 'none'}."
+        )
+    return Response(cam_png(cams.maps[position]), headers=headers, media_type="image/png")
+
+
+def _require(state: AppState, job: str, item: str, name: str) -> None:
+    record = state.records.item(job, item)
+    made = record.summary.artifacts if record.summary else {}
+    if name not in made:
+        raise ArtifactNotFound(
+            f"Item {item} has no artifact {name!r}.",
+            fix=f"It has {', '.join(made)}." if made else f"It is {record.state}; artifacts come when it is done.",
+        )

@@ -1,0 +1,141 @@
+"""Items of a job: found, judged, labelled again."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from toco.jobs.item_index import ItemQuery
+from toco.jobs.job import Decision, ItemState
+from toco.jobs.records import Measure
+from toco.model.errors import InvalidOption, TocoError
+from toco.service.api.auth import Labeller, Reader
+from toco.service.api.problem import problems
+from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId, JobView, OutputName
+from toco.service.api.state import State
+from toco.service.api.submission import JobRequest, Photo, Submission
+
+router = APIRouter(prefix="/v1/jobs/{job}/items", tags=["items"])
+
+Share = Annotated[float | None, Query(ge=0, le=1)]
+
+
+class ImageGone(TocoError):
+    """The item was refused when it was sent, so its image was not kept."""
+
+    code = "image_gone"
+    kind = "conflict"
+
+
+@router.get("", responses=problems(404), summary="Find items")
+def find_items(
+    state: State,
+    _: Reader,
+    job: JobId,
+    item_state: Annotated[ItemState | None, Query(alias="state")] = None,
+    tag: Annotated[str | None, Query(max_length=512, description="A class name, or a synonym of one.")] = None,
+    decision: Annotated[Decision | None, Query()] = None,
+    undecided: Annotated[bool, Query(description="Only items without a decision.")] = False,
+    min_ignore_ratio: Share = None,
+    max_ignore_ratio: Share = None,
+    min_area_ratio: Share = None,
+    max_area_ratio: Share = None,
+    min_score: Share = None,
+    max_score: Share = None,
+    min_doubt: Share = None,
+    max_doubt: Share = None,
+    order: Annotated[Measure, Query(description="Another order than `index` leaves unlabelled items out.")] = "index",
+    descending: Annotated[bool, Query(description="Highest first.")] = False,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> ItemPageView:
+    """Find items by state, tag, decision and figures, a page at a time.
+
+    `order=doubt&descending=true` puts the labels first that deserve a look.
+    """
+    limits: dict[Measure, tuple[float | None, float | None]] = {
+        "ignore_ratio": (min_ignore_ratio, max_ignore_ratio),
+        "area_ratio": (min_area_ratio, max_area_ratio),
+        "score": (min_score, max_score),
+        "doubt": (min_doubt, max_doubt),
+    }
+    query = ItemQuery(
+        state=item_state,
+        tag=_canonical(state, job, tag),
+        decision=decision,
+        undecided=undecided,
+        ranges={
+            measure: (low or 0.0, 1.0 if high is None else high)
+            for measure, (low, high) in limits.items()
+            if low is not None or high is not None
+        },
+        order=order,
+        descending=descending,
+    )
+    return ItemPageView.of(state.index.find(job, query, cursor=cursor, limit=limit))
+
+
+@router.get("/{item}", responses=problems(404), summary="An item's state, figures and artifacts")
+def get_item(state: State, _: Reader, job: JobId, item: ItemId) -> ItemView:
+    """Show an item."""
+    return ItemView.of(state.records.item(job, item))
+
+
+@router.patch("/{item}", responses=problems(404), summary="Accept or reject a label")
+def decide(state: State, _: Labeller, job: JobId, item: ItemId, change: DecisionChange) -> ItemView:
+    """Store a person's verdict; exports can be limited by it."""
+    state.records.decide(job, item, change.decision)
+    return ItemView.of(state.records.item(job, item))
+
+
+class Relabel(BaseModel):
+    """How to label an item again."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"options": {"thresholds": {"high": 0.6, "low": 0.3}}}]}
+    )
+
+    tags: list[Annotated[str, Field(max_length=512)]] | None = Field(None, description="null: as they were.")
+    model: str = Field("", description="Empty: as it was.")
+    preset: str = Field("", description="Empty: as it was.")
+    options: dict[str, object] = Field({}, description="Changes to the preset.")
+    outputs: list[OutputName] = []
+
+
+@router.post(
+    "/{item}/relabel", status_code=202, responses=problems(404, 409), summary="Label an item again with other settings"
+)
+def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: ItemId, how: Relabel) -> JobView:
+    """Make a job of this one image; the item itself stays as it is."""
+    record = state.records.item(job, item)
+    before = state.records.job(job).options
+    if not record.image_key:
+        raise ImageGone(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
+    if "preset" in how.options:
+        raise InvalidOption("options must not hold a preset.", fix="Send it as `preset`.")
+    asked = JobRequest(
+        model=how.model or before.model,
+        preset=how.preset or before.label.preset,
+        options=dict(how.options),
+        outputs=tuple(how.outputs) or before.outputs,
+        unknown_tags=before.unknown_tags,
+        name=record.name,
+        priority="interactive",
+    )
+    tags = record.tags if how.tags is None else tuple(how.tags)
+    photo = Photo(record.name, tags, content=state.store.get(record.image_key))
+    submission = Submission(state, caller, asked, request_id=request.state.request_id)
+    return JobView.of(submission.submit([photo])[0])
+
+
+def _canonical(state: State, job: str, tag: str | None) -> str | None:
+    """Return the class name that a tag or synonym means; an unknown tag finds nothing."""
+    if not tag:
+        return None
+    try:
+        vocabulary = state.catalogue.find(state.records.job(job).options.model).spec.vocabulary
+        return vocabulary.names[vocabulary.channel(tag)]
+    except TocoError as error:
+        if error.code == "job_not_found":
+            raise
+        return tag

@@ -1,0 +1,295 @@
+"""Jobs of many images: made, listed, cancelled, retried, deleted."""
+
+import logging
+import time
+from contextlib import closing
+from tempfile import TemporaryFile
+from typing import IO, Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.responses import JSONResponse
+
+from toco.jobs.api_keys import ApiKey
+from toco.jobs.ids import ID_PATTERN
+from toco.jobs.job import ItemState, JobRecord, JobState, Priority, UnknownTags
+from toco.jobs.queue import QueueUnavailable
+from toco.jobs.uploads import Uploads
+from toco.model.errors import TocoError
+from toco.service.api.auth import Admin, Labeller, Reader
+from toco.service.api.problem import problems
+from toco.service.api.schemas import JobDetails, JobId, JobPage, JobView, OutputName, RetryView
+from toco.service.api.state import AppState, State
+from toco.service.api.submission import JobRequest, Photo, Submission
+from toco.service.api.uploaded_form import archive_photos, form_photos, job_request, read_form
+
+logger = logging.getLogger(__name__)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_DAY_SECONDS = 86_400
+
+
+class UnknownBody(TocoError):
+    """The body of a job is neither multipart nor JSON."""
+
+    code = "unsupported_media_type"
+    kind = "unsupported"
+
+
+class InvalidBody(TocoError):
+    """The JSON body of a job does not fit."""
+
+    code = "invalid_request"
+    kind = "invalid"
+
+
+class StoredImage(BaseModel):
+    """An image that is in the object store already."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Annotated[str, Field(min_length=1, max_length=1024, description="Key under the input prefix.")]
+    name: Annotated[str, Field(max_length=512, description="As it is called in exports; empty: the key.")] = ""
+    tags: list[Annotated[str, Field(max_length=512)]] | None = Field(None, description="null: the classifier's own.")
+
+
+class JobBody(BaseModel):
+    """A job of images that are in the object store, or in a finished resumable upload."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"items": [{"key": "inputs/farm/1.jpg", "tags": ["cow"]}], "preset": "fast"}]},
+    )
+
+    items: list[StoredImage] = []
+    upload: Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}$|^$")] = Field("", description="A finished upload's id.")
+    name: Annotated[str, Field(max_length=200)] = ""
+    model: str = ""
+    preset: str = "balanced"
+    options: dict[str, Any] = Field({}, description="Changes to the preset.")
+    outputs: list[OutputName] = []
+    unknown_tags: UnknownTags = "error"
+    priority: Priority = "batch"
+    webhook: Annotated[str, Field(max_length=2048)] = ""
+    webhook_secret: Annotated[str, Field(max_length=256)] = ""
+
+
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "tags": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "description": "One for all images or one an image, each comma-separated.",
+                    },
+                    "archive": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "zip or tar; a CSV or JSON Lines file in it lists the tags.",
+                    },
+                    "manifest": {"type": "string", "format": "binary", "description": "CSV or JSON Lines of tags."},
+                    "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
+                    "name": {"type": "string"},
+                    "model": {"type": "string"},
+                    "preset": {"type": "string", "enum": ["fast", "balanced", "paper"]},
+                    "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
+                    "outputs": {"type": "array", "items": {"type": "string"}},
+                    "unknown_tags": {"type": "string", "enum": ["error", "ignore"]},
+                    "priority": {"type": "string", "enum": ["batch", "interactive"]},
+                    "webhook": {"type": "string"},
+                    "webhook_secret": {"type": "string"},
+                },
+            },
+        },
+        "application/json": {"schema": JobBody.model_json_schema(ref_template="#/components/schemas/{model}")},
+    },
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(400, 404, 409, 413, 415)
+    | {200: {"description": "This Idempotency-Key made the job before.", "model": JobView}},
+    openapi_extra={"requestBody": _BODY},
+    summary="Label many images",
+)
+async def create_job(
+    request: Request,
+    state: State,
+    caller: Labeller,
+    idempotency_key: Annotated[str, Header(max_length=255, description="Sent twice, it makes one job.")] = "",
+) -> Response:
+    """Make a job from files, an archive, a resumable upload, or keys of the object store.
+
+    An image that cannot be read becomes a failed item; the others are labelled all the same.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    request_id = request.state.request_id
+    if kind == "multipart/form-data":
+        async with read_form(request, state.settings) as form:
+            record, known = await run_in_threadpool(_from_form, state, caller, form, idempotency_key, request_id)
+    elif kind == "application/json":
+        body = _parsed(await request.body())
+        record, known = await run_in_threadpool(_from_body, state, caller, body, idempotency_key, request_id)
+    else:
+        raise UnknownBody(f"A body of type {kind!r}.", fix="Send multipart/form-data or application/json.")
+    headers = {"location": f"/v1/jobs/{record.id}"}
+    return JSONResponse(JobView.of(record).model_dump(mode="json"), 200 if known else 202, headers=headers)
+
+
+def _from_form(
+    state: AppState, caller: ApiKey, form: FormData, idempotency_key: str, request_id: str
+) -> tuple[JobRecord, bool]:
+    submission = Submission(state, caller, job_request(form, idempotency_key=idempotency_key), request_id=request_id)
+    upload = form.get("upload")
+    if not isinstance(upload, str) or not upload:
+        return submission.submit(form_photos(form, state.settings))
+    with closing(_fetched(state, upload)) as file:
+        return submission.submit(form_photos(form, state.settings, upload=file))
+
+
+def _from_body(
+    state: AppState, caller: ApiKey, body: JobBody, idempotency_key: str, request_id: str
+) -> tuple[JobRecord, bool]:
+    asked = JobRequest(
+        model=body.model,
+        preset=body.preset,
+        options=body.options,
+        outputs=tuple(body.outputs),
+        unknown_tags=body.unknown_tags,
+        name=body.name,
+        priority=body.priority,
+        webhook=body.webhook,
+        webhook_secret=body.webhook_secret,
+        idempotency_key=idempotency_key,
+    )
+    submission = Submission(state, caller, asked, request_id=request_id)
+    photos = [
+        Photo(image.name or image.key, None if image.tags is None else tuple(image.tags), key=image.key)
+        for image in body.items
+    ]
+    if not body.upload:
+        return submission.submit(photos)
+    with closing(_fetched(state, body.upload)) as file:
+        packed = archive_photos(file, state.settings, manifest=None, tags=None)
+        return submission.submit([*photos, *packed] if photos else packed)
+
+
+def _parsed(content: bytes) -> JobBody:
+    try:
+        return JobBody.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in ("body", *first["loc"]))
+        raise InvalidBody(f"{where}: {first['msg']}.", fix="See the API's description.") from None
+
+
+def _fetched(state: AppState, upload: str) -> IO[bytes]:
+    """Copy a finished upload into a temporary file: archives are read back and forth."""
+    file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - the caller closes it
+    try:
+        Uploads(state.settings, state.records, state.store).copy_to(upload, file)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+@router.get("", responses=problems(), summary="List jobs, the newest first")
+def list_jobs(
+    state: State,
+    _: Reader,
+    cursor: Annotated[str | None, Query(pattern=ID_PATTERN, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    job_state: Annotated[JobState | None, Query(alias="state", description="Only these.")] = None,
+) -> JobPage:
+    """List jobs a page at a time."""
+    found: list[JobRecord] = []
+    following = cursor
+    while True:
+        page = state.records.jobs(before=following, limit=limit)
+        following = page[-1].id if len(page) == limit else None
+        found += [job for job in page if job_state is None or job.state == job_state]
+        if len(found) >= limit or following is None:
+            break
+    if len(found) > limit:
+        found = found[:limit]
+        following = found[-1].id
+    return JobPage(jobs=[JobView.of(job) for job in found], next=following)
+
+
+@router.get("/{job}", responses=problems(404), summary="A job's state, counts, rate and time left")
+def get_job(state: State, _: Reader, job: JobId) -> JobDetails:
+    """Show a job with every setting that it uses."""
+    return JobDetails.of(state.records.job(job))
+
+
+@router.post("/{job}/cancel", responses=problems(404), summary="Cancel a job")
+def cancel_job(state: State, _: Labeller, job: JobId) -> RetryView:
+    """Cancel the items that have not begun; those that a worker has in hand are finished."""
+    count = state.records.cancel(job)
+    return RetryView(items=count, job=JobView.of(state.records.job(job)))
+
+
+@router.post("/{job}/retry", responses=problems(404), summary="Try failed items again")
+def retry_job(
+    state: State,
+    _: Labeller,
+    job: JobId,
+    states: Annotated[list[ItemState] | None, Query(description="`failed` alone if left out.")] = None,
+) -> RetryView:
+    """Queue failed (or cancelled) items again; images that were refused when they were sent stay failed."""
+    wanted: list[ItemState] = [name for name in states or ["failed"] if name in ("failed", "cancelled")]
+    items = state.records.retry(job, tuple(wanted))
+    record = state.records.job(job)
+    if items:
+        try:
+            state.queue.label(record, items)
+        except QueueUnavailable:
+            logger.exception("items put back but not queued", extra={"job": job})
+    return RetryView(items=len(items), job=JobView.of(record))
+
+
+@router.delete("/{job}", status_code=204, responses=problems(404), summary="Delete a job and all that it made")
+def delete_job(state: State, _: Labeller, job: JobId) -> None:
+    """Delete records at once and stored files soon after."""
+    state.records.job(job)
+    _delete(state, job)
+
+
+class DeletedJobs(BaseModel):
+    """How many jobs were deleted."""
+
+    deleted: int
+
+
+@router.delete("", responses=problems(), summary="Delete old jobs")
+def delete_old_jobs(
+    state: State, _: Admin, older_than_days: Annotated[float, Query(ge=0, le=36500, description="Age since their end.")]
+) -> DeletedJobs:
+    """Delete the jobs that ended longer ago than that."""
+    moment = time.time() - older_than_days * _DAY_SECONDS
+    deleted = 0
+    while jobs := state.records.finished_before(moment):
+        for job in jobs:
+            _delete(state, job)
+        deleted += len(jobs)
+    return DeletedJobs(deleted=deleted)
+
+
+def _delete(state: AppState, job: str) -> None:
+    state.exports.delete_of_job(job)
+    state.records.delete_job(job)
+    try:
+        state.queue.delete_objects(job)
+    except QueueUnavailable:
+        logger.exception("job deleted, its files will be by the sweep", extra={"job": job})

@@ -1,0 +1,126 @@
+"""Models: which there are, what they know, which are warm."""
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from toco.jobs.model_catalogue import KnownModel
+from toco.jobs.queue import QueueUnavailable
+from toco.model.options import PRESETS, LabelOptions, PresetName
+from toco.model.photos.palette import PALETTE
+from toco.service.api.auth import Admin, Reader
+from toco.service.api.problem import problems
+from toco.service.api.schemas import ClassView, ModelView
+from toco.service.api.state import AppState, State
+
+logger = logging.getLogger(__name__)
+router = APIRouter(prefix="/v1", tags=["models"])
+
+ModelName = Annotated[str, Path(max_length=200, description="Name of a model.")]
+
+
+class ModelList(BaseModel):
+    """The models that can be asked for."""
+
+    default: str = Field(description="Used when a request names none.")
+    models: list[ModelView]
+
+
+class DefaultModel(BaseModel):
+    """Which model is the default."""
+
+    name: str
+
+
+class OptionsView(BaseModel):
+    """What can be set, and the presets to start from."""
+
+    presets: dict[PresetName, LabelOptions]
+    json_schema: dict[str, Any] = Field(description="JSON schema of the settings.")
+
+
+@router.get("/models", responses=problems(), summary="List the models")
+def list_models(state: State, _: Reader) -> ModelList:
+    """List models with their vocabularies and figures."""
+    known = state.catalogue.all()
+    default = state.catalogue.default_name(known)
+    warm = _warm(state)
+    return ModelList(
+        default=default, models=[_view(model, name == default, warm.get(name, [])) for name, model in known.items()]
+    )
+
+
+@router.put("/models/default", responses=problems(404), summary="Choose the default model")
+def set_default_model(state: State, _: Admin, chosen: DefaultModel) -> ModelView:
+    """Use another model when a request names none."""
+    state.catalogue.set_default(chosen.name)
+    return _view(state.catalogue.find(chosen.name), True, _warm(state).get(chosen.name, []))
+
+
+@router.get("/models/{name}", responses=problems(404), summary="A model's vocabulary, licence and figures")
+def get_model(state: State, _: Reader, name: ModelName) -> ModelView:
+    """Show a model."""
+    known = state.catalogue.find(name)
+    return _view(known, name == state.catalogue.default_name(), _warm(state).get(name, []))
+
+
+@router.post("/models/{name}/load", status_code=202, responses=problems(404), summary="Keep a model warm")
+def load_model(state: State, _: Admin, name: ModelName) -> ModelView:
+    """Ask the workers to load a model, each before its next shard."""
+    return _ask(state, name, warm=True)
+
+
+@router.post("/models/{name}/unload", status_code=202, responses=problems(404), summary="Let go of a model")
+def unload_model(state: State, _: Admin, name: ModelName) -> ModelView:
+    """Ask the workers to unload a model; a request that names it loads it again."""
+    return _ask(state, name, warm=False)
+
+
+@router.get("/options", responses=problems(), summary="The presets and every setting")
+def list_options(_: Reader) -> OptionsView:
+    """Show what can be set on a job."""
+    return OptionsView(presets=dict(PRESETS), json_schema=LabelOptions.model_json_schema())
+
+
+def _ask(state: AppState, name: str, *, warm: bool) -> ModelView:
+    state.catalogue.want(name, warm=warm)
+    try:
+        state.queue.sync_models()
+    except QueueUnavailable:
+        logger.exception("workers will see the wish with their next shard", extra={"model": name})
+    return _view(state.catalogue.find(name), name == state.catalogue.default_name(), _warm(state).get(name, []))
+
+
+def _warm(state: AppState) -> dict[str, list[str]]:
+    warm: dict[str, list[str]] = {}
+    for worker in state.stats.live_workers():
+        for name in worker.models:
+            warm.setdefault(name, []).append(worker.name)
+    return warm
+
+
+def _view(model: KnownModel, default: bool, warm_on: list[str]) -> ModelView:
+    spec = model.spec
+    return ModelView(
+        name=spec.name,
+        version=spec.version,
+        default=default,
+        licence=spec.licence,
+        classes=[
+            ClassView(
+                name=entry.name,
+                index=entry.index,
+                synonyms=list(entry.synonyms),
+                color=(int(PALETTE[entry.index][0]), int(PALETTE[entry.index][1]), int(PALETTE[entry.index][2])),
+            )
+            for entry in spec.classes
+        ],
+        backbone=spec.backbone.name,
+        input_size=spec.input_size,
+        thresholds=spec.thresholds.model_dump(),
+        figures=spec.figures,
+        provenance=spec.provenance,
+        warm_on=warm_on,
+    )

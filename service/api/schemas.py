@@ -1,0 +1,260 @@
+"""What the API answers with, and the values of its requests."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from toco.jobs.exports import Decisions, ExportRecord, ExportRequest, ExportState
+from toco.jobs.ids import ID_PATTERN, ITEM_PATTERN
+from toco.jobs.item_index import ItemPage
+from toco.jobs.job import (
+    Decision,
+    ItemError,
+    ItemRecord,
+    ItemState,
+    JobOptions,
+    JobRecord,
+    JobState,
+    Priority,
+    Summary,
+    UnknownTags,
+)
+from toco.jobs.store import media_type
+from toco.model.options import PresetName
+
+JobId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a job.", examples=["01k9z3v6m3q2f1x8a7b5c4d2e0"])]
+ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: six digits.", examples=["000000"])]
+OutputName = Literal["cam", "heat", "pseudo_mask", "segmentation", "overlay"]
+
+
+class JobView(BaseModel):
+    """A job as it stands."""
+
+    id: str
+    name: str
+    state: JobState
+    priority: Priority
+    model: str
+    model_version: str
+    preset: PresetName
+    outputs: list[str] = Field(description="Artifacts asked for; empty means all that the preset makes.")
+    unknown_tags: UnknownTags
+    total: int = Field(description="Items in all.")
+    counts: dict[str, int] = Field(description="Items by state.")
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    images_per_second: float = Field(description="Rate since work began; 0 before.")
+    seconds_left: float | None = Field(description="Time to the end at this rate; null while unknown.")
+    revision: int = Field(description="Rises with every change.")
+    webhook: str
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, job: JobRecord) -> "JobView":
+        """Show a record."""
+        here = f"/v1/jobs/{job.id}"
+        return cls(
+            id=job.id,
+            name=job.name,
+            state=job.state,
+            priority=job.priority,
+            model=job.options.model,
+            model_version=job.options.model_version,
+            preset=job.options.label.preset,
+            outputs=list(job.options.outputs),
+            unknown_tags=job.options.unknown_tags,
+            total=job.total,
+            counts=job.counts,
+            cancel_requested=job.cancel_requested,
+            created_at=_moment(job.created_at),
+            started_at=_moment(job.started_at) if job.started_at else None,
+            finished_at=_moment(job.finished_at) if job.finished_at else None,
+            images_per_second=round(job.rate, 4),
+            seconds_left=None if job.seconds_left is None else round(job.seconds_left, 1),
+            revision=job.revision,
+            webhook=job.webhook,
+            links={"self": here, "items": f"{here}/items", "events": f"{here}/events", "exports": f"{here}/exports"},
+        )
+
+
+class JobDetails(JobView):
+    """A job with every setting that its labels are made with."""
+
+    options: JobOptions
+
+    @classmethod
+    def of(cls, job: JobRecord) -> "JobDetails":
+        """Show a record."""
+        return cls(**JobView.of(job).model_dump(), options=job.options)
+
+
+class JobPage(BaseModel):
+    """Jobs, the newest first."""
+
+    jobs: list[JobView]
+    next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+
+class ArtifactView(BaseModel):
+    """A file that was made of an item."""
+
+    name: str
+    media_type: str
+    size: int = Field(description="Bytes.")
+    url: str
+
+
+class ItemView(BaseModel):
+    """An item as it stands."""
+
+    id: str
+    job: str
+    name: str
+    state: ItemState
+    tags: list[str] | None = Field(description="As they were sent; null lets the classifier find them.")
+    attempts: int
+    error: ItemError | None
+    decision: Decision | None = Field(description="A person's verdict.")
+    digest: str = Field(description="SHA-256 of the image's bytes, in hex.")
+    size: int = Field(description="Bytes of the image.")
+    width: int
+    height: int
+    summary: Summary | None = Field(description="Figures of the label; null until it is made.")
+    image_url: str
+    artifacts: list[ArtifactView]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, item: ItemRecord) -> "ItemView":
+        """Show a record."""
+        here = f"/v1/jobs/{item.job}/items/{item.id}"
+        made = item.summary.artifacts if item.summary else {}
+        return cls(
+            id=item.id,
+            job=item.job,
+            name=item.name,
+            state=item.state,
+            tags=None if item.tags is None else list(item.tags),
+            attempts=item.attempts,
+            error=item.error,
+            decision=item.decision,
+            digest=item.digest,
+            size=item.size,
+            width=item.summary.width if item.summary else item.width,
+            height=item.summary.height if item.summary else item.height,
+            summary=item.summary,
+            image_url=f"{here}/image",
+            artifacts=[
+                ArtifactView(name=name, media_type=media_type(name), size=size, url=f"{here}/artifacts/{name}")
+                for name, size in made.items()
+            ],
+            started_at=_moment(item.started_at) if item.started_at else None,
+            finished_at=_moment(item.finished_at) if item.finished_at else None,
+        )
+
+
+class ItemPageView(BaseModel):
+    """Items that a query finds."""
+
+    items: list[ItemView]
+    total: int = Field(description="How many there are in all pages.")
+    next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+    @classmethod
+    def of(cls, page: ItemPage) -> "ItemPageView":
+        """Show a page."""
+        return cls(items=[ItemView.of(item) for item in page.items], total=page.total, next=page.cursor)
+
+
+class DecisionChange(BaseModel):
+    """A person's verdict on a label."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"decision": "accept"}]})
+
+    decision: Decision | None = Field(description="`accept`, `reject`, or null to take it back.")
+
+
+class LabelView(BaseModel):
+    """The answer to one labelled image."""
+
+    job: JobView
+    item: ItemView
+
+
+class RetryView(BaseModel):
+    """What a retry or a cancellation changed."""
+
+    items: int = Field(description="Items whose state changed.")
+    job: JobView
+
+
+class ExportView(BaseModel):
+    """An export as it stands."""
+
+    id: str
+    job: str
+    format: str
+    decisions: Decisions
+    state: ExportState
+    items: int = Field(description="Photos written so far.")
+    total: int = Field(description="Photos in all; 0 until the work begins.")
+    skipped: int = Field(description="Photos left out because a part of them is gone.")
+    size: int = Field(description="Bytes of the finished zip.")
+    error: ItemError | None
+    created_at: datetime
+    request: ExportRequest
+    download_url: str | None = Field(description="Where the zip is, once it is done.")
+
+    @classmethod
+    def of(cls, export: ExportRecord) -> "ExportView":
+        """Show a record."""
+        here = f"/v1/jobs/{export.job}/exports/{export.id}"
+        return cls(
+            id=export.id,
+            job=export.job,
+            format=export.request.format,
+            decisions=export.request.decisions,
+            state=export.state,
+            items=export.items,
+            total=export.total,
+            skipped=export.skipped,
+            size=export.size,
+            error=export.error,
+            created_at=_moment(export.created_at),
+            request=export.request,
+            download_url=f"{here}/download" if export.state == "done" else None,
+        )
+
+
+class ClassView(BaseModel):
+    """A class that a model knows."""
+
+    name: str
+    index: int = Field(description="Its value in masks.")
+    synonyms: list[str]
+    color: tuple[int, int, int] = Field(description="RGB in mask palettes.")
+
+
+class ModelView(BaseModel):
+    """A model."""
+
+    name: str
+    version: str
+    default: bool
+    licence: str
+    classes: list[ClassView]
+    backbone: str
+    input_size: int = Field(description="Side in pixels at which CAMs are made.")
+    thresholds: dict[str, float]
+    figures: dict[str, Any] = Field(description="Measured quality.")
+    provenance: dict[str, Any] = Field(description="How and on what it was trained.")
+    warm_on: list[str] = Field(description="Workers that keep it loaded.")
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

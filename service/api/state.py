@@ -1,0 +1,69 @@
+"""What the API process holds while it runs."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from toco.jobs.api_keys import ApiKeys
+from toco.jobs.exports import Exports
+from toco.jobs.item_index import ItemIndex
+from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.queue import WorkQueue
+from toco.jobs.records import Records, connect
+from toco.jobs.settings import Settings
+from toco.jobs.stats import Stats
+from toco.jobs.store import Store
+from toco.service.api.http_metrics import HttpMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """Connections and the objects built on them; safe to use from several threads."""
+
+    settings: Settings
+    records: Records
+    index: ItemIndex
+    store: Store
+    queue: WorkQueue
+    catalogue: ModelCatalogue
+    exports: Exports
+    stats: Stats
+    keys: ApiKeys
+    http: HttpMetrics
+
+    @classmethod
+    def open(cls, settings: Settings) -> "AppState":
+        """Open everything; connections are made when they are first used.
+
+        Raises:
+            InvalidSettings: the store cannot be opened.
+        """
+        records = Records(connect(settings))
+        store = Store.open(settings)
+        catalogue = ModelCatalogue(settings, records)
+        return cls(
+            settings=settings,
+            records=records,
+            index=ItemIndex(records),
+            store=store,
+            queue=WorkQueue(settings, records),
+            catalogue=catalogue,
+            exports=Exports(records, store, catalogue),
+            stats=Stats(records),
+            keys=ApiKeys(records),
+            http=HttpMetrics(),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.records.redis.close()
+
+
+def app_state(request: Request) -> AppState:
+    """Return the state of the application that serves a request."""
+    state: AppState = request.app.state.toco
+    return state
+
+
+State = Annotated[AppState, Depends(app_state)]

@@ -1,0 +1,93 @@
+"""Answering with an object of the store: conditional requests, ranges, cache headers, redirects.
+
+References:
+    RFC 9110, sections 13 (conditional requests) and 14 (range requests); one range a request.
+"""
+
+import re
+from email.utils import format_datetime
+from typing import Final
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from toco.jobs.store import StoredObject
+from toco.service.api.state import AppState
+
+_SIGNED_SECONDS: Final = 300
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+async def stored_response(
+    request: Request, state: AppState, key: str, *, media_type: str, name: str, attachment: bool = False
+) -> Response:
+    """Answer with an object.
+
+    Args:
+        request: its headers decide between 200, 206, 304 and 416.
+        state: of the application.
+        key: of the object.
+        media_type: of the answer.
+        name: for those who save it.
+        attachment: whether browsers should save rather than show it.
+
+    Raises:
+        ObjectNotFound, StorageUnavailable
+    """
+    found = await run_in_threadpool(state.store.head, key)
+    # Our page may reach no other host than this (its Content-Security-Policy), so it is answered directly.
+    from_our_page = request.headers.get("sec-fetch-site") == "same-origin"
+    if (
+        state.settings.presign
+        and not from_our_page
+        and (url := await run_in_threadpool(state.store.signed_url, key, seconds=_SIGNED_SECONDS))
+    ):
+        return RedirectResponse(url, 302, headers={"cache-control": f"private, max-age={_SIGNED_SECONDS // 2}"})
+    headers = {
+        "etag": found.etag,
+        "last-modified": format_datetime(found.modified, usegmt=True),
+        "accept-ranges": "bytes",
+        "cache-control": "private, max-age=0, must-revalidate",
+        "content-disposition": f"{'attachment' if attachment else 'inline'}; filename*=UTF-8''{quote(name, safe='')}",
+        "x-content-type-options": "nosniff",
+        # Files that users sent are shown, never run.
+        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    }
+    if _matches(request.headers.get("if-none-match"), found.etag):
+        return Response(status_code=304, headers=headers)
+    span = _span(request, found)
+    if span is None:
+        return Response(status_code=416, headers=headers | {"content-range": f"bytes */{found.size}"})
+    start, end = span
+    status = 200
+    if (start, end) != (0, found.size):
+        status = 206
+        headers["content-range"] = f"bytes {start}-{end - 1}/{found.size}"
+    headers["content-length"] = str(end - start)
+    if end == start:
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    return StreamingResponse(state.store.stream(key, start, end), status, headers, media_type)
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    return header.strip() == "*" or etag in (part.strip().removeprefix("W/") for part in header.split(","))
+
+
+def _span(request: Request, found: StoredObject) -> tuple[int, int] | None:
+    """Return the bytes asked for, from inclusive to exclusive, or None if they lie outside."""
+    whole = (0, found.size)
+    wanted = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    condition = request.headers.get("if-range")
+    if wanted is None or not any(wanted.groups()) or (condition is not None and condition != found.etag):
+        return whole  # ranges that we do not understand are ignored, as the RFC allows
+    first, last = wanted.groups()
+    if not first:
+        length = min(int(last), found.size)
+        return (found.size - length, found.size) if length else None
+    start = int(first)
+    end = min(int(last) + 1 if last else found.size, found.size)
+    return (start, end) if start < end else None

@@ -1,0 +1,329 @@
+"""From a request to a job: options frozen, tags checked, photos probed and stored, records written, work queued."""
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from toco.jobs.api_keys import ApiKey
+from toco.jobs.idempotency import Reservation, reserve
+from toco.jobs.ids import item_id
+from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority, UnknownTags
+from toco.jobs.outbound import check_url
+from toco.jobs.queue import QueueUnavailable
+from toco.jobs.store import ObjectNotFound, image_key
+from toco.model.errors import InvalidOption, TocoError
+from toco.model.options import PRESETS, SegmentationOptions
+from toco.model.photos.images import probe_image
+from toco.model.photos.names import InvalidName, require_relative
+from toco.model.photos.tags import normalise_name
+from toco.model.spec import ModelSpec
+from toco.service.api.auth import use_quota
+from toco.service.api.state import AppState
+
+logger = logging.getLogger(__name__)
+
+MAX_TAGS: Final = 256
+MAX_NAME: Final = 512  # characters
+_STORING_THREADS: Final = 4
+_STORING_AHEAD: Final = 8  # photos held in memory at most
+
+
+class EmptyJob(TocoError):
+    """A job without a single photo."""
+
+    code = "empty_job"
+    kind = "invalid"
+
+
+class TooManyFiles(TocoError):
+    """More photos than one job may have."""
+
+    code = "too_many_files"
+    kind = "too_large"
+
+
+class KeyNotAllowed(TocoError):
+    """An object-store key lies outside the prefix that may be labelled in place."""
+
+    code = "key_not_allowed"
+    kind = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a request asks for beside its photos.
+
+    Attributes:
+        model: name, or empty for the default.
+        preset: name.
+        options: changes to the preset, nested as in `LabelOptions`.
+        outputs: artifacts wanted; empty means the usual ones.
+        unknown_tags: refuse, or leave out and report.
+        name: how the user calls the job.
+        priority: which queue.
+        webhook: URL that hears of the end, or empty.
+        webhook_secret: key of its signature, or empty.
+        idempotency_key: or empty.
+    """
+
+    model: str = ""
+    preset: str = "balanced"
+    options: dict[str, Any] | None = None
+    outputs: tuple[str, ...] = ()
+    unknown_tags: UnknownTags = "error"
+    name: str = ""
+    priority: Priority = "batch"
+    webhook: str = ""
+    webhook_secret: str = ""
+    idempotency_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo that was sent, or a key of one that is in the store already.
+
+    Attributes:
+        name: as the user calls it.
+        tags: as written; None lets the classifier find them.
+        content: bytes, or None with `key`.
+        key: of the object store, or empty.
+    """
+
+    name: str
+    tags: tuple[str, ...] | None
+    content: bytes | None = None
+    key: str = ""
+
+
+class Submission:
+    """One request on its way to a job.
+
+    Args:
+        state: of the application.
+        caller: whose quota it uses.
+        request: what is asked for.
+        request_id: for the logs.
+
+    Raises:
+        ModelNotFound, InvalidOption, ForbiddenAddress: at once, before any photo is looked at.
+    """
+
+    def __init__(self, state: AppState, caller: ApiKey, request: JobRequest, *, request_id: str) -> None:
+        self._state = state
+        self._caller = caller
+        self._request = request
+        self._request_id = request_id
+        known = state.catalogue.find(request.model)
+        self.spec: ModelSpec = known.spec
+        self.options = frozen_options(known.spec, request)
+        if request.webhook:
+            check_url(request.webhook)
+        self._names: set[str] = set()
+
+    def check_tags(self, tags: Iterable[str]) -> None:
+        """Raise UnknownTag for the first tag that the model does not know, unless the request leaves those out."""
+        if self._request.unknown_tags == "error":
+            self.spec.vocabulary.channels(tags)
+
+    def submit(self, photos: Iterable[Photo]) -> tuple[JobRecord, bool]:
+        """Store the photos and make the job.
+
+        A photo that is none, or passes a limit, becomes a failed item; the others are labelled all the same.
+
+        Args:
+            photos: taken one by one, so that few are in memory at once.
+
+        Returns:
+            The job, and whether it was there already (the same `Idempotency-Key`).
+
+        Raises:
+            EmptyJob, TooManyFiles, UnknownTag, KeyNotAllowed, LimitReached, StorageFull, StorageUnavailable
+            IdempotencyConflict: the key was used for another request, or its first request is still on its way.
+        """
+        records = self._state.records
+        job = records.begin_job()
+        with self._cleaned_up(job):
+            items = self._store_all(job, photos)
+            if not items:
+                raise EmptyJob("The request holds no photo.", fix="Send at least one image.")
+            reservation = self._reserve(job, items)
+            if reservation.earlier_job:
+                self._discard(job)
+                return records.job(reservation.earlier_job), True
+            with reservation.released_on_error():
+                use_quota(self._state, self._caller, len(items))
+                record = records.create_job(
+                    job,
+                    items,
+                    self.options,
+                    name=self._request.name,
+                    priority=self._request.priority,
+                    key=self._caller.id,
+                    request_id=self._request_id,
+                    webhook=self._request.webhook,
+                    webhook_secret=self._request.webhook_secret,
+                )
+                reservation.settle()
+        try:
+            self._state.queue.label(record, [item_id(n) for n, item in enumerate(items) if item.error is None])
+        except QueueUnavailable:
+            # The job is on record: the workers' sweep queues it as soon as the broker is back.
+            logger.exception("job recorded but not queued", extra={"job": job})
+        return record, False
+
+    def _store_all(self, job: str, photos: Iterable[Photo]) -> list[NewItem]:
+        items: list[NewItem] = []
+        waiting: deque[Future[NewItem]] = deque()
+        with ThreadPoolExecutor(_STORING_THREADS, thread_name_prefix="store") as pool:
+            try:
+                for position, photo in enumerate(photos):
+                    if position >= self._state.settings.max_files_per_job:
+                        raise TooManyFiles(
+                            f"More than {self._state.settings.max_files_per_job} photos.", fix="Send several jobs."
+                        )
+                    if photo.tags is not None:
+                        self._check_tag_list(photo)
+                    named = self._unique_name(photo.name)
+                    waiting.append(pool.submit(self._store_one, job, position, named, photo))
+                    if len(waiting) >= _STORING_AHEAD:
+                        items.append(waiting.popleft().result())
+                items += [future.result() for future in waiting]
+            finally:
+                for future in waiting:
+                    future.cancel()
+        return items
+
+    def _check_tag_list(self, photo: Photo) -> None:
+        tags = photo.tags or ()
+        if len(tags) > MAX_TAGS or any(len(tag) > MAX_NAME for tag in tags):
+            raise InvalidOption(f"{photo.name!r} has too many or too long tags.", fix=f"Send at most {MAX_TAGS} tags.")
+        self.check_tags(tags)
+
+    def _unique_name(self, name: str) -> str:
+        """Return a contained relative path that no other photo of the job has; exports name files by it."""
+        try:
+            clean = require_relative(normalise_name(name)[:MAX_NAME])
+        except InvalidName:
+            clean = PurePosixPath(normalise_name(name).replace(":", "_")).name
+            clean = "".join(sign if sign.isprintable() else "_" for sign in clean).replace("\\", "_").strip(". ")
+            clean = clean[:MAX_NAME] or "image"
+        path, number = PurePosixPath(clean), 1
+        while clean in self._names:
+            number += 1
+            clean = str(path.with_name(f"{path.stem}_{number}{path.suffix}"))
+        self._names.add(clean)
+        return clean
+
+    def _store_one(self, job: str, position: int, name: str, photo: Photo) -> NewItem:
+        settings = self._state.settings
+        if photo.content is None:
+            return self._existing(name, photo)
+        key = image_key(job, item_id(position))
+        digest = hashlib.sha256(photo.content).hexdigest()
+        try:
+            header = probe_image(
+                photo.content, max_pixels=settings.max_image_pixels, max_bytes=settings.max_image_bytes
+            )
+        except TocoError as error:
+            size = len(photo.content)
+            return NewItem(name, "", digest=digest, size=size, tags=photo.tags, error=ItemError.of(error))
+        self._state.store.put(key, photo.content)
+        return NewItem(
+            name,
+            key,
+            digest=digest,
+            size=len(photo.content),
+            width=header.width,
+            height=header.height,
+            tags=photo.tags,
+        )
+
+    def _existing(self, name: str, photo: Photo) -> NewItem:
+        """Describe a photo that stays where it is; the worker reads its header before decoding it."""
+        prefix = self._state.settings.input_prefix
+        parts = PurePosixPath(photo.key).parts
+        if not prefix or not photo.key.startswith(prefix) or ".." in parts or photo.key.startswith("/"):
+            raise KeyNotAllowed(
+                f"The key {photo.key!r} may not be labelled in place.",
+                fix=f"Use keys under {prefix!r}." if prefix else "Upload the photos; labelling in place is off.",
+            )
+        try:
+            found = self._state.store.head(photo.key)
+        except ObjectNotFound as error:
+            return NewItem(name, photo.key, tags=photo.tags, error=ItemError.of(error))
+        return NewItem(name, photo.key, size=found.size, tags=photo.tags)
+
+    def _reserve(self, job: str, items: Sequence[NewItem]) -> Reservation:
+        said = [self.options.model_dump_json(), self._request.name, self._request.webhook]
+        said += [f"{item.name}:{item.digest or item.image_key}:{item.tags}" for item in items]
+        fingerprint = hashlib.sha256("\n".join(said).encode()).hexdigest()
+        return reserve(
+            self._state.records,
+            owner=self._caller.id,
+            key=self._request.idempotency_key,
+            job=job,
+            fingerprint=fingerprint,
+        )
+
+    @contextmanager
+    def _cleaned_up(self, job: str) -> Iterator[None]:
+        """Remove what was stored for a job that does not come to be; should that fail too, the sweep does it later."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self._discard(job)
+            except Exception:
+                logger.exception("cannot remove an unfinished job yet", extra={"job": job})
+            raise
+
+    def _discard(self, job: str) -> None:
+        self._state.records.delete_job(job)
+        self._state.store.delete_prefix(f"jobs/{job}/")
+        self._state.records.forget(job)
+
+
+def frozen_options(spec: ModelSpec, request: JobRequest) -> JobOptions:
+    """Return the settings of a job, complete and checked.
+
+    Raises:
+        InvalidOption: an unknown preset, field or output, or a value out of range.
+    """
+    label = spec.label_options(request.preset, **(request.options or {}))
+    if "segmentation" in request.outputs and label.segmentation is None:
+        label = label.model_copy(update={"segmentation": SegmentationOptions()})
+    return JobOptions(
+        model=spec.name,
+        model_version=spec.version,
+        label=label,
+        outputs=request.outputs,
+        unknown_tags=request.unknown_tags,
+    )
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """Read changes to a preset from a JSON object.
+
+    Raises:
+        InvalidOption: no JSON, or no object.
+    """
+    if not text.strip():
+        return {}
+    try:
+        found = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InvalidOption(
+            f"options is not JSON: {error}.", fix='Send an object such as {"refine": "none"}.'
+        ) from None
+    if not isinstance(found, dict) or "preset" in found:
+        raise InvalidOption(
+            "options must be a JSON object without a preset.", fix=f"Send preset={'|'.join(PRESETS)} beside it."
+        )
+    return found

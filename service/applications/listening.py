@@ -1,0 +1,25 @@
+"""How every application of the service listens."""
+
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from toco.jobs.logs import set_up_logs
+from toco.jobs.settings import Settings
+
+GRACE_SECONDS = 5  # for answers under way when the process is asked to end
+
+
+def listen(create: Callable[[Settings], FastAPI], settings: Settings) -> None:
+    """Make an application and serve it until the process is asked to end, with our own logs from the start."""
+    set_up_logs(settings.log_level)
+    uvicorn.run(
+        create(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )

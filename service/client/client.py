@@ -1,0 +1,432 @@
+"""The Python client: `Client` for scripts, `AsyncClient` with the same methods to await.
+
+with Client("http://127.0.0.1:8000") as client:
+    job = client.label_folder("photos", tags="tags.csv", preset="fast")
+    client.wait(job["id"])
+    client.export(job["id"], "voc", "labels.zip")
+"""
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, Any, Final, Self, TypeVar
+
+import anyio.to_thread
+import httpx
+
+from toco.jobs.ids import new_id
+from toco.model.errors import TocoError
+from toco.model.photos.images import find_images
+from toco.model.photos.tags import TagTable, read_tags
+
+JsonObject = dict[str, Any]
+Progress = Callable[[JsonObject], None]
+T = TypeVar("T")
+
+_PIECE_BYTES: Final = 8 * 1024 * 1024
+_ATTEMPTS: Final = 5
+_FINAL_STATES: Final = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
+_PASSING: Final = frozenset({429, 502, 503, 504})
+
+
+class ServiceError(TocoError):
+    """The service refused a request, or does not answer.
+
+    Args:
+        detail: what the service said.
+        fix: what it said to do.
+        status: HTTP status; 0 if there was no answer.
+        problem: the answer's whole body.
+    """
+
+    code = "service_error"
+    kind = "unavailable"
+
+    def __init__(
+        self, detail: str, *, fix: str = "", status: int = 0, problem: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail, fix=fix)
+        self.status = status
+        self.problem = dict(problem or {})
+
+
+class Client:
+    """Talks to a running service. Safe to use from several threads.
+
+    Requests that change nothing, and those with an idempotency key, are sent again when the service is away for a
+    moment; so are resumable uploads, from where they stand.
+
+    Args:
+        url: of the service.
+        key: API key, or empty where none is needed.
+        timeout_seconds: of one request.
+    """
+
+    def __init__(self, url: str, *, key: str = "", timeout_seconds: float = 60.0) -> None:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(timeout_seconds, connect=5.0)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, follow_redirects=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def label(self, image: Path | str | bytes, tags: Sequence[str] | None = None, **settings: Any) -> JsonObject:
+        """Label one image and wait for it.
+
+        Args:
+            image: file, or its bytes.
+            tags: what is on it; None lets the classifier find out.
+            settings: `model`, `preset`, `options` (a mapping), `outputs`, `unknown_tags`.
+
+        Returns:
+            `{"job": ..., "item": ...}`, the item done.
+
+        Raises:
+            ServiceError
+        """
+        name, content = ("image", image) if isinstance(image, bytes) else (Path(image).name, Path(image).read_bytes())
+        form = _form(settings) | ({"tags": list(tags)} if tags else {})
+        answer = self._send(
+            "POST", "/v1/label", data=form, files={"image": (name, content)}, headers={"idempotency-key": new_id()}
+        ).json()
+        if answer["item"]["state"] in ("queued", "running"):
+            self.wait(answer["job"]["id"])
+            item = self.item(answer["job"]["id"], answer["item"]["id"])
+            if item["state"] != "done":
+                raise ServiceError(f"The image was not labelled: {item['error']}.", problem=item["error"])
+            answer = {"job": self.job(answer["job"]["id"]), "item": item}
+        return dict(answer)
+
+    def label_folder(
+        self,
+        folder: Path | str,
+        *,
+        tags: Path | str | Mapping[str, Sequence[str]] | None = None,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> JsonObject:
+        """Make a job of all photos under a folder.
+
+        Args:
+            folder: searched through and through.
+            tags: a CSV, JSON Lines or COCO file, a folder of VOC XML, or tags by photo name; photos that it does not
+                list, or all if None, get the classifier's own tags.
+            progress: called with `{"sent": bytes, "total": bytes}` while photos are sent.
+            settings: `name`, `model`, `preset`, `options`, `outputs`, `unknown_tags`, `priority`, `webhook`.
+
+        Returns:
+            The job; `wait` for it.
+
+        Raises:
+            ServiceError, InvalidTagFile, AmbiguousImageName
+        """
+        root = Path(folder)
+        base = root if root.is_dir() else root.parent
+        photos = find_images(root)
+        if not photos:
+            raise ServiceError(f"There is no photo in {str(root)!r}.", fix="Check the path.")
+        table = read_tags(Path(tags)) if isinstance(tags, str | Path) else tags
+        with TemporaryFile() as packed:
+            _pack(packed, photos, base, table)
+            upload = self._upload(packed, progress)
+        body = {"upload": upload, "name": root.resolve().name} | settings
+        key = {"idempotency-key": new_id()}
+        return dict(self._send("POST", "/v1/jobs", json=body, headers=key).json())
+
+    def job(self, job: str) -> JsonObject:
+        """Return a job as it stands. Raises ServiceError."""
+        return dict(self._send("GET", f"/v1/jobs/{job}").json())
+
+    def jobs(self, **query: Any) -> Iterator[JsonObject]:
+        """Yield jobs, the newest first. Raises ServiceError."""
+        yield from self._pages("/v1/jobs", "jobs", query)
+
+    def items(self, job: str, **query: Any) -> Iterator[JsonObject]:
+        """Yield items; `state`, `tag`, `order` and the other filters of the API are taken. Raises ServiceError."""
+        yield from self._pages(f"/v1/jobs/{job}/items", "items", query)
+
+    def item(self, job: str, item: str) -> JsonObject:
+        """Return an item as it stands. Raises ServiceError."""
+        return dict(self._send("GET", f"/v1/jobs/{job}/items/{item}").json())
+
+    def wait(self, job: str, *, progress: Progress | None = None, timeout_seconds: float | None = None) -> JsonObject:
+        """Wait for a job to end.
+
+        Args:
+            job: id.
+            progress: called with the job whenever it changed.
+            timeout_seconds: None waits for ever.
+
+        Returns:
+            The job as it ended.
+
+        Raises:
+            ServiceError: it is gone, or the time is up.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        seen = -1
+        while True:
+            found = self.job(job)
+            if found["revision"] != seen and progress is not None:
+                progress(found)
+            seen = found["revision"]
+            if found["state"] in _FINAL_STATES:
+                return found
+            if deadline is not None and time.monotonic() > deadline:
+                raise ServiceError(f"Job {job} is still {found['state']}.", fix="Wait longer.")
+            time.sleep(0.25)
+
+    def cancel(self, job: str) -> JsonObject:
+        """Cancel what has not begun. Raises ServiceError."""
+        return dict(self._send("POST", f"/v1/jobs/{job}/cancel").json())
+
+    def retry(self, job: str) -> JsonObject:
+        """Try failed items again. Raises ServiceError."""
+        return dict(self._send("POST", f"/v1/jobs/{job}/retry").json())
+
+    def delete(self, job: str) -> None:
+        """Delete a job and all that it made. Raises ServiceError."""
+        self._send("DELETE", f"/v1/jobs/{job}")
+
+    def decide(self, job: str, item: str, decision: str | None) -> JsonObject:
+        """Accept or reject a label, or take that back. Raises ServiceError."""
+        return dict(self._send("PATCH", f"/v1/jobs/{job}/items/{item}", json={"decision": decision}).json())
+
+    def artifact(self, job: str, item: str, name: str) -> bytes:
+        """Return an artifact's bytes. Raises ServiceError."""
+        return self._send("GET", f"/v1/jobs/{job}/items/{item}/artifacts/{name}").content
+
+    def export(
+        self,
+        job: str,
+        export_format: str,
+        target: Path | str,
+        *,
+        decisions: str = "all",
+        options: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Have a job exported, and download the zip.
+
+        Args:
+            job: id.
+            export_format: a name that `GET /v1/formats` lists.
+            target: file to write; it appears whole or not at all.
+            decisions: `all`, `accepted` or `not_rejected`.
+            options: settings of the format.
+            progress: called with the export whenever it changed.
+
+        Raises:
+            ServiceError
+        """
+        wanted = {"format": export_format, "decisions": decisions, "options": dict(options or {})}
+        found = self._send("POST", f"/v1/jobs/{job}/exports", json=wanted).json()
+        while found["state"] in ("queued", "running"):
+            time.sleep(0.25)
+            found = self._send("GET", f"/v1/jobs/{job}/exports/{found['id']}").json()
+            if progress is not None:
+                progress(found)
+        if found["state"] == "failed":
+            raise ServiceError(f"The export failed: {found['error']['detail']}", problem=found["error"])
+        path = Path(target)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with self._http.stream("GET", found["download_url"]) as answer, part.open("wb") as file:
+                _raise_for(answer)
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+            part.replace(path)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"The download broke off: {error}", fix="Try again.") from None
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    def models(self) -> JsonObject:
+        """Return the models and which of them is the default. Raises ServiceError."""
+        return dict(self._send("GET", "/v1/models").json())
+
+    def _pages(self, path: str, field: str, query: Mapping[str, Any]) -> Iterator[JsonObject]:
+        cursor = None
+        while True:
+            page = self._send("GET", path, params=dict(query) | ({"cursor": cursor} if cursor else {})).json()
+            yield from page[field]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def _upload(self, file: IO[bytes], progress: Progress | None) -> str:
+        length = file.seek(0, io.SEEK_END)
+        begun = self._send("POST", "/v1/uploads", headers={"upload-length": str(length), "tus-resumable": "1.0.0"})
+        address = begun.headers["location"]
+        offset = failures = 0
+        while offset < length:
+            file.seek(offset)
+            headers = {
+                "upload-offset": str(offset),
+                "tus-resumable": "1.0.0",
+                "content-type": "application/offset+octet-stream",
+            }
+            try:
+                answer = self._http.patch(address, content=file.read(_PIECE_BYTES), headers=headers)
+                _raise_for(answer)
+                offset, failures = int(answer.headers["upload-offset"]), 0
+            except (httpx.TransportError, ServiceError) as error:
+                failures += 1
+                if failures >= _ATTEMPTS or (isinstance(error, ServiceError) and error.status not in {409, *_PASSING}):
+                    raise _as_service_error(error) from None
+                time.sleep(_wait_seconds(failures))
+                offset = int(self._send("HEAD", address).headers["upload-offset"])
+            if progress is not None:
+                progress({"sent": offset, "total": length})
+        return str(address).rpartition("/")[2]
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        again = method in ("GET", "HEAD") or "idempotency-key" in arguments.get("headers", {})
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS or not again
+            try:
+                answer = self._http.request(method, path, **arguments)
+            except httpx.TransportError as error:
+                if last:
+                    raise _as_service_error(error) from None
+            else:
+                if answer.status_code not in _PASSING or last:
+                    _raise_for(answer)
+                    return answer
+            time.sleep(_wait_seconds(attempt))
+        raise ServiceError("The service does not answer.")
+
+
+class AsyncClient:
+    """`Client` for asynchronous programs: the same methods, awaited; the work is done on threads.
+
+    Args:
+        url, key, timeout_seconds: as of `Client`.
+    """
+
+    def __init__(self, url: str, *, key: str = "", timeout_seconds: float = 60.0) -> None:
+        self._client = Client(url, key=key, timeout_seconds=timeout_seconds)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    async def label(self, image: Path | str | bytes, tags: Sequence[str] | None = None, **settings: Any) -> JsonObject:
+        """See `Client.label`."""
+        return await _thread(self._client.label, image, tags, **settings)
+
+    async def label_folder(self, folder: Path | str, **settings: Any) -> JsonObject:
+        """See `Client.label_folder`."""
+        return await _thread(self._client.label_folder, folder, **settings)
+
+    async def job(self, job: str) -> JsonObject:
+        """See `Client.job`."""
+        return await _thread(self._client.job, job)
+
+    async def items(self, job: str, **query: Any) -> list[JsonObject]:
+        """See `Client.items`; all pages at once."""
+        return await _thread(lambda: list(self._client.items(job, **query)))
+
+    async def wait(self, job: str, **settings: Any) -> JsonObject:
+        """See `Client.wait`."""
+        return await _thread(self._client.wait, job, **settings)
+
+    async def cancel(self, job: str) -> JsonObject:
+        """See `Client.cancel`."""
+        return await _thread(self._client.cancel, job)
+
+    async def retry(self, job: str) -> JsonObject:
+        """See `Client.retry`."""
+        return await _thread(self._client.retry, job)
+
+    async def delete(self, job: str) -> None:
+        """See `Client.delete`."""
+        await _thread(self._client.delete, job)
+
+    async def artifact(self, job: str, item: str, name: str) -> bytes:
+        """See `Client.artifact`."""
+        return await _thread(self._client.artifact, job, item, name)
+
+    async def export(self, job: str, export_format: str, target: Path | str, **settings: Any) -> Path:
+        """See `Client.export`."""
+        return await _thread(self._client.export, job, export_format, target, **settings)
+
+
+async def _thread(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    return await anyio.to_thread.run_sync(partial(function, *arguments, **named), abandon_on_cancel=True)
+
+
+def _pack(
+    file: IO[bytes], photos: Sequence[Path], base: Path, tags: TagTable | Mapping[str, Sequence[str]] | None
+) -> None:
+    """Write the photos and their tags as a tar."""
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        lines = []
+        for photo in photos:
+            name = photo.relative_to(base).as_posix()
+            archive.add(photo, arcname=name, recursive=False)
+            own = _tags_of(tags, name)
+            if own is not None:
+                lines.append(json.dumps({"image": name, "tags": list(own)}))
+        if lines:
+            content = "\n".join(lines).encode()
+            entry = tarfile.TarInfo("manifest.jsonl")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def _tags_of(tags: TagTable | Mapping[str, Sequence[str]] | None, name: str) -> Sequence[str] | None:
+    if isinstance(tags, TagTable):
+        found = tags.find(name)
+        return found.tags if found else None
+    return tags.get(name) if tags else None
+
+
+def _form(settings: Mapping[str, Any]) -> JsonObject:
+    return {
+        name: json.dumps(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if value is not None
+    }
+
+
+def _raise_for(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    answer.read()
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    detail = problem.get("detail") or f"The service answered {answer.status_code}."
+    raise ServiceError(detail, fix=problem.get("fix", ""), status=answer.status_code, problem=problem)
+
+
+def _as_service_error(error: Exception) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    return ServiceError(f"The service does not answer: {error}", fix="Is it running? `toco up` starts it.")
+
+
+def _wait_seconds(failures: int) -> float:
+    return float(min(5.0, 0.25 * 2**failures))

@@ -1,0 +1,193 @@
+r"""A CVAT auto-annotation function: run by `cvat-cli task auto-annotate`, or by an agent, on the user's machine.
+
+    cvat-cli task auto-annotate 7 --function-module service.annotation.cvat_function \
+        -p url=str:http://127.0.0.1:8000 -p tags=str:tags.csv
+
+`--function-file` with this file's path does the same. Without `url` the model runs in this very process.
+
+References:
+    docs.cvat.ai, "Auto-annotation API"; cvat-sdk 2.80, `cvat_sdk.auto_annotation`.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import cvat_sdk.auto_annotation as cvataa
+import numpy as np
+import numpy.typing as npt
+from cvat_sdk import models
+from PIL import Image
+
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_mask, read_result
+from toco.model.formats.cvat import encode_mask
+from toco.model.formats.polygons import mask_to_polygons
+from toco.model.formats.regions import classes_in
+from toco.model.formats.result import ItemResult
+from toco.model.options import preset_options
+from toco.model.photos.classes import ClassName, Vocabulary
+from toco.model.photos.tags import TagTable, read_tags
+
+if TYPE_CHECKING:
+    from toco.service.client.client import Client
+
+_DEFAULT_TAG_THRESHOLD: Final = 0.5
+_POLYGON_TOLERANCE: Final = 1.0  # pixels
+_POLYGON_MIN_AREA: Final = 16  # pixels
+
+
+class ModelUnknown(TocoError):
+    """The service has no model of this name."""
+
+    code = "model_unknown"
+    kind = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A labelled frame.
+
+    Attributes:
+        mask: (H, W) uint8 mask indices.
+        result: its description.
+    """
+
+    mask: npt.NDArray[np.uint8]
+    result: ItemResult
+
+
+LabelFrame = Callable[[Image.Image, tuple[str, ...] | None, float], Labelled]
+"""Labels an RGB frame from its tags (None lets the classifier find them, from a probability up)."""
+
+
+class TagToMask:
+    """A detection function: masks of the classes that a frame is tagged with.
+
+    Args:
+        vocabulary: of the model.
+        label_frame: makes the masks.
+        tags: by frame name; frames that it does not list get the classifier's tags.
+        close: lets go of what `label_frame` holds.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        label_frame: LabelFrame,
+        tags: TagTable | None = None,
+        *,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.close = close
+        self._vocabulary = vocabulary
+        self._label_frame = label_frame
+        self._tags = tags
+        labels = [cvataa.label_spec(entry.name, entry.index) for entry in vocabulary]
+        self.spec = cvataa.DetectionFunctionSpec(labels=labels)
+
+    def detect(self, context: cvataa.DetectionFunctionContext, image: Image.Image) -> list[models.LabeledShapeRequest]:
+        """Return a mask for each class that the frame shows, or polygons where CVAT asks for those.
+
+        The confidence is the mean CAM score of the mask, or, where the classifier found the tags, its probability.
+        """
+        found = self._tags.find(context.frame_name) if self._tags is not None else None
+        if found is not None and not found.tags:
+            return []  # somebody looked, and nothing of interest is on it
+        threshold = context.conf_threshold
+        labelled = self._label_frame(image.convert("RGB"), found.tags if found else None, _open_unit(threshold))
+        rows = {row.name: row for row in labelled.result.classes}
+        shapes: list[models.LabeledShapeRequest] = []
+        for entry, region in classes_in(labelled.mask, self._vocabulary):
+            row = rows[entry.name]
+            score = row.tag_probability if labelled.result.tag_source == "model" else row.score
+            if threshold is None or score >= threshold:
+                shapes += _shapes(entry, region, score, polygons=context.conv_mask_to_poly)
+        return shapes
+
+
+def create(
+    *, url: str = "", key: str = "", model: str = "", preset: str = "balanced", tags: str = "", device: str = "auto"
+) -> TagToMask:
+    """Make the function from the parameters of `cvat-cli -p NAME=str:VALUE`.
+
+    Args:
+        url: of a running service; empty runs the model here.
+        key: API key of the service.
+        model: its name at the service, or the folder of a model here; empty means the default.
+        preset: `fast`, `balanced` or `paper`.
+        tags: file of tags by frame name: CSV, JSON Lines or COCO JSON.
+        device: where the model runs, without `url`.
+
+    Raises:
+        InvalidTagFile, InvalidOption, InvalidCheckpoint, DeviceUnavailable, ModelUnknown, ServiceError
+    """
+    table = read_tags(Path(tags)) if tags else None
+    if not url:
+        vocabulary, label_frame = _local(model, preset, device)
+        return TagToMask(vocabulary, label_frame, table)
+    from toco.service.client.client import Client  # noqa: PLC0415 - only where a service is asked
+
+    client = Client(url, key=key)
+    vocabulary, label_frame = _remote(client, model, preset)
+    return TagToMask(vocabulary, label_frame, table, close=client.close)
+
+
+def _remote(client: "Client", model: str, preset: str) -> tuple[Vocabulary, LabelFrame]:
+    listed = client.models()["models"]
+    known = {entry["name"]: entry for entry in listed}
+    chosen = known.get(model) if model else next((entry for entry in listed if entry["default"]), None)
+    if chosen is None:
+        raise ModelUnknown(f"The service has no model {model!r}.", fix=f"It has {', '.join(known) or 'none'}.")
+    vocabulary = Vocabulary(ClassName(e["name"], e["index"], tuple(e["synonyms"])) for e in chosen["classes"])
+
+    def label_frame(frame: Image.Image, tags: tuple[str, ...] | None, tag_threshold: float) -> Labelled:
+        file = io.BytesIO()
+        frame.save(file, "PNG", compress_level=1)
+        settings: dict[str, Any] = {
+            "model": chosen["name"],
+            "preset": preset,
+            "options": {"tag_threshold": tag_threshold},
+            "outputs": ["pseudo_mask"],
+            "unknown_tags": "ignore",
+        }
+        found: Mapping[str, Any] = client.label(file.getvalue(), tags, **settings)["item"]
+        return Labelled(
+            mask=read_mask(client.artifact(found["job"], found["id"], PSEUDO_MASK)),
+            result=read_result(client.artifact(found["job"], found["id"], RESULT)),
+        )
+
+    return vocabulary, label_frame
+
+
+def _local(model: str, preset: str, device: str) -> tuple[Vocabulary, LabelFrame]:
+    from toco.model.formats.result import result_of  # noqa: PLC0415 - only needed here
+    from toco.model.labelling.labeler import Labeler  # noqa: PLC0415 - imports torch: only where the model runs here
+
+    labeler = Labeler.from_folder(Path(model), device=device) if model else Labeler.from_folder(device=device)
+
+    def label_frame(frame: Image.Image, tags: tuple[str, ...] | None, tag_threshold: float) -> Labelled:
+        options = preset_options(preset, tag_threshold=tag_threshold)
+        known = tags if tags is None else tuple(tag for tag in tags if tag in labeler.spec.vocabulary)
+        label = labeler.label_one(np.array(frame), known, options)
+        return Labelled(label.pseudo_mask, result_of(label, model_version=labeler.spec.version, options=options))
+
+    return labeler.spec.vocabulary, label_frame
+
+
+def _open_unit(threshold: float | None) -> float:
+    """Return CVAT's threshold as a probability that tags are taken from: inside 0..1, ends excluded."""
+    return min(max(_DEFAULT_TAG_THRESHOLD if threshold is None else threshold, 1e-6), 1 - 1e-6)
+
+
+def _shapes(
+    entry: ClassName, region: npt.NDArray[np.bool_], score: float, *, polygons: bool
+) -> list[models.LabeledShapeRequest]:
+    if not polygons:
+        return [cvataa.mask(entry.index, encode_mask(region), score=score)]
+    found = mask_to_polygons(region, tolerance=_POLYGON_TOLERANCE, min_area=_POLYGON_MIN_AREA)
+    return [
+        cvataa.polygon(entry.index, polygon.bridged().astype(float).ravel().tolist(), score=score) for polygon in found
+    ]

@@ -1,0 +1,1 @@
+"""Label Studio: its protocol for backends, and its own API."""

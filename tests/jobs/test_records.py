@@ -1,0 +1,246 @@
+"""Jobs and items change state once, whoever asks how often."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from toco.jobs.item_index import InvalidCursor, ItemIndex, ItemQuery
+from toco.jobs.job import ItemError, NewItem, Summary
+from toco.jobs.records import ItemNotFound, JobNotFound, Lease
+from toco.jobs.store import StorageFull
+from toco.model.photos.images import UnreadableImage
+
+WHO = {"owner": "message-1", "seconds": 30, "max_attempts": 3}
+
+
+def summary(doubt: float = 0.5, tags: tuple[str, ...] = ("cat",), ignore: float = 0.1) -> Summary:
+    return Summary(
+        tags=tags, tag_source="user", ignore_ratio=ignore, area_ratio=0.2, score=0.9, doubt=doubt, width=8, height=6
+    )
+
+
+def test_a_job_runs_from_queued_to_succeeded(records, make_job):
+    job = make_job(2)
+    assert (job.state, job.counts["queued"], job.total) == ("queued", 2, 2)
+    first = records.lease(job.id, "000000", **WHO)
+    assert records.job(job.id).state == "running"
+    assert records.complete(first, summary()) == "done"
+    records.complete(records.lease(job.id, "000001", **WHO), summary())
+    ended = records.job(job.id)
+    assert (ended.state, ended.counts["done"], ended.is_final) == ("succeeded", 2, True)
+    assert ended.finished_at >= ended.started_at
+    assert records.active_jobs() == []
+    assert records.item(job.id, "000000").summary.tags == ("cat",)
+    assert records.item_counts() == {"queued": 0, "running": 0, "done": 2, "failed": 0}
+
+
+def test_work_handed_in_twice_counts_once(records, make_job):
+    job = make_job(1)
+    lease = records.lease(job.id, "000000", **WHO)
+    assert records.complete(lease, summary()) == "done"
+    assert records.complete(lease, summary()) == "stale"
+    assert records.fail(lease, UnreadableImage("no")) == "stale"
+    assert records.job(job.id).counts["done"] == 1
+
+
+def test_only_one_of_many_workers_gets_an_item(records, make_job):
+    job = make_job(20)
+    got: Counter[str] = Counter()
+
+    def grab(owner: str) -> None:
+        for number in range(20):
+            if isinstance(records.lease(job.id, f"{number:06d}", owner=owner, seconds=30, max_attempts=3), Lease):
+                got[f"{number:06d}"] += 1
+
+    threads = [threading.Thread(target=grab, args=(f"m{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 20
+    assert set(got.values()) == {1}
+
+
+def test_the_redelivered_message_takes_over_and_the_old_work_is_refused(records, make_job):
+    job = make_job(1)
+    dead = records.lease(job.id, "000000", **WHO)
+    again = records.lease(job.id, "000000", **WHO)
+    assert (again.attempt, records.complete(dead, summary())) == (2, "stale")
+    assert records.complete(again, summary()) == "done"
+    assert records.job(job.id).counts == {"queued": 0, "running": 0, "done": 1, "failed": 0, "cancelled": 0}
+
+
+def test_an_item_that_killed_its_process_three_times_fails(records, make_job):
+    job = make_job(1)
+    for _ in range(3):
+        records.lease(job.id, "000000", **WHO)
+    assert records.lease(job.id, "000000", **WHO) == "failed"
+    item = records.item(job.id, "000000")
+    assert (item.state, item.error.code, records.job(job.id).state) == ("failed", "poison_image", "failed")
+
+
+def test_an_error_that_may_pass_is_kept_when_attempts_run_out(records, make_job):
+    job = make_job(1)
+    for _ in range(3):
+        lease = records.lease(job.id, "000000", **WHO)
+        assert records.release(lease, StorageFull("No room.")) == "queued"
+    assert records.lease(job.id, "000000", **WHO) == "failed"
+    assert records.item(job.id, "000000").error.code == "storage_full"
+
+
+def test_a_silent_worker_loses_its_lease(records, make_job):
+    job = make_job(2)
+    lost = records.lease(job.id, "000000", owner="dead", seconds=0.05, max_attempts=3)
+    kept = records.lease(job.id, "000001", owner="alive", seconds=0.05, max_attempts=3)
+    assert records.renew(kept, seconds=30)
+    time.sleep(0.1)
+    assert records.reclaim_expired() == {job.id: ["000000"]}
+    assert records.reclaim_expired() == {}
+    assert not records.renew(lost, seconds=30)
+    assert records.complete(lost, summary()) == "stale"
+    assert records.job(job.id).counts["queued"] == 1
+
+
+def test_a_live_lease_keeps_other_messages_out(records, make_job):
+    job = make_job(1)
+    records.lease(job.id, "000000", **WHO)
+    assert records.lease(job.id, "000000", owner="other", seconds=30, max_attempts=3) == "busy"
+
+
+def test_cancelled_items_never_run_and_running_ones_end(records, make_job):
+    job = make_job(3)
+    lease = records.lease(job.id, "000000", **WHO)
+    assert records.cancel(job.id) == 2
+    assert records.lease(job.id, "000001", **WHO) == "cancelled"
+    assert records.job(job.id).state == "running"
+    records.complete(lease, summary())
+    ended = records.job(job.id)
+    assert (ended.state, ended.counts["done"], ended.counts["cancelled"]) == ("cancelled", 1, 2)
+
+
+def test_retry_brings_failed_items_back_but_not_refused_ones(records, make_job):
+    refused = NewItem("x.txt", "", error=ItemError(code="unsupported_image_format", kind="unsupported", detail="no"))
+    job = make_job(items=[NewItem("a.jpg", "k", tags=("cat",)), refused])
+    records.fail(records.lease(job.id, "000000", **WHO), UnreadableImage("broken"))
+    assert records.job(job.id).state == "failed"
+    assert records.retry(job.id) == ["000000"]
+    assert records.job(job.id).state == "queued"
+    records.complete(records.lease(job.id, "000000", **WHO), summary())
+    assert records.job(job.id).state == "partly_failed"
+
+
+def test_a_job_of_refused_images_only_has_ended_at_once(records, make_job):
+    refused = NewItem("x.txt", "", error=ItemError(code="unsupported_image_format", kind="unsupported", detail="no"))
+    assert make_job(items=[refused]).state == "failed"
+
+
+def test_an_ended_job_with_a_webhook_becomes_due_once_a_round(records, make_job):
+    job = make_job(1, webhook="https://example.org/hook")
+    records.fail(records.lease(job.id, "000000", **WHO), UnreadableImage("broken"))
+    assert records.redis.zrange("toco:webhooks", 0, -1) == [f"{job.id}:1"]
+    records.retry(job.id)
+    records.complete(records.lease(job.id, "000000", **WHO), summary())
+    assert records.redis.zrange("toco:webhooks", 0, -1) == [f"{job.id}:1", f"{job.id}:2"]
+
+
+def test_deleting_a_job_leaves_nothing(records, make_job):
+    job = make_job(3)
+    lease = records.lease(job.id, "000000", **WHO)
+    records.complete(lease, summary())
+    running = records.lease(job.id, "000001", **WHO)
+    records.decide(job.id, "000000", "accept")
+    records.delete_job(job.id)
+    assert records.complete(running, summary()) == "gone"
+    assert records.lease(job.id, "000002", **WHO) == "gone"
+    records.reclaim_expired()
+    records.forget(job.id)
+    with pytest.raises(JobNotFound):
+        records.job(job.id)
+    assert records.redis.zcard("toco:leases") == 0
+    assert records.redis.keys(f"*{job.id}*") == []
+    assert set(records.item_counts().values()) == {0}
+
+
+def test_unknown_ids_are_typed_errors(records, make_job):
+    with pytest.raises(JobNotFound):
+        records.cancel("nope")
+    with pytest.raises(ItemNotFound):
+        records.item(make_job(1).id, "000009")
+
+
+def test_jobs_are_listed_newest_first_by_cursor(records, make_job):
+    made = []
+    for _ in range(5):
+        made.append(make_job(1).id)
+        time.sleep(0.002)
+    page = records.jobs(limit=2)
+    assert [job.id for job in page] == made[:2:-1]
+    assert [job.id for job in records.jobs(before=page[-1].id, limit=10)] == made[2::-1]
+
+
+@pytest.fixture
+def judged(records, make_job):
+    """Ten items with doubts 0.0, 0.1, ... 0.9; even ones show a dog as well; 0 to 3 accepted, 4 rejected."""
+    job = make_job(10)
+    for number in range(10):
+        tags = ("cat", "dog") if number % 2 == 0 else ("cat",)
+        lease = records.lease(job.id, f"{number:06d}", **WHO)
+        records.complete(lease, summary(doubt=number / 10, tags=tags, ignore=number / 20))
+    for number in range(5):
+        records.decide(job.id, f"{number:06d}", "accept" if number < 4 else "reject")
+    return job
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (ItemQuery(), range(10)),
+        (ItemQuery(order="doubt", descending=True), range(9, -1, -1)),
+        (ItemQuery(tag="dog"), [0, 2, 4, 6, 8]),
+        (ItemQuery(decision="reject"), [4]),
+        (ItemQuery(undecided=True, order="doubt", descending=True), [9, 8, 7, 6, 5]),
+        (ItemQuery(ranges={"ignore_ratio": (0.2, 0.3)}), [4, 5, 6]),
+        (ItemQuery(tag="dog", decision="accept", ranges={"doubt": (0.1, 1.0)}), [2]),
+        (ItemQuery(state="failed"), []),
+    ],
+)
+def test_items_are_filtered_and_sorted(records, judged, query, expected):
+    index = ItemIndex(records)
+    found = index.find(judged.id, query)
+    assert [int(item.id) for item in found.items] == list(expected)
+    assert found.total == len(list(expected))
+    assert [item.id for item in index.each(judged.id, query)] == [item.id for item in found.items]
+
+
+def test_pages_neither_repeat_nor_lose_items(records, judged):
+    index = ItemIndex(records)
+    query = ItemQuery(order="doubt", descending=True, undecided=True)
+    page = index.find(judged.id, query, limit=2)
+    assert [int(item.id) for item in page.items] == [9, 8]
+    records.decide(judged.id, "000008", "accept")  # the item of the cursor leaves the selection
+    rest = index.find(judged.id, query, cursor=page.cursor, limit=10)
+    assert [int(item.id) for item in rest.items] == [7, 6, 5]
+    assert rest.cursor is None
+
+
+@pytest.mark.parametrize("cursor", ["?", "bm9wZQ", "MTox0"])
+def test_a_forged_cursor_is_refused(records, judged, cursor):
+    with pytest.raises(InvalidCursor):
+        ItemIndex(records).find(judged.id, ItemQuery(), cursor=cursor)
+
+
+def test_a_decision_can_be_taken_back(records, judged):
+    records.decide(judged.id, "000004", None)
+    assert records.item(judged.id, "000004").decision is None
+    assert ItemIndex(records).find(judged.id, ItemQuery(decision="reject")).total == 0
+
+
+def test_a_token_bucket_refills(records):
+    assert records.take_tokens("b", most=2, per_second=50) == (1, 0)
+    records.take_tokens("b", most=2, per_second=50)
+    _, wait = records.take_tokens("b", most=2, per_second=50)
+    assert 0 < wait <= 0.02
+    time.sleep(0.05)
+    assert records.take_tokens("b", most=2, per_second=50)[1] == 0

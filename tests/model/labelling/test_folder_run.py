@@ -1,0 +1,215 @@
+"""A run over a folder goes on where it stopped, reports bad photos, and leaves no half-written result."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from toco.model.errors import TocoError
+from toco.model.formats.artifacts import read_mask
+from toco.model.formats.writer import ExportOptions
+from toco.model.labelling.folder_run import (
+    ARTIFACTS,
+    ASKED,
+    FAILURES,
+    EmptyTags,
+    FolderRun,
+    Photo,
+    RunSummary,
+    plan_photos,
+)
+from toco.model.labelling.labeler import Labeler
+from toco.model.options import preset_options
+from toco.model.photos.images import UnreadableImage, find_images
+from toco.model.photos.tags import parse_tags
+
+OPTIONS = preset_options("fast", refine="none", cam={"size": 64}, long_side=64)
+TAGS = parse_tags("a.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,\nbroken.jpg,cat\n")
+
+
+@pytest.fixture(scope="module")
+def labeler(tiny_model):
+    return Labeler.from_folder(tiny_model, device="cpu")
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def plan(photos, table=TAGS, untagged="background"):
+    summary = RunSummary()
+    return plan_photos(photos, find_images(photos), table, untagged=untagged, summary=summary), summary
+
+
+def run(labeler, photos, out, *, options=OPTIONS, table=TAGS, **settings):
+    planned, summary = plan(photos, table)
+    events = []
+    folder_run = FolderRun(labeler, options, out, **settings)
+    folder_run.label(planned, summary, on_event=events.append)
+    folder_run.export(planned, ["voc"], summary, ExportOptions())
+    folder_run.write_failures(summary)
+    return summary, events
+
+
+@pytest.mark.parametrize("writers", [1, 4])
+def test_photos_are_labelled_and_the_bad_one_is_reported(writers, labeler, photos, out):
+    summary, events = run(labeler, photos, out, writers=writers)
+    assert (summary.done, summary.resumed, summary.skipped) == (3, 0, 0)
+    assert sorted(events) == ["done", "done", "done", "failed"]
+    assert isinstance(summary.failures["broken.jpg"], UnreadableImage)
+    (failure,) = [json.loads(line) for line in (out / FAILURES).read_text().splitlines()]
+    assert failure["image"] == "broken.jpg"
+    assert failure["code"] == "unreadable_image"
+    assert {path.name for path in (out / ARTIFACTS / "a.jpg").iterdir()} == {
+        "cam.npz", "pseudo_mask.png", "result.json", "segmentation.png", ASKED,
+    } - ({"segmentation.png"} if OPTIONS.segmentation is None else set())  # fmt: skip
+    assert read_mask((out / ARTIFACTS / "farm/c.jpg/pseudo_mask.png").read_bytes()).any() == np.False_
+    assert sorted(path.name for path in (out / "voc" / "SegmentationClass").rglob("*.png")) == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
+    assert not list(out.rglob("*.part"))
+
+
+def test_the_summary_counts_what_is_there(labeler, photos, out):
+    summary, _ = run(labeler, photos, out)
+    assert dict(summary.photos_with_class) == {"cat": 1, "dog": 1}
+    assert dict(summary.unknown_tags) == {"unicorn": 1}
+    assert summary.pixels == 3 * 48 * 64
+    masks = [read_mask((out / ARTIFACTS / name / "pseudo_mask.png").read_bytes()) for name in ("a.jpg", "b.png")]
+    assert summary.pixels_of_class["cat"] == (masks[0] == 8).sum()
+    assert summary.ignore_ratio == pytest.approx(sum((mask == 255).sum() for mask in masks) / summary.pixels)
+    content = summary.as_json()
+    assert content["done"] == 3
+    assert content["failed"] == 1
+    assert content["classes"]["cat"]["photos"] == 1
+
+
+def test_a_second_run_does_only_what_is_missing(labeler, photos, out):
+    run(labeler, photos, out)
+    before = (out / ARTIFACTS / "b.png" / "result.json").stat().st_mtime_ns
+    (out / ARTIFACTS / "a.jpg" / "result.json").unlink()
+    summary, events = run(labeler, photos, out)
+    assert (summary.done, summary.resumed) == (1, 2)
+    assert sorted(events) == ["done", "failed", "resumed", "resumed"]
+    assert (out / ARTIFACTS / "b.png" / "result.json").stat().st_mtime_ns == before
+    assert len(list((out / "voc" / "SegmentationClass").rglob("*.png"))) == 3
+    # The bad photo is mended: nothing fails any more, and the list of failures goes away.
+    shutil.copy(photos / "a.jpg", photos / "broken.jpg")
+    summary, _ = run(labeler, photos, out)
+    assert (summary.done, summary.resumed, len(summary.failures)) == (1, 3, 0)
+    assert not (out / FAILURES).exists()
+
+
+@pytest.mark.parametrize("change", ["photo", "tags", "options", "outputs", "asked"])
+def test_whatever_changes_the_result_labels_anew(change, labeler, photos, out):
+    (photos / "broken.jpg").unlink()
+    run(labeler, photos, out)
+    settings = {}
+    expected = 1
+    if change == "photo":
+        shutil.copy(photos / "b.png", photos / "a.jpg")
+    elif change == "tags":
+        settings["table"] = parse_tags("a.jpg,dog\nb.png,dog;unicorn\nfarm/c.jpg,\n")
+    elif change == "options":
+        settings["options"], expected = preset_options("fast", refine="none", cam={"size": 96}, long_side=64), 3
+    elif change == "outputs":
+        settings["outputs"], expected = frozenset({"overlay", "heat"}), 3
+    else:
+        (out / ARTIFACTS / "a.jpg" / ASKED).write_text("{")
+    summary, _ = run(labeler, photos, out, **settings)
+    assert (summary.done, summary.resumed) == (expected, 3 - expected)
+
+
+def test_pictures_are_made_if_asked_and_old_ones_go(labeler, photos, out):
+    (photos / "broken.jpg").unlink()
+    wanted = frozenset({"overlay", "heat"})
+    run(labeler, photos, out, outputs=wanted)
+    folder = out / ARTIFACTS / "a.jpg"
+    assert (folder / "overlay.jpg").exists()
+    assert (folder / "heat_cat.jpg").exists()
+    assert not (folder / "cam.npz").exists()
+    assert run(labeler, photos, out, outputs=wanted)[0].resumed == 3
+    run(labeler, photos, out, table=parse_tags("a.jpg,dog\nb.png,dog\nfarm/c.jpg,\n"), outputs=wanted)
+    assert (folder / "heat_dog.jpg").exists()
+    assert not (folder / "heat_cat.jpg").exists()
+
+
+def test_unknown_tags_may_refuse_a_photo(labeler, photos, out):
+    summary, _ = run(labeler, photos, out, skip_unknown=False)
+    assert summary.failures["b.png"].code == "unknown_tag"
+    assert summary.done == 2
+
+
+def test_segmentation_maps_are_part_of_the_result(labeler, photos, out):
+    (photos / "broken.jpg").unlink()
+    options = preset_options("fast", refine="none", cam={"size": 64}, segmentation={"refine": "none", "scales": [1.0]})
+    assert run(labeler, photos, out, options=options)[0].done == 3
+    assert (out / ARTIFACTS / "a.jpg" / "segmentation.png").exists()
+    (out / ARTIFACTS / "a.jpg" / "segmentation.png").unlink()
+    assert run(labeler, photos, out, options=options)[0].done == 1
+
+
+def test_a_photo_that_breaks_between_label_and_picture_fails_alone(labeler, photos, out, monkeypatch):
+    def broken(*_, **__):
+        raise UnreadableImage("It is gone.")
+
+    monkeypatch.setattr("toco.model.labelling.folder_run.read_image", broken)
+    summary, _ = run(labeler, photos, out, outputs=frozenset({"overlay"}))
+    assert set(summary.failures) == {"a.jpg", "b.png", "broken.jpg", "farm/c.jpg"}
+    assert summary.done == 0
+    assert summary.ignore_ratio == 0.0
+
+
+def test_a_photo_that_vanishes_is_reported(labeler, photos, out):
+    planned, summary = plan(photos)
+    (photos / "a.jpg").unlink()
+    FolderRun(labeler, OPTIONS, out).label(planned, summary)
+    assert isinstance(summary.failures["a.jpg"], UnreadableImage)
+
+
+@pytest.mark.parametrize(
+    ("untagged", "planned", "failed", "skipped"),
+    [
+        ("background", {"a.jpg": ("cat",), "b.png": (), "broken.jpg": (), "farm/c.jpg": ()}, set(), 0),
+        ("model", {"a.jpg": ("cat",), "b.png": None, "broken.jpg": None, "farm/c.jpg": None}, set(), 0),
+        ("skip", {"a.jpg": ("cat",)}, set(), 3),
+        ("refuse", {"a.jpg": ("cat",)}, {"b.png", "broken.jpg", "farm/c.jpg"}, 0),
+    ],
+)
+def test_photos_without_tags(untagged, planned, failed, skipped, photos):
+    # b.png has an empty list, the others are not listed.
+    found, summary = plan(photos, parse_tags("a.jpg,cat\nb.png,\n"), untagged)
+    assert {photo.name: photo.tags for photo in found} == planned
+    assert set(summary.failures) == failed
+    assert summary.skipped == skipped
+    for error in summary.failures.values():
+        assert isinstance(error, EmptyTags)
+        assert error.fix
+
+
+def test_a_single_photo_and_no_tags_at_all(photos):
+    summary = RunSummary()
+    path = photos / "farm" / "c.jpg"
+    assert plan_photos(path, [path], None, untagged="model", summary=summary) == [Photo("c.jpg", path, None)]
+
+
+def test_the_model_tags_untagged_photos(labeler, photos, out):
+    (photos / "broken.jpg").unlink()
+    planned, summary = plan(photos, None, "model")
+    folder_run = FolderRun(labeler, OPTIONS, out)
+    folder_run.label(planned, summary)
+    folder_run.export(planned, [], summary, ExportOptions())
+    assert summary.tagged_by_model == 3
+
+
+def test_ambiguous_names_fail_one_photo(photos):
+    shutil.copytree(photos / "farm", photos / "town")
+    table = parse_tags("1/farm/c.jpg,cat\n2/farm/c.jpg,dog\ntown/c.jpg,cat\n")
+    planned, summary = plan(photos, table, "skip")
+    assert [photo.name for photo in planned] == ["town/c.jpg"]
+    assert summary.failures["farm/c.jpg"].code == "ambiguous_image_name"
+    assert isinstance(summary.failures["farm/c.jpg"], TocoError)

@@ -1,0 +1,81 @@
+"""The Python client, synchronous and asynchronous, against the running service."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from toco.service.client.client import AsyncClient, Client, ServiceError
+
+
+def test_one_image_from_a_file_or_from_memory(client, photos):
+    for image in (photos / "a.jpg", str(photos / "b.png"), (photos / "a.jpg").read_bytes()):
+        answer = client.label(image, ["cat"], preset="fast", options={"refine": "none"})
+        assert answer["item"]["summary"]["tags"] == ["cat"]
+
+
+def test_a_folder_with_tags_by_name_and_a_broken_photo(client, photos):
+    sent: list[dict] = []
+    tags = {"a.jpg": ["cat"], "farm/c.jpg": ["dog"]}
+    job = client.label_folder(photos, tags=tags, preset="fast", progress=sent.append)
+    ended = client.wait(job["id"], timeout_seconds=120)
+    assert (ended["state"], ended["counts"]["done"], ended["counts"]["failed"]) == ("partly_failed", 3, 1)
+    assert sent[-1]["sent"] == sent[-1]["total"]
+    by_name = {item["name"]: item for item in client.items(job["id"])}
+    assert by_name["farm/c.jpg"]["summary"]["tags"] == ["dog"]
+    assert by_name["b.png"]["summary"]["tag_source"] == "model"
+    assert by_name["broken.jpg"]["error"]["code"] == "unreadable_image"
+
+
+def test_refusals_carry_the_problem(client, photos):
+    with pytest.raises(ServiceError, match="unicorn") as found:
+        client.label(photos / "a.jpg", ["unicorn"])
+    assert (found.value.status, found.value.problem["code"]) == (422, "unknown_tag")
+    (photos / "empty").mkdir()
+    with pytest.raises(ServiceError, match="no photo"):
+        client.label_folder(photos / "empty")
+
+
+def test_a_service_that_is_away_is_said_so():
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ServiceError, match="does not answer"):
+        client.job("x")
+
+
+def test_a_request_is_sent_again_when_the_service_is_away_for_a_moment():
+    answers = iter([503, 429, 200])
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        status = next(answers)
+        return httpx.Response(status, json={"id": "1"} if status == 200 else {"detail": "later"})
+
+    with Client("http://service") as client:
+        client._http.close()
+        client._http = httpx.Client(base_url="http://service", transport=httpx.MockTransport(serve))
+        assert client.job("1") == {"id": "1"}
+
+
+def test_the_asynchronous_client_does_the_same(live, photos, tmp_path):
+    async def use() -> dict:
+        async with AsyncClient(live.url) as client:
+            one, two = await asyncio.gather(
+                client.label(photos / "a.jpg", ["cat"], preset="fast"),
+                client.label(photos / "b.png", ["dog"], preset="fast"),
+            )
+            assert two["item"]["summary"]["tags"] == ["dog"]
+            await client.export(one["job"]["id"], "voc", tmp_path / "out.zip")
+            await client.delete(two["job"]["id"])
+            return await client.job(one["job"]["id"])
+
+    assert asyncio.run(use())["state"] == "succeeded"
+    assert (tmp_path / "out.zip").stat().st_size > 0
+
+
+def test_settings_in_force_are_printed_as_json(live):
+    command = [sys.executable, "-m", "service", "settings"]
+    found = subprocess.run(command, env=live.environment, capture_output=True, text=True, check=True)
+    shown = json.loads(found.stdout)
+    assert shown["default_model"] == "tiny"
+    assert "***" in shown["redis_url"]
