@@ -10,25 +10,27 @@ References:
 
 import ipaddress
 import socket
-import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import httpcore
 import httpx
 
+from toco.jobs.addresses import is_public, reached
 from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
 
 MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _DROPPED_ELSEWHERE: Final = frozenset({"authorization", "cookie"})
-# Their last 32 bits are the IPv4 address that is reached: compatible, mapped, NAT64 (RFC 4291, RFC 6052).
-_EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
-# Reach private networks although they count as global: site-local, local NAT64, 6to4 (RFC 3879, RFC 8215, RFC 7526).
-_NOT_PUBLIC: Final = tuple(map(ipaddress.IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "2002::/16")))
+_CONNECTION_ERRORS: Final = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.ConnectionNotAvailable,
+)
 
 
 class ForbiddenAddress(TocoError):
@@ -101,26 +103,58 @@ class _GuardedBackend(httpcore.NetworkBackend):
         raise failure
 
     def _check(self, host: str, address: str) -> None:
-        given = ip = ipaddress.ip_address(address.partition("%")[0])
-        if any(given in network for network in _EMBEDDING):
-            ip = ipaddress.IPv4Address(int(given) & 0xFFFFFFFF)
-        if any(given in network or ip in network for network in self._allowed):
+        given = ipaddress.ip_address(address.partition("%")[0])
+        if any(given in network or reached(given) in network for network in self._allowed):
             return
-        if not ip.is_global or ip.is_multicast or any(ip in network for network in _NOT_PUBLIC):
+        if not is_public(given):
             raise ForbiddenAddress(
                 f"{host!r} resolves to {given}, which is no public address.",
                 fix="Use a public address, or have the operator list its network in TOCO_OUTBOUND_ALLOW_PRIVATE.",
             )
 
 
-class _GuardedTransport(httpx.HTTPTransport):
+class _Body(httpx.SyncByteStream):
+    """A body as it comes in from a connection."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._answer.iter_stream()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._answer.close()
+
+
+class _GuardedTransport(httpx.BaseTransport):
     """httpx over the guarded backend; no proxies from the environment, which would connect on our behalf."""
 
-    def __init__(self, allowed: Iterable[str], trusted: tuple[str, int] | None, context: ssl.SSLContext) -> None:
-        super().__init__(verify=context, trust_env=False)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context, http1=True, max_connections=10, network_backend=_GuardedBackend(allowed, trusted)
+    def __init__(self, allowed: Iterable[str], trusted: tuple[str, int] | None) -> None:
+        self._connections = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False),
+            http1=True,
+            max_connections=10,
+            network_backend=_GuardedBackend(allowed, trusted),
         )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one request. Raises ForbiddenAddress, or httpcore's errors."""
+        url = request.url
+        answer = self._connections.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=cast("httpx.SyncByteStream", request.stream),
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
 
 
 class Outbound:
@@ -132,10 +166,9 @@ class Outbound:
     """
 
     def __init__(self, settings: Settings, *, trusted_url: str = "") -> None:
-        context = httpx.create_ssl_context(trust_env=False)
         trusted = host_and_port(trusted_url) if trusted_url else None
         self._client = httpx.Client(
-            transport=_GuardedTransport(settings.outbound_allow_private, trusted, context),
+            transport=_GuardedTransport(settings.outbound_allow_private, trusted),
             timeout=settings.outbound_timeout_seconds,
             follow_redirects=False,
             trust_env=False,
@@ -210,7 +243,7 @@ class Outbound:
                     if len(received) > limit:
                         raise OutboundTooLarge(f"{str(url)!r} sends more than {limit:,} bytes.")
                 return Answer(answer.status_code, dict(answer.headers), bytes(received))
-        except (httpx.HTTPError, httpcore.ConnectError, httpcore.NetworkError, httpcore.TimeoutException) as error:
+        except (httpx.HTTPError, *_CONNECTION_ERRORS) as error:
             raise OutboundFailed(f"{url.host!r} does not answer: {error}") from None
 
 

@@ -1,9 +1,10 @@
 """Every setting of the service and its workers: environment variables `TOCO_...` or a `.env` file."""
 
 import ipaddress
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -12,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from toco.model.errors import TocoError
 
 MEBI = 1024 * 1024
+# In the name of a URL's query field: password, secret_access_key, access_key, sas_token, sig, credential, ...
+_SECRET: Final = re.compile(r"pass|secret|key|token|sig|credential|auth", re.IGNORECASE)
 PLACEHOLDERS = frozenset({"change-me", "changeme", "secret", "password", "todo"})
 
 
@@ -30,6 +33,19 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def masked_url(url: str) -> str:
+    """Return a URL with its password, and whatever in its query names a secret, replaced by `***`."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    shown = f"{name}{colon}{'***' if colon else ''}{at}{host}"
+    query = "&".join(
+        f"{field.partition('=')[0]}=***" if _SECRET.search(field.partition("=")[0]) else field
+        for field in parts.query.split("&")
+    )
+    return parts._replace(netloc=shown, query=query).geturl()
 
 
 class Settings(BaseSettings):
@@ -163,7 +179,9 @@ class Settings(BaseSettings):
     def _known_store(cls, value: str) -> str:
         known = ("", "file", "memory", "s3", "gs", "az", "azure", "abfs")
         if value and urlsplit(value).scheme not in known[1:]:
-            raise ValueError(f"{value!r} is no store; use one of {', '.join(f'{name}://' for name in known[1:])}")
+            raise ValueError(
+                f"{masked_url(value)!r} is no store; use one of {', '.join(f'{name}://' for name in known[1:])}"
+            )
         return value
 
     @field_validator("redis_url")
@@ -212,14 +230,8 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, Any]:
         """Return the settings in force as JSON values, secrets masked."""
         shown = self.model_dump(mode="json")
-        parts = urlsplit(self.broker_url)
-        if parts.password:
-            shown["redis_url"] = parts._replace(
-                netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"
-            ).geturl()
-        else:
-            shown["redis_url"] = self.broker_url
-        shown["store_url"] = self.effective_store_url
+        shown["redis_url"] = masked_url(self.broker_url)
+        shown["store_url"] = masked_url(self.effective_store_url)
         shown["auth"] = self.auth_required
         return shown
 

@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectStore, S3Store, from_url
 
-from toco.jobs.settings import InvalidSettings, Settings
+from toco.jobs.settings import InvalidSettings, Settings, masked_url
 from toco.model.errors import TocoError
 
 STREAM_CHUNK_BYTES = 1024 * 1024
@@ -142,7 +142,7 @@ class Store:
             return cls(from_url(url, config=cast("Any", options), client_options=cast("Any", client)))
         except (BaseError, OSError, ValueError, TypeError) as error:
             raise InvalidSettings(
-                f"TOCO_STORE_URL {url!r} cannot be opened: {str(error).partition(chr(10))[0]}",
+                f"TOCO_STORE_URL {masked_url(url)!r} cannot be opened: {str(error).partition(chr(10))[0]}",
                 fix="Check the URL and TOCO_STORE_OPTIONS.",
             ) from None
 

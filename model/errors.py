@@ -2,10 +2,11 @@
 
 Every error that a user can cause is a `TocoError`: it names the offending value (`detail`) and the way out (`fix`).
 `code` is stable and machine-readable; `kind` is the family, which each entry point renders its own way (an HTTP
-status, an exit code, a line of a report). Subclasses live beside the code that raises them.
+status, an exit code, a line of a report). Both stand in the class, save where another process's error is passed on.
+Subclasses live beside the code that raises them.
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 Kind = Literal[
     "invalid",  # the request or file is wrong as it stands
@@ -29,8 +30,8 @@ class TocoError(Exception):
         fix: one sentence that says what to do about it; may be empty where nothing can be done.
     """
 
-    code: ClassVar[str] = "error"
-    kind: ClassVar[Kind] = "internal"
+    code: str = "error"
+    kind: Kind = "internal"
 
     def __init__(self, detail: str, *, fix: str = "") -> None:
         super().__init__(detail)
@@ -41,14 +42,12 @@ class TocoError(Exception):
         return f"{self.detail} {self.fix}".rstrip()
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process borders (data loaders, queue workers): rebuild from both parts.
-        return (_rebuild, (type(self), self.detail, self.fix))
+        # Exceptions cross process borders (data loaders, queue workers): rebuild without the subclass's own arguments.
+        return (_rebuild, (type(self), self.detail), self.__dict__)
 
 
-def _rebuild(kind: type[TocoError], detail: str, fix: str) -> TocoError:
-    error = kind.__new__(kind)
-    TocoError.__init__(error, detail, fix=fix)
-    return error
+def _rebuild(kind: type[TocoError], detail: str) -> TocoError:
+    return kind.__new__(kind, detail)
 
 
 class InvalidOption(TocoError):

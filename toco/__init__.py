@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toco.model.labelling.labeler import Labeler
-    from toco.service.client.client import AsyncClient, Client
+    from toco.service.client.async_client import AsyncClient
+    from toco.service.client.client import Client
 
 __all__ = ["AsyncClient", "Client", "Labeler"]
 
 _PLACES = {
-    "AsyncClient": "toco.service.client.client",
+    "AsyncClient": "toco.service.client.async_client",
     "Client": "toco.service.client.client",
     "Labeler": "toco.model.labelling.labeler",
 }

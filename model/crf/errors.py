@@ -1,7 +1,5 @@
 """What can go wrong in the dense CRF."""
 
-from typing import ClassVar
-
 from toco.model.errors import Kind, TocoError
 
 
@@ -9,7 +7,7 @@ class CrfError(TocoError):
     """The dense CRF cannot run on these arrays or settings."""
 
     code = "crf"
-    kind: ClassVar[Kind] = "invalid"
+    kind: Kind = "invalid"
 
 
 class CrfBackendMissing(CrfError):

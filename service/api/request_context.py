@@ -97,8 +97,20 @@ class RequestContext:
                 "request",
                 extra={
                     "method": request.method,
-                    "path": request.url.path,
+                    "path": shown_path(scope),
                     "status": status,
                     "seconds": round(seconds, 4),
                 },
             )
+
+
+def shown_path(scope: Scope) -> str:
+    """Return a request's path as logs may show it: a secret in it (Label Studio's webhook has one) is `***`."""
+    path = str(scope["path"])
+    given = (scope.get("path_params") or {}).get("secret")
+    app: Any = scope.get("app")
+    known = app.state.toco.settings.label_studio_webhook_secret if app is not None else None
+    for secret in (given, known.get_secret_value() if known is not None else None):
+        if secret:
+            path = path.replace(secret, "***")
+    return path

@@ -8,7 +8,7 @@ import typer
 
 from toco.model.errors import InvalidOption
 from toco.service.cli.error_report import SOME_FAILED
-from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress_bar
+from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress
 
 if TYPE_CHECKING:
     from toco.model.evaluation.datasets.dataset import BenchmarkDataset
@@ -75,7 +75,7 @@ def evaluate(
 
     options = judged_options(options, judged, crf=crf, gate=gate, ignore_band=open_pixels != "decide")
     labeler = load_labeler(model, device)
-    with progress_bar("Judging", len(samples)) as (progress, task):
+    with progress("Judging", len(samples)) as finished:
         report = judge(
             samples,
             predictor(labeler, options),
@@ -95,7 +95,7 @@ def evaluate(
                 "tags": "none" if not gate else "truth" if tags is None else "file",
                 "options": options.model_dump(mode="json"),
             },
-            on_image=lambda: progress.advance(task),
+            on_image=finished,
         )
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

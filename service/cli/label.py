@@ -17,7 +17,7 @@ from toco.service.cli.labelling import (
     find_tags,
     load_labeler,
     make_options,
-    progress_bar,
+    progress,
 )
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def label(
     summary = RunSummary()
     photos = plan_photos(source, files, table, untagged=untagged, summary=summary)
     run = FolderRun(labeler, options, out, outputs=frozenset(wanted), skip_unknown=skip_unknown)
-    with progress_bar("Labelling", len(photos)) as (progress, task):
-        run.label(photos, summary, on_event=lambda _: progress.advance(task))
+    with progress("Labelling", len(photos)) as finished:
+        run.label(photos, summary, on_event=lambda _: finished())
     export = ExportOptions(mask=mask, images=copy_images, subset=subset)
     run.export(photos, wanted_formats, summary, export)
     run.write_failures(summary)

@@ -1,8 +1,9 @@
 """What the commands that label share: their options, the settings they make, the model, the tags and the progress."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,6 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -24,6 +24,7 @@ from rich.text import Text
 from toco.model.errors import InvalidOption
 from toco.model.options import LabelOptions
 from toco.model.spec import DEFAULT_MODEL, read_spec
+from toco.service.cli.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from toco.model.labelling.labeler import Labeler
@@ -135,9 +136,18 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar with count, rate and time left on stderr, where that is a terminal."""
+def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show progress on stderr: a bar with count, rate and time left on a terminal, or else a line now and then.
+
+    Yields:
+        What to call when a photo is finished.
+    """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        lines, done = ProgressLines(title, total), count(1)
+        yield lambda: lines.show(next(done))
+        return
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield progress, progress.add_task(title, total=total)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)

@@ -7,49 +7,50 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from toco.service.cli.progress_lines import ProgressLines
+
 SMOOTHING = 0.98  # of the losses shown
 
 
 class TrainingProgress:
-    """A progress bar; called after each step.
+    """A progress bar on a terminal, or else a line now and then; called after each step.
 
     Args:
         steps: of the whole schedule.
     """
 
     def __init__(self, steps: int) -> None:
-        self._progress = Progress(
+        console = Console(stderr=True)
+        self._lines = None if console.is_terminal else ProgressLines("training", steps)
+        self._bar = Progress(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]} left  {task.fields[losses]}"),
-            console=Console(stderr=True),
+            console=console,
+            disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=steps, left="?", losses="")
+        self._task = self._bar.add_task("", total=steps, left="?", losses="")
         self._smooth: dict[str, float] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
     def cued(self, photos: int) -> None:
         """Show for how many photos the saliency cue is ready."""
-        self._progress.update(self._task, losses=f"saliency of {photos} photos")
+        self._bar.update(self._task, losses=f"saliency of {photos} photos")
 
     def __call__(self, step: int, losses: dict[str, float], rate: float, left: float) -> None:
         """Show a step: its number, losses by name, learning rate, and seconds left."""
         for name, value in losses.items():
             self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in self._smooth.items())
-        time_left = str(timedelta(seconds=int(left)))
-        self._progress.update(
-            self._task,
-            completed=step,
-            left=time_left,
-            losses=f"{shown}  lr {rate:.1e}",
-        )
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in self._smooth.items()) + f"  lr {rate:.1e}"
+        if self._lines is not None:
+            self._lines.show(step, shown, seconds_left=left)
+        self._bar.update(self._task, completed=step, left=str(timedelta(seconds=int(left))), losses=shown)

@@ -1,4 +1,4 @@
-"""The Python client: `Client` for scripts, `AsyncClient` with the same methods to await.
+"""The Python client: `Client` for scripts; `async_client.AsyncClient` has the same methods to await.
 
 with Client("http://127.0.0.1:8000") as client:
     job = client.label_folder("photos", tags="tags.csv", preset="fast")
@@ -11,13 +11,11 @@ import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, Any, Final, Self, TypeVar
+from typing import IO, Any, Final, Self
 
-import anyio.to_thread
 import httpx
 
 from toco.jobs.ids import new_id
@@ -27,7 +25,6 @@ from toco.model.photos.tags import TagTable, read_tags
 
 JsonObject = dict[str, Any]
 Progress = Callable[[JsonObject], None]
-T = TypeVar("T")
 
 _PIECE_BYTES: Final = 8 * 1024 * 1024
 _ATTEMPTS: Final = 5
@@ -36,7 +33,7 @@ _PASSING: Final = frozenset({429, 502, 503, 504})
 
 
 class ServiceError(TocoError):
-    """The service refused a request, or does not answer.
+    """The service refused a request, or does not answer; `code` is that of the problem, if there is one.
 
     Args:
         detail: what the service said.
@@ -54,6 +51,7 @@ class ServiceError(TocoError):
         super().__init__(detail, fix=fix)
         self.status = status
         self.problem = dict(problem or {})
+        self.code = str(self.problem.get("code") or type(self).code)
 
 
 class Client:
@@ -85,7 +83,7 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def label(self, image: Path | str | bytes, tags: Sequence[str] | None = None, **settings: Any) -> JsonObject:
+    def label(self, /, image: Path | str | bytes, tags: Sequence[str] | None = None, **settings: Any) -> JsonObject:
         """Label one image and wait for it.
 
         Args:
@@ -114,6 +112,7 @@ class Client:
 
     def label_folder(
         self,
+        /,
         folder: Path | str,
         *,
         tags: Path | str | Mapping[str, Sequence[str]] | None = None,
@@ -152,11 +151,11 @@ class Client:
         """Return a job as it stands. Raises ServiceError."""
         return dict(self._send("GET", f"/v1/jobs/{job}").json())
 
-    def jobs(self, **query: Any) -> Iterator[JsonObject]:
+    def jobs(self, /, **query: Any) -> Iterator[JsonObject]:
         """Yield jobs, the newest first. Raises ServiceError."""
         yield from self._pages("/v1/jobs", "jobs", query)
 
-    def items(self, job: str, **query: Any) -> Iterator[JsonObject]:
+    def items(self, /, job: str, **query: Any) -> Iterator[JsonObject]:
         """Yield items; `state`, `tag`, `order` and the other filters of the API are taken. Raises ServiceError."""
         yield from self._pages(f"/v1/jobs/{job}/items", "items", query)
 
@@ -311,69 +310,6 @@ class Client:
                     return answer
             time.sleep(_wait_seconds(attempt))
         raise ServiceError("The service does not answer.")
-
-
-class AsyncClient:
-    """`Client` for asynchronous programs: the same methods, awaited; the work is done on threads.
-
-    Args:
-        url, key, timeout_seconds: as of `Client`.
-    """
-
-    def __init__(self, url: str, *, key: str = "", timeout_seconds: float = 60.0) -> None:
-        self._client = Client(url, key=key, timeout_seconds=timeout_seconds)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
-
-    async def label(self, image: Path | str | bytes, tags: Sequence[str] | None = None, **settings: Any) -> JsonObject:
-        """See `Client.label`."""
-        return await _thread(self._client.label, image, tags, **settings)
-
-    async def label_folder(self, folder: Path | str, **settings: Any) -> JsonObject:
-        """See `Client.label_folder`."""
-        return await _thread(self._client.label_folder, folder, **settings)
-
-    async def job(self, job: str) -> JsonObject:
-        """See `Client.job`."""
-        return await _thread(self._client.job, job)
-
-    async def items(self, job: str, **query: Any) -> list[JsonObject]:
-        """See `Client.items`; all pages at once."""
-        return await _thread(lambda: list(self._client.items(job, **query)))
-
-    async def wait(self, job: str, **settings: Any) -> JsonObject:
-        """See `Client.wait`."""
-        return await _thread(self._client.wait, job, **settings)
-
-    async def cancel(self, job: str) -> JsonObject:
-        """See `Client.cancel`."""
-        return await _thread(self._client.cancel, job)
-
-    async def retry(self, job: str) -> JsonObject:
-        """See `Client.retry`."""
-        return await _thread(self._client.retry, job)
-
-    async def delete(self, job: str) -> None:
-        """See `Client.delete`."""
-        await _thread(self._client.delete, job)
-
-    async def artifact(self, job: str, item: str, name: str) -> bytes:
-        """See `Client.artifact`."""
-        return await _thread(self._client.artifact, job, item, name)
-
-    async def export(self, job: str, export_format: str, target: Path | str, **settings: Any) -> Path:
-        """See `Client.export`."""
-        return await _thread(self._client.export, job, export_format, target, **settings)
-
-
-async def _thread(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    return await anyio.to_thread.run_sync(partial(function, *arguments, **named), abandon_on_cancel=True)
 
 
 def _pack(

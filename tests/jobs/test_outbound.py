@@ -72,6 +72,10 @@ def make():
         "[fec0::1]",
         "[fe80::1]",
         "[ff02::1]",
+        "[::ffff:0:127.0.0.1]",
+        "[5f00::1]",
+        "[3fff::1]",
+        "192.88.99.1",
     ],
 )
 def test_private_addresses_are_refused(make, host):

@@ -116,8 +116,8 @@ async def _wait(state: AppState, job: JobRecord, seconds: float) -> ItemRecord:
 def _failure(item: ItemRecord) -> TocoError:
     found = item.error or ItemError(code="internal", kind="internal", detail="The image was not labelled.")
     error = ImageNotLabelled(found.detail, fix=found.fix)
-    known = found.kind if found.kind in STATUS_OF_KIND else "internal"
-    error.code, error.kind = found.code, known  # type: ignore[misc,assignment] # the worker's error, passed on as it was
+    error.code = found.code  # the worker's error, passed on as it was
+    error.kind = next((kind for kind in STATUS_OF_KIND if kind == found.kind), "internal")
     return error
 
 

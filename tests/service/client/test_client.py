@@ -1,14 +1,17 @@
 """The Python client, synchronous and asynchronous, against the running service."""
 
 import asyncio
+import inspect
 import json
+import pickle
 import subprocess
 import sys
 
 import httpx
 import pytest
 
-from toco.service.client.client import AsyncClient, Client, ServiceError
+from toco.service.client.async_client import AsyncClient
+from toco.service.client.client import Client, ServiceError
 
 
 def test_one_image_from_a_file_or_from_memory(client, photos):
@@ -33,7 +36,7 @@ def test_a_folder_with_tags_by_name_and_a_broken_photo(client, photos):
 def test_refusals_carry_the_problem(client, photos):
     with pytest.raises(ServiceError, match="unicorn") as found:
         client.label(photos / "a.jpg", ["unicorn"])
-    assert (found.value.status, found.value.problem["code"]) == (422, "unknown_tag")
+    assert (found.value.status, found.value.code) == (422, "unknown_tag")
     (photos / "empty").mkdir()
     with pytest.raises(ServiceError, match="no photo"):
         client.label_folder(photos / "empty")
@@ -57,6 +60,25 @@ def test_a_request_is_sent_again_when_the_service_is_away_for_a_moment():
         assert client.job("1") == {"id": "1"}
 
 
+def methods(kind: type) -> dict[str, inspect.Signature]:
+    return {name: inspect.signature(found) for name, found in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")}  # fmt: skip
+
+
+def test_the_asynchronous_client_has_every_method_with_the_same_arguments():
+    asked, given = methods(Client), methods(AsyncClient)
+    assert asked.keys() == given.keys()
+    for name, signature in asked.items():
+        assert given[name].parameters == signature.parameters, name
+
+
+def test_an_error_keeps_the_code_of_the_problem_across_processes():
+    error = ServiceError("No.", fix="Go.", status=422, problem={"code": "unknown_tag"})
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.code, again.status, str(again)) == ("unknown_tag", 422, "No. Go.")
+    assert (ServiceError("No answer.").code, ServiceError.code) == ("service_error", "service_error")
+
+
 def test_the_asynchronous_client_does_the_same(live, photos, tmp_path):
     async def use() -> dict:
         async with AsyncClient(live.url) as client:
@@ -65,6 +87,11 @@ def test_the_asynchronous_client_does_the_same(live, photos, tmp_path):
                 client.label(photos / "b.png", ["dog"], preset="fast"),
             )
             assert two["item"]["summary"]["tags"] == ["dog"]
+            job = two["job"]["id"]
+            decided = await client.decide(job, "000000", "accept")
+            assert [item["decision"] for item in await client.items(job)] == [decided["decision"]] == ["accept"]
+            assert job in [found["id"] for found in await client.jobs(limit=200)]
+            assert (await client.models())["default"] == "tiny"
             await client.export(one["job"]["id"], "voc", tmp_path / "out.zip")
             await client.delete(two["job"]["id"])
             return await client.job(one["job"]["id"])
@@ -74,7 +101,7 @@ def test_the_asynchronous_client_does_the_same(live, photos, tmp_path):
 
 
 def test_settings_in_force_are_printed_as_json(live):
-    command = [sys.executable, "-m", "service", "settings"]
+    command = [sys.executable, "-m", "toco", "settings"]
     found = subprocess.run(command, env=live.environment, capture_output=True, text=True, check=True)
     shown = json.loads(found.stdout)
     assert shown["default_model"] == "tiny"

@@ -1,0 +1,75 @@
+"""The Python client for asynchronous programs."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial, update_wrapper
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from anyio.to_thread import run_sync
+
+from toco.service.client.client import Client
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _awaited(
+    method: Callable[Concatenate[Client, P], T],
+) -> Callable[Concatenate["AsyncClient", P], Awaitable[T]]:
+    """Make the method that does the same work on a thread."""
+
+    async def call(client: "AsyncClient", /, *arguments: P.args, **named: P.kwargs) -> T:
+        return await run_sync(partial(method, client.blocking, *arguments, **named), abandon_on_cancel=True)
+
+    update_wrapper(call, method)
+    return call
+
+
+def _listed(
+    method: Callable[Concatenate[Client, P], Iterable[T]],
+) -> Callable[Concatenate["AsyncClient", P], Awaitable[list[T]]]:
+    """Make the method that gathers all pages on a thread."""
+
+    def gather(client: Client, /, *arguments: P.args, **named: P.kwargs) -> list[T]:
+        return list(method(client, *arguments, **named))
+
+    update_wrapper(gather, method)
+    return _awaited(gather)
+
+
+class AsyncClient:
+    """`Client` with the same methods, awaited; `jobs` and `items` return lists of all pages.
+
+    Args:
+        url, key, timeout_seconds: as of `Client`.
+
+    Attributes:
+        blocking: the client that does the work.
+    """
+
+    def __init__(self, url: str, *, key: str = "", timeout_seconds: float = 60.0) -> None:
+        self.blocking = Client(url, key=key, timeout_seconds=timeout_seconds)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    close = _awaited(Client.close)
+    label = _awaited(Client.label)
+    label_folder = _awaited(Client.label_folder)
+    job = _awaited(Client.job)
+    jobs = _listed(Client.jobs)
+    items = _listed(Client.items)
+    item = _awaited(Client.item)
+    wait = _awaited(Client.wait)
+    cancel = _awaited(Client.cancel)
+    retry = _awaited(Client.retry)
+    delete = _awaited(Client.delete)
+    decide = _awaited(Client.decide)
+    artifact = _awaited(Client.artifact)
+    export = _awaited(Client.export)
+    models = _awaited(Client.models)
