@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from toco.jobs.ids import new_id
+from toco.jobs.keys import API_KEYS, api_key_record
 from toco.jobs.records import Records
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import InvalidOption, TocoError
 
 Scope = Literal["label", "read", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 _TOKEN_PREFIX: Final = "toco"  # noqa: S105 - marks a key as ours; secret scanners look for such marks
-_INDEX: Final = f"{PREFIX}keys"
 
 
 class InvalidKey(TocoError):
@@ -96,7 +95,7 @@ class ApiKeys:
         )
         secret = secrets.token_urlsafe(32)
         self._redis.hset(
-            _key(key.id),
+            api_key_record(key.id),
             mapping={
                 "name": name,
                 "scopes": ",".join(sorted(scopes)),
@@ -107,14 +106,18 @@ class ApiKeys:
                 "quota_images_per_day": quota_images_per_day,
             },
         )
-        self._redis.zadd(_INDEX, {key.id: now})
+        self._redis.zadd(API_KEYS, {key.id: now})
         return key, f"{_TOKEN_PREFIX}_{key.id}_{secret}"
 
     def check(self, token: str) -> ApiKey:
         """Return the key of a token. Raises InvalidKey."""
         prefix, _, rest = token.partition("_")
         key_id, _, secret = rest.partition("_")
-        found = self._redis.hgetall(_key(key_id)) if prefix == _TOKEN_PREFIX and key_id.isalnum() and secret else {}
+        found = (
+            self._redis.hgetall(api_key_record(key_id))
+            if prefix == _TOKEN_PREFIX and key_id.isalnum() and secret
+            else {}
+        )
         if not hmac.compare_digest(found.get("hash", ""), _hash(secret)) or not found:
             raise InvalidKey("The API key is not valid.", fix="Make one with `toco keys create`.")
         key = _read(key_id, found)
@@ -124,18 +127,14 @@ class ApiKeys:
 
     def all(self) -> list[ApiKey]:
         """Return all keys in the order of their making."""
-        ids = self._redis.zrange(_INDEX, 0, -1)
-        return [_read(key_id, found) for key_id in ids if (found := self._redis.hgetall(_key(key_id)))]
+        ids = self._redis.zrange(API_KEYS, 0, -1)
+        return [_read(key_id, found) for key_id in ids if (found := self._redis.hgetall(api_key_record(key_id)))]
 
     def revoke(self, key_id: str) -> None:
         """Remove a key; requests with it fail from now on. Raises KeyNotFound."""
-        if not self._redis.delete(_key(key_id)):
+        if not self._redis.delete(api_key_record(key_id)):
             raise KeyNotFound(f"No API key {key_id!r}.", fix="`toco keys list` shows them.")
-        self._redis.zrem(_INDEX, key_id)
-
-
-def _key(key_id: str) -> str:
-    return f"{PREFIX}key:{key_id}"
+        self._redis.zrem(API_KEYS, key_id)
 
 
 def _hash(secret: str) -> str:

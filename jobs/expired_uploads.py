@@ -3,17 +3,11 @@
 import time
 from typing import Final
 
+from toco.jobs.keys import UPLOADS, upload_record
 from toco.jobs.records import Records
 from toco.jobs.store import Store, upload_prefix
-from toco.jobs.transitions import PREFIX
 
-UPLOADS: Final = f"{PREFIX}uploads"  # sorted set of uploads by the end of their time
 _MOST: Final = 20  # uploads removed at once
-
-
-def upload_record(upload: str) -> str:
-    """Key of an upload's hash."""
-    return f"{PREFIX}upload:{upload}"
 
 
 def remove_upload(records: Records, store: Store, upload: str) -> None:

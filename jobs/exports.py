@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict
 
 from toco.jobs.item_index import ItemIndex, ItemQuery
 from toco.jobs.job import ItemError, ItemRecord
+from toco.jobs.keys import EXPORTS_ACTIVE, export_record, job_exports_key, job_key, lock_of
 from toco.jobs.logs import log_context
 from toco.jobs.model_catalogue import ModelCatalogue
-from toco.jobs.records import Records, job_key
+from toco.jobs.records import Records
 from toco.jobs.store import ObjectNotFound, Store, artifact_key, export_key
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.registry import open_writer
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 ExportState = Literal["queued", "running", "done", "failed"]
 Decisions = Literal["all", "accepted", "not_rejected"]
-_ACTIVE = f"{PREFIX}exports:active"
 _PROGRESS_ITEMS = 20  # items between two notes of progress
 
 
@@ -108,7 +107,7 @@ class Exports:
         record = self._records.job(job)
         text = request.model_dump_json()
         export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
-        key = _key(export)
+        key = export_record(export)
         if self._redis.hsetnx(key, "job", job):
             now = time.time()
             self._redis.hset(
@@ -116,19 +115,19 @@ class Exports:
                 mapping={"request": text, "state": "queued", "items": 0, "total": 0, "size": 0, "skipped": 0,
                          "error": "", "created_at": now, "attempts": 0},
             )  # fmt: skip
-            self._redis.zadd(f"{PREFIX}job:{job}:exports", {export: now})
-            self._redis.zadd(_ACTIVE, {export: now})
+            self._redis.zadd(job_exports_key(job), {export: now})
+            self._redis.zadd(EXPORTS_ACTIVE, {export: now})
             return self.get(job, export), True
         found = self.get(job, export)
         if found.state == "failed":
             self._redis.hset(key, mapping={"state": "queued", "error": "", "attempts": 0})
-            self._redis.zadd(_ACTIVE, {export: time.time()})
+            self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()})
             return self.get(job, export), True
         return found, False
 
     def get(self, job: str, export: str) -> ExportRecord:
         """Read an export. Raises ExportNotFound."""
-        found = self._redis.hgetall(_key(export))
+        found = self._redis.hgetall(export_record(export))
         if found.get("job") != job or "request" not in found:
             raise ExportNotFound(f"Job {job} has no export {export!r}.", fix="Ask for one with POST.")
         return ExportRecord(
@@ -147,20 +146,20 @@ class Exports:
     def of_job(self, job: str) -> list[ExportRecord]:
         """Return a job's exports, the newest first. Raises JobNotFound."""
         self._records.job(job)
-        return [self.get(job, export) for export in self._redis.zrevrange(f"{PREFIX}job:{job}:exports", 0, -1)]
+        return [self.get(job, export) for export in self._redis.zrevrange(job_exports_key(job), 0, -1)]
 
     def stalled(self, seconds: float) -> list[str]:
         """Return unfinished exports that nothing was heard of for a time, and note that they were looked at."""
-        found = self._redis.zrangebyscore(_ACTIVE, "-inf", time.time() - seconds)
+        found = self._redis.zrangebyscore(EXPORTS_ACTIVE, "-inf", time.time() - seconds)
         for export in found:
-            self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
+            self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
         return list(found)
 
     def delete_of_job(self, job: str) -> None:
         """Delete the records of a job's exports."""
-        for export in self._redis.zrange(f"{PREFIX}job:{job}:exports", 0, -1):
-            self._redis.delete(_key(export))
-            self._redis.zrem(_ACTIVE, export)
+        for export in self._redis.zrange(job_exports_key(job), 0, -1):
+            self._redis.delete(export_record(export))
+            self._redis.zrem(EXPORTS_ACTIVE, export)
 
     def build(self, export: str, *, lease_seconds: float, max_attempts: int) -> None:
         """Build an export, unless it is built or someone is at it.
@@ -168,23 +167,23 @@ class Exports:
         Its message may come again while it is being built, if that takes long: nothing tells this from the end of the
         process that built it but the silence, after which the sweep queues it again.
         """
-        job = self._redis.hget(_key(export), "job")
+        job = self._redis.hget(export_record(export), "job")
         if not job:
             return
         with log_context(job=job, request_id=self._redis.hget(job_key(job), "request_id") or "", export=export):
             record = self.get(job, export)
             if record.state in ("done", "failed"):
                 return
-            lock = f"{_key(export)}:lock"
+            lock = lock_of(export_record(export))
             if not self._redis.set(lock, 1, nx=True, ex=math.ceil(lease_seconds)):
                 return
-            self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
+            self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
             error: TocoError | None = None
-            if int(self._redis.hincrby(_key(export), "attempts", 1)) > max_attempts:
+            if int(self._redis.hincrby(export_record(export), "attempts", 1)) > max_attempts:
                 error = ExportFailed("The worker process ended at every attempt to build this export.")
             else:
                 try:
-                    self._redis.hset(_key(export), "state", "running")
+                    self._redis.hset(export_record(export), "state", "running")
                     self._write(record, lock, lease_seconds)
                 except TocoError as found:
                     error = found
@@ -193,9 +192,9 @@ class Exports:
                     error = ExportFailed(f"{type(found).__name__}: {found}", fix="See the worker's log.")
             if error is not None:
                 text = ItemError.of(error).model_dump_json()
-                self._redis.hset(_key(export), mapping={"state": "failed", "error": text})
+                self._redis.hset(export_record(export), mapping={"state": "failed", "error": text})
                 logger.warning("export failed", extra={"detail": str(error)})
-            self._redis.zrem(_ACTIVE, export)
+            self._redis.zrem(EXPORTS_ACTIVE, export)
             self._redis.delete(lock)
 
     def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
@@ -203,7 +202,7 @@ class Exports:
         vocabulary = self._vocabulary(job.options.model)
         query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
         total = self._index.find(record.job, query, limit=1).total
-        self._redis.hset(_key(record.id), "total", total)
+        self._redis.hset(export_record(record.id), "total", total)
         written = skipped = 0
         key = export_key(record.job, record.id)
         with (
@@ -223,13 +222,15 @@ class Exports:
                 if (written + skipped) % _PROGRESS_ITEMS == 0:
                     self._note(record.id, lock, lease_seconds, items=written, skipped=skipped)
         size = self._store.head(key).size
-        self._redis.hset(_key(record.id), mapping={"state": "done", "items": written, "skipped": skipped, "size": size})
+        self._redis.hset(
+            export_record(record.id), mapping={"state": "done", "items": written, "skipped": skipped, "size": size}
+        )
         logger.info("export built", extra={"items": written, "skipped": skipped, "bytes": size})
 
     def _note(self, export: str, lock: str, lease_seconds: float, **progress: int) -> None:
-        self._redis.hset(_key(export), mapping=dict(progress))
+        self._redis.hset(export_record(export), mapping=dict(progress))
         self._redis.expire(lock, math.ceil(lease_seconds))
-        self._redis.zadd(_ACTIVE, {export: time.time()}, xx=True)
+        self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
 
     def _labelled(self, item: ItemRecord) -> LabelledItem:
         artifacts = item.summary.artifacts if item.summary else {}
@@ -241,7 +242,3 @@ class Exports:
 
     def _vocabulary(self, model: str) -> Vocabulary:
         return self._catalogue.find(model).spec.vocabulary
-
-
-def _key(export: str) -> str:
-    return f"{PREFIX}export:{export}"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from toco.jobs.keys import idempotency_record
 from toco.jobs.records import Records
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 
 _KEPT_SECONDS: Final = 86_400
@@ -69,7 +69,7 @@ def reserve(records: Records, *, owner: str, key: str, job: str, fingerprint: st
     """
     if not key:
         return Reservation(records.redis, "", "")
-    name = f"{PREFIX}idempotency:{owner}:{hashlib.sha256(key.encode()).hexdigest()}"
+    name = idempotency_record(owner, hashlib.sha256(key.encode()).hexdigest())
     settled = json.dumps({"job": job, "fingerprint": fingerprint, "settled": True})
     pending = json.dumps({"job": job, "fingerprint": fingerprint, "settled": False})
     if records.redis.set(name, pending, nx=True, ex=_PENDING_SECONDS):

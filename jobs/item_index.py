@@ -4,12 +4,12 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from toco.jobs.ids import new_id
 from toco.jobs.job import Decision, ItemRecord, ItemState
-from toco.jobs.records import Measure, Records, job_key
-from toco.jobs.transitions import PREFIX
+from toco.jobs.keys import item_set, job_key, order_key, query_key
+from toco.jobs.records import Measure, Records
 from toco.model.errors import TocoError
 
 _QUERY_SECONDS: Final = 30  # how long an intermediate result stays if its reader dies
@@ -114,21 +114,20 @@ class ItemIndex:
 
 def _select(pipeline: Any, job: str, query: ItemQuery) -> tuple[str, list[str]]:
     """Queue the commands that narrow a job's items down; return the sorted set to read, and those to delete after."""
-    prefix = job_key(job)
-    order = f"{prefix}:order:{query.order}"
+    order = order_key(job, query.order)
     wanted = {"state": query.state, "tag": query.tag, "decision": query.decision}
-    sets = [f"{prefix}:{kind}:{value}" for kind, value in wanted.items() if value]
+    sets = [item_set(job, kind, value) for kind, value in wanted.items() if value]
     if not (sets or query.ranges or query.undecided):
         return order, []
-    chosen = f"{PREFIX}query:{new_id()}"
+    chosen = query_key(new_id())
     temporary = [chosen]
     for measure, (low, high) in (query.ranges or {}).items():
         part = f"{chosen}:{measure}"
         temporary.append(part)
-        pipeline.zrangestore(part, f"{prefix}:order:{measure}", low, high, byscore=True)
+        pipeline.zrangestore(part, order_key(job, measure), low, high, byscore=True)
     pipeline.zinterstore(chosen, {order: 1} | dict.fromkeys([*sets, *temporary[1:]], 0))
     if query.undecided:
-        pipeline.zdiffstore(chosen, [chosen, f"{prefix}:decision:accept", f"{prefix}:decision:reject"])
+        pipeline.zdiffstore(chosen, [chosen, *(item_set(job, "decision", decision) for decision in get_args(Decision))])
     for key in temporary:
         pipeline.expire(key, _QUERY_SECONDS)
     return chosen, temporary

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from toco.jobs.keys import DEFAULT_MODEL_NAME, MODELS_UNWANTED, MODELS_WANTED
 from toco.jobs.records import Records
 from toco.jobs.settings import Settings
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 from toco.model.spec import DEFAULT_MODEL, SPEC_FILE, ModelSpec, read_spec
 
@@ -67,31 +67,31 @@ class ModelCatalogue:
 
     def default_name(self, known: dict[str, KnownModel] | None = None) -> str:
         """Return the name of the default model: chosen over the API, by the settings, or the first one."""
-        chosen = self._records.redis.get(f"{PREFIX}models:default") or self._settings.default_model
+        chosen = self._records.redis.get(DEFAULT_MODEL_NAME) or self._settings.default_model
         return str(chosen or next(iter(known if known is not None else self.all()), ""))
 
     def set_default(self, name: str) -> None:
         """Make a model the default. Raises ModelNotFound."""
         self.find(name)
-        self._records.redis.set(f"{PREFIX}models:default", name)
+        self._records.redis.set(DEFAULT_MODEL_NAME, name)
 
     def wanted(self) -> frozenset[str]:
         """Return the models that every worker is asked to keep warm."""
-        return frozenset(self._records.redis.smembers(f"{PREFIX}models:wanted"))
+        return frozenset(self._records.redis.smembers(MODELS_WANTED))
 
     def want(self, name: str, *, warm: bool) -> None:
         """Ask workers to load a model, or to let go of it. Raises ModelNotFound."""
         self.find(name)
         if warm:
-            self._records.redis.sadd(f"{PREFIX}models:wanted", name)
-            self._records.redis.srem(f"{PREFIX}models:unwanted", name)
+            self._records.redis.sadd(MODELS_WANTED, name)
+            self._records.redis.srem(MODELS_UNWANTED, name)
         else:
-            self._records.redis.srem(f"{PREFIX}models:wanted", name)
-            self._records.redis.sadd(f"{PREFIX}models:unwanted", name)
+            self._records.redis.srem(MODELS_WANTED, name)
+            self._records.redis.sadd(MODELS_UNWANTED, name)
 
     def unwanted(self) -> frozenset[str]:
         """Return the models that workers are asked to let go of; loading one again takes it off this list."""
-        return frozenset(self._records.redis.smembers(f"{PREFIX}models:unwanted"))
+        return frozenset(self._records.redis.smembers(MODELS_UNWANTED))
 
     def _spec(self, folder: Path) -> ModelSpec:
         changed = (folder / SPEC_FILE).stat().st_mtime_ns

@@ -19,13 +19,12 @@ from toco.jobs.broker import (
     make_app,
 )
 from toco.jobs.job import JobRecord
+from toco.jobs.keys import DELAYED, SPEED
 from toco.jobs.records import Records
 from toco.jobs.settings import Settings
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 
 DEFAULT_SHARD_IMAGES = 8  # until a worker has measured how fast a model is
-_DELAYED = f"{PREFIX}delayed"  # sorted set of `{job}:{item}` by the time at which to queue it
 _SPEED_MEMORY = 0.3  # weight of the newest measurement
 
 
@@ -59,15 +58,15 @@ class WorkQueue:
     def label_later(self, job: str, items: Sequence[str], *, seconds: float) -> None:
         """Queue items after a time; the sweep does it."""
         due = time.time() + seconds
-        self._records.redis.zadd(_DELAYED, {f"{job}:{item}": due for item in items})
+        self._records.redis.zadd(DELAYED, {f"{job}:{item}": due for item in items})
 
     def take_due(self) -> dict[str, list[str]]:
         """Return, by job, the items whose time has come."""
         due: dict[str, list[str]] = {}
-        for member in self._records.redis.zrangebyscore(_DELAYED, "-inf", time.time(), start=0, num=1000):
+        for member in self._records.redis.zrangebyscore(DELAYED, "-inf", time.time(), start=0, num=1000):
             # Two sweeps may see the same item: whoever removes it queues it. If that one dies in between, the item
             # is still `queued` in its record and is found as stalled.
-            if self._records.redis.zrem(_DELAYED, member):
+            if self._records.redis.zrem(DELAYED, member):
                 job, _, item = member.partition(":")
                 due.setdefault(job, []).append(item)
         return due
@@ -97,14 +96,14 @@ class WorkQueue:
 
     def seconds_per_image(self, job: JobRecord) -> float | None:
         """Return the measured seconds per image with a job's model and options, or None before any."""
-        found = self._records.redis.hget(f"{PREFIX}speed", _speed_field(job))
+        found = self._records.redis.hget(SPEED, _speed_field(job))
         return float(found) if found else None
 
     def note_speed(self, job: JobRecord, seconds_per_image: float) -> None:
         """Remember how fast a shard was."""
         before = self.seconds_per_image(job)
         mixed = seconds_per_image if before is None else before + _SPEED_MEMORY * (seconds_per_image - before)
-        self._records.redis.hset(f"{PREFIX}speed", _speed_field(job), f"{mixed:.6f}")
+        self._records.redis.hset(SPEED, _speed_field(job), f"{mixed:.6f}")
 
     def depths(self) -> dict[str, int]:
         """Return the waiting messages by queue, and those in hand under `unacked`."""

@@ -1,16 +1,5 @@
 """Job and item records in Redis.
 
-Keys, under `toco:` (`{job}`, `{item}` are ids):
-
-    job:{job}                     hash: the job, its counts and its state
-    job:{job}:item:{item}         hash: the item
-    job:{job}:state:{state}       set of items; likewise :tag:{class} and :decision:{decision}
-    job:{job}:order:{measure}     sorted set of items by a measure
-    job:{job}:tags                set: the classes that have a set
-    jobs, jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
-    leases                        sorted set of `{job}:{item}` by the end of the lease
-    items                         hash: items by state over all jobs
-
 All changes of state are scripts in `transitions`.
 """
 
@@ -19,7 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -27,8 +16,23 @@ from redis.retry import Retry
 
 from toco.jobs.ids import item_id, new_id
 from toco.jobs.job import Decision, ItemError, ItemRecord, ItemState, JobOptions, JobRecord, NewItem, Priority, Summary
+from toco.jobs.keys import (
+    ITEMS,
+    JOBS,
+    JOBS_ACTIVE,
+    JOBS_CREATING,
+    JOBS_FINISHED,
+    JOBS_TRASH,
+    LEASES,
+    item_key,
+    item_set,
+    job_exports_key,
+    job_key,
+    order_key,
+    tags_key,
+)
 from toco.jobs.settings import Settings
-from toco.jobs.transitions import DONE, FAILED, PREFIX, QUEUED, Transitions
+from toco.jobs.transitions import DONE, FAILED, ITEM_STATES, QUEUED, Transitions
 from toco.model.errors import TocoError
 
 Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score"]
@@ -81,16 +85,6 @@ class Lease:
     attempt: int
 
 
-def job_key(job: str) -> str:
-    """Key of a job's hash, and the beginning of the keys of its parts."""
-    return f"{PREFIX}job:{job}"
-
-
-def item_key(job: str, item: str) -> str:
-    """Key of an item's hash."""
-    return f"{PREFIX}job:{job}:item:{item}"
-
-
 def connect(settings: Settings, *, patience_seconds: float = 2.0) -> "redis.Redis":
     """Return a client that reconnects by itself; values are text.
 
@@ -121,7 +115,7 @@ class Records:
     def begin_job(self) -> str:
         """Return the id of a job about to be made; if that never ends, the sweep removes what was stored for it."""
         job = new_id()
-        self.redis.zadd(f"{PREFIX}jobs:creating", {job: time.time()})
+        self.redis.zadd(JOBS_CREATING, {job: time.time()})
         return job
 
     def create_job(
@@ -162,8 +156,8 @@ class Records:
                         "rejected": int(new.error is not None),
                     },
                 )
-                pipeline.sadd(f"{PREFIX}job:{job}:state:{state}", item)
-                pipeline.zadd(f"{PREFIX}job:{job}:order:index", {item: position})
+                pipeline.sadd(item_set(job, "state", state), item)
+                pipeline.zadd(order_key(job, "index"), {item: position})
             pipeline.execute()
         now = time.time()
         pipeline = self.redis.pipeline(transaction=True)
@@ -189,8 +183,8 @@ class Records:
                 "cancelled": 0,
             },
         )
-        pipeline.hincrby(f"{PREFIX}items", QUEUED, len(items) - refused)
-        pipeline.hincrby(f"{PREFIX}items", FAILED, refused)
+        pipeline.hincrby(ITEMS, QUEUED, len(items) - refused)
+        pipeline.hincrby(ITEMS, FAILED, refused)
         self._scripts.open(args=[job, now], client=pipeline)
         pipeline.execute()
         if priority == "batch":
@@ -216,7 +210,7 @@ class Records:
 
     def jobs(self, *, before: str | None = None, limit: int = 50) -> list[JobRecord]:
         """Return the newest jobs first, those made before the job `before`."""
-        names = self.redis.zrevrangebylex(f"{PREFIX}jobs", f"({before}" if before else "+", "-", start=0, num=limit)
+        names = self.redis.zrevrangebylex(JOBS, f"({before}" if before else "+", "-", start=0, num=limit)
         pipeline = self.redis.pipeline(transaction=False)
         for name in names:
             pipeline.hgetall(job_key(name))
@@ -243,11 +237,11 @@ class Records:
 
     def item_ids(self, job: str, state: ItemState) -> list[str]:
         """Return the sorted ids of the items in a state."""
-        return sorted(self.redis.smembers(f"{PREFIX}job:{job}:state:{state}"))
+        return sorted(self.redis.smembers(item_set(job, "state", state)))
 
     def item_counts(self) -> dict[str, int]:
         """Return items by state over all jobs."""
-        return {state: int(count) for state, count in self.redis.hgetall(f"{PREFIX}items").items()}
+        return {state: int(count) for state, count in self.redis.hgetall(ITEMS).items()}
 
     # -- working -------------------------------------------------------------------------------------------------
 
@@ -313,7 +307,7 @@ class Records:
     def reclaim_expired(self) -> dict[str, list[str]]:
         """Bring items whose lease ran out back to queued; return them by job."""
         reclaimed: dict[str, list[str]] = {}
-        for member in self.redis.zrangebyscore(f"{PREFIX}leases", "-inf", time.time(), start=0, num=1000):
+        for member in self.redis.zrangebyscore(LEASES, "-inf", time.time(), start=0, num=1000):
             job, _, item = member.partition(":")
             if self._scripts.reclaim(args=[job, item]):
                 reclaimed.setdefault(job, []).append(item)
@@ -321,7 +315,7 @@ class Records:
 
     def active_jobs(self) -> list[str]:
         """Return the jobs that are not over."""
-        return list(self.redis.zrange(f"{PREFIX}jobs:active", 0, -1))
+        return list(self.redis.zrange(JOBS_ACTIVE, 0, -1))
 
     def progress_age(self, job: str) -> float:
         """Return the seconds since anything changed in a job."""
@@ -359,44 +353,45 @@ class Records:
 
     def finished_before(self, moment: float) -> list[str]:
         """Return jobs that ended before a time (seconds since 1970)."""
-        return list(self.redis.zrangebyscore(f"{PREFIX}jobs:finished", "-inf", moment, start=0, num=100))
+        return list(self.redis.zrangebyscore(JOBS_FINISHED, "-inf", moment, start=0, num=100))
 
     def abandoned(self, seconds: float) -> list[str]:
         """Return jobs whose submission began that long ago and never ended, and those not fully deleted yet."""
         before = time.time() - seconds
-        creating = self.redis.zrangebyscore(f"{PREFIX}jobs:creating", "-inf", before)
-        return [*creating, *self.redis.zrange(f"{PREFIX}jobs:trash", 0, -1)]
+        creating = self.redis.zrangebyscore(JOBS_CREATING, "-inf", before)
+        return [*creating, *self.redis.zrange(JOBS_TRASH, 0, -1)]
 
     def delete_job(self, job: str) -> None:
         """Delete a job's records. Its objects are still there: `forget` it once they are gone too."""
         key = job_key(job)
-        counts = self.redis.hmget(key, "queued", "running", "done", "failed", "cancelled")
-        items = self.redis.zrange(f"{key}:order:index", 0, -1)
-        tags = self.redis.smembers(f"{key}:tags")
+        counts = self.redis.hmget(key, *ITEM_STATES)
+        items = self.redis.zrange(order_key(job, "index"), 0, -1)
+        tags = self.redis.smembers(tags_key(job))
         pipeline = self.redis.pipeline(transaction=True)
-        pipeline.zadd(f"{PREFIX}jobs:trash", {job: time.time()})
-        for index in ("jobs", "jobs:active", "jobs:finished", "jobs:creating"):
-            pipeline.zrem(f"{PREFIX}{index}", job)
+        pipeline.zadd(JOBS_TRASH, {job: time.time()})
+        for index in (JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING):
+            pipeline.zrem(index, job)
         pipeline.delete(key)
         if counts[0] is not None:
-            for state, count in zip(("queued", "running", "done", "failed", "cancelled"), counts, strict=True):
-                pipeline.hincrby(f"{PREFIX}items", state, -int(count))
+            for state, count in zip(ITEM_STATES, counts, strict=True):
+                pipeline.hincrby(ITEMS, state, -int(count))
         pipeline.execute()
         pipeline = self.redis.pipeline(transaction=False)
-        pipeline.unlink(f"{key}:tags", f"{key}:decision:accept", f"{key}:decision:reject", f"{key}:exports")
-        pipeline.unlink(*(f"{key}:order:{measure}" for measure in MEASURES))
-        pipeline.unlink(*(f"{key}:state:{state}" for state in ("queued", "running", "done", "failed", "cancelled")))
+        pipeline.unlink(tags_key(job), job_exports_key(job))
+        pipeline.unlink(*(item_set(job, "decision", decision) for decision in get_args(Decision)))
+        pipeline.unlink(*(order_key(job, measure) for measure in MEASURES))
+        pipeline.unlink(*(item_set(job, "state", state) for state in ITEM_STATES))
         for tag in tags:
-            pipeline.unlink(f"{key}:tag:{tag}")
+            pipeline.unlink(item_set(job, "tag", tag))
         for item in items:
             pipeline.unlink(item_key(job, item))
-            pipeline.zrem(f"{PREFIX}leases", f"{job}:{item}")
+            pipeline.zrem(LEASES, f"{job}:{item}")
         pipeline.execute()
 
     def forget(self, job: str) -> None:
         """Note that nothing of a deleted job is left."""
-        self.redis.zrem(f"{PREFIX}jobs:trash", job)
-        self.redis.zrem(f"{PREFIX}jobs:creating", job)
+        self.redis.zrem(JOBS_TRASH, job)
+        self.redis.zrem(JOBS_CREATING, job)
 
     # -- limits --------------------------------------------------------------------------------------------------
 

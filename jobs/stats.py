@@ -5,12 +5,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from toco.jobs.keys import TOTALS, WORKER_REPORTS, WORKERS
 from toco.jobs.records import Records
-from toco.jobs.transitions import PREFIX
-
-_TOTALS = f"{PREFIX}totals"
-_WORKERS = f"{PREFIX}workers"
-_REPORTS = f"{PREFIX}worker_reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +41,32 @@ class Stats:
     def report(self, report: WorkerReport, *, valid_seconds: float) -> None:
         """Leave a worker's report; it counts as alive for a time."""
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.zadd(_WORKERS, {report.name: time.time() + valid_seconds})
-        pipeline.hset(_REPORTS, report.name, json.dumps(asdict(report)))
+        pipeline.zadd(WORKERS, {report.name: time.time() + valid_seconds})
+        pipeline.hset(WORKER_REPORTS, report.name, json.dumps(asdict(report)))
         pipeline.execute()
 
     def retire(self, name: str) -> None:
         """Remove a worker that stops."""
-        self._redis.zrem(_WORKERS, name)
-        self._redis.hdel(_REPORTS, name)
+        self._redis.zrem(WORKERS, name)
+        self._redis.hdel(WORKER_REPORTS, name)
 
     def live_workers(self) -> list[WorkerReport]:
         """Return the reports of the workers that were heard of lately."""
         now = time.time()
-        gone = self._redis.zrangebyscore(_WORKERS, "-inf", now)
+        gone = self._redis.zrangebyscore(WORKERS, "-inf", now)
         for name in gone:
             self.retire(name)
-        names = self._redis.zrange(_WORKERS, 0, -1)
-        found = self._redis.hmget(_REPORTS, names) if names else []
+        names = self._redis.zrange(WORKERS, 0, -1)
+        found = self._redis.hmget(WORKER_REPORTS, names) if names else []
         return [WorkerReport(**json.loads(text)) for text in found if text]
 
     def add(self, amounts: Mapping[str, float]) -> None:
         """Add to totals."""
         pipeline = self._redis.pipeline(transaction=False)
         for name, amount in amounts.items():
-            pipeline.hincrbyfloat(_TOTALS, name, amount)
+            pipeline.hincrbyfloat(TOTALS, name, amount)
         pipeline.execute()
 
     def totals(self) -> dict[str, float]:
         """Return all totals."""
-        return {name: float(value) for name, value in self._redis.hgetall(_TOTALS).items()}
+        return {name: float(value) for name, value in self._redis.hgetall(TOTALS).items()}

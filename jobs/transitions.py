@@ -12,19 +12,17 @@ from typing import Any
 
 import redis
 
-PREFIX = "toco:"
+from toco.jobs.keys import LUA_KEYS
 
 # States of an item, which are also the names of a job's counters.
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = ITEM_STATES = ("queued", "running", "done", "failed", "cancelled")
 JOB_STATES = ("queued", "running", "succeeded", "partly_failed", "failed", "cancelled")
 
-_PRELUDE = """
-local P = 'toco:'
+_PRELUDE = (
+    LUA_KEYS
+    + """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local function jobkey(job) return P .. 'job:' .. job end
-local function itemkey(job, item) return P .. 'job:' .. job .. ':item:' .. item end
-local function statekey(job, state) return P .. 'job:' .. job .. ':state:' .. state end
 local function stamp(t) return string.format('%.6f', t) end
 
 local function move(job, item, from, to)
@@ -33,8 +31,8 @@ local function move(job, item, from, to)
   redis.call('SREM', statekey(job, from), item)
   redis.call('SADD', statekey(job, to), item)
   redis.call('HSET', itemkey(job, item), 'state', to)
-  redis.call('HINCRBY', P .. 'items', from, -1)
-  redis.call('HINCRBY', P .. 'items', to, 1)
+  redis.call('HINCRBY', ITEMS, from, -1)
+  redis.call('HINCRBY', ITEMS, to, 1)
 end
 
 -- Bring the job's state in line with its counts; note when it ends, and that someone wants to hear of it.
@@ -53,25 +51,25 @@ local function settle(job)
   redis.call('HINCRBY', key, 'revision', 1)
   redis.call('HSET', key, 'state', state, 'progress_at', stamp(now))
   if queued + running == 0 then
-    if redis.call('ZREM', P .. 'jobs:active', job) == 1 then
+    if redis.call('ZREM', JOBS_ACTIVE, job) == 1 then
       redis.call('HSET', key, 'finished_at', stamp(now))
-      redis.call('ZADD', P .. 'jobs:finished', now, job)
+      redis.call('ZADD', JOBS_FINISHED, now, job)
       if c[7] and c[7] ~= '' then
         local round = redis.call('HINCRBY', key, 'rounds', 1)
-        redis.call('ZADD', P .. 'webhooks', now, job .. ':' .. round)
+        redis.call('ZADD', WEBHOOKS, now, job .. ':' .. round)
       end
       return 1
     end
   else
-    redis.call('ZADD', P .. 'jobs:active', 'NX', now, job)
-    redis.call('ZREM', P .. 'jobs:finished', job)
+    redis.call('ZADD', JOBS_ACTIVE, 'NX', now, job)
+    redis.call('ZREM', JOBS_FINISHED, job)
   end
   return 0
 end
 
 local function forget_lease(job, item)
   redis.call('HDEL', itemkey(job, item), 'owner', 'token', 'lease_until')
-  redis.call('ZREM', P .. 'leases', job .. ':' .. item)
+  redis.call('ZREM', LEASES, job .. ':' .. item)
 end
 
 local function holds(job, item, token)
@@ -79,6 +77,7 @@ local function holds(job, item, token)
   return held[1] == 'running' and held[2] == token
 end
 """
+)
 
 # job, item, owner, lease seconds, most attempts, the error of an exhausted item
 _LEASE = """
@@ -103,7 +102,7 @@ attempts = attempts + 1
 local token = owner .. ':' .. attempts
 redis.call('HSET', key, 'attempts', attempts, 'owner', owner, 'token', token, 'error', '',
   'lease_until', stamp(now + tonumber(ARGV[4])), 'started_at', stamp(now))
-redis.call('ZADD', P .. 'leases', now + tonumber(ARGV[4]), job .. ':' .. item)
+redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), job .. ':' .. item)
 if state == 'queued' then move(job, item, state, 'running') end
 if redis.call('HSETNX', jobkey(job), 'started_at', stamp(now)) == 1 then
   redis.call('HSET', jobkey(job), 'rate_from', stamp(now))
@@ -117,7 +116,7 @@ _RENEW = """
 local job, item = ARGV[1], ARGV[2]
 if not holds(job, item, ARGV[3]) then return 0 end
 redis.call('HSET', itemkey(job, item), 'lease_until', stamp(now + tonumber(ARGV[4])))
-redis.call('ZADD', P .. 'leases', now + tonumber(ARGV[4]), job .. ':' .. item)
+redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), job .. ':' .. item)
 return 1
 """
 
@@ -130,10 +129,10 @@ local key = itemkey(job, item)
 for i = 5, #ARGV, 2 do
   local order = string.match(ARGV[i], '^order:(.+)$')
   local tag = string.match(ARGV[i], '^tag:(.+)$')
-  if order then redis.call('ZADD', jobkey(job) .. ':order:' .. order, ARGV[i + 1], item)
+  if order then redis.call('ZADD', orderkey(job, order), ARGV[i + 1], item)
   elseif tag then
-    redis.call('SADD', jobkey(job) .. ':tag:' .. tag, item)
-    redis.call('SADD', jobkey(job) .. ':tags', tag)
+    redis.call('SADD', setkey(job, 'tag', tag), item)
+    redis.call('SADD', tagskey(job), tag)
   else redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 end
 forget_lease(job, item)
@@ -151,7 +150,7 @@ _RECLAIM = """
 local job, item = ARGV[1], ARGV[2]
 local found = redis.call('HMGET', itemkey(job, item), 'state', 'lease_until')
 if found[1] ~= 'running' then
-  redis.call('ZREM', P .. 'leases', job .. ':' .. item)
+  redis.call('ZREM', LEASES, job .. ':' .. item)
   return 0
 end
 if tonumber(found[2] or '0') > now then return 0 end
@@ -204,9 +203,9 @@ local job, item = ARGV[1], ARGV[2]
 local key = itemkey(job, item)
 if redis.call('EXISTS', key) == 0 then return 0 end
 local before = redis.call('HGET', key, 'decision')
-if before and before ~= '' then redis.call('SREM', jobkey(job) .. ':decision:' .. before, item) end
+if before and before ~= '' then redis.call('SREM', setkey(job, 'decision', before), item) end
 redis.call('HSET', key, 'decision', ARGV[3])
-if ARGV[3] ~= '' then redis.call('SADD', jobkey(job) .. ':decision:' .. ARGV[3], item) end
+if ARGV[3] ~= '' then redis.call('SADD', setkey(job, 'decision', ARGV[3]), item) end
 redis.call('HINCRBY', jobkey(job), 'revision', 1)
 return 1
 """
@@ -214,15 +213,15 @@ return 1
 # job: the first settling of a job whose items are all written
 _OPEN = """
 local job, created = ARGV[1], tonumber(ARGV[2])
-redis.call('ZADD', P .. 'jobs', 0, job)
-redis.call('ZADD', P .. 'jobs:active', created, job)
-redis.call('ZREM', P .. 'jobs:creating', job)
+redis.call('ZADD', JOBS, 0, job)
+redis.call('ZADD', JOBS_ACTIVE, created, job)
+redis.call('ZREM', JOBS_CREATING, job)
 return settle(job)
 """
 
 # key, most tokens, tokens a second, cost: a token bucket
 _TAKE = """
-local key, most, rate, cost = P .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local key, most, rate, cost = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local found = redis.call('HMGET', key, 'tokens', 'at')
 local tokens = math.min(most, (tonumber(found[1]) or most) + (now - (tonumber(found[2]) or now)) * rate)
 local wait = 0

@@ -12,8 +12,9 @@ from typing import IO, Any, Final, cast
 
 from anyio.to_thread import run_sync
 
-from toco.jobs.expired_uploads import UPLOADS, remove_upload, upload_record
+from toco.jobs.expired_uploads import remove_upload
 from toco.jobs.ids import new_id
+from toco.jobs.keys import UPLOADS, lock_of, upload_record
 from toco.jobs.records import Records
 from toco.jobs.settings import Settings
 from toco.jobs.store import Store, upload_key, upload_prefix
@@ -116,7 +117,7 @@ class Uploads:
             UploadNotFound, UploadConflict, UploadTooLarge, StorageFull, StorageUnavailable
         """
         found = await run_sync(self.get, upload)
-        lock = f"{upload_record(upload)}:lock"
+        lock = lock_of(upload_record(upload))
         owner = new_id()
         if not await run_sync(partial(self._redis.set, lock, owner, nx=True, ex=_LOCK_SECONDS)):
             raise UploadConflict("Another piece is being sent.", fix="Wait for it, then ask for the offset.")

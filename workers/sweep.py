@@ -7,11 +7,11 @@ import time
 from toco.jobs.broker import BATCH, INTERACTIVE
 from toco.jobs.expired_uploads import remove_expired_uploads
 from toco.jobs.exports import Exports
+from toco.jobs.keys import SWEEP, job_key
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
 from toco.jobs.settings import Settings
 from toco.jobs.store import Store
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 from toco.workers.webhooks import Webhooks
 
@@ -43,7 +43,7 @@ class Sweep:
 
     def run(self) -> None:
         """Look once, unless another worker did so just now."""
-        claim = f"{PREFIX}sweep"
+        claim = SWEEP
         if not self._records.redis.set(claim, 1, nx=True, px=int(self._settings.sweep_seconds * 900)):
             return
         for job, items in self._records.reclaim_expired().items():
@@ -93,7 +93,7 @@ class Sweep:
                 self._records.delete_job(job)
                 self._queue.delete_objects(job)
         for job in self._records.abandoned(_ABANDONED_SECONDS):
-            if not self._records.redis.exists(f"{PREFIX}job:{job}"):
+            if not self._records.redis.exists(job_key(job)):
                 self._records.delete_job(job)
                 self._queue.delete_objects(job)
 

@@ -18,16 +18,15 @@ import time
 from typing import Final
 
 from toco.jobs.job import JobRecord
+from toco.jobs.keys import WEBHOOK_ATTEMPTS, WEBHOOKS, claim_of, job_key
 from toco.jobs.logs import log_context
 from toco.jobs.outbound import Outbound, OutboundFailed
-from toco.jobs.records import JobNotFound, Records, job_key
+from toco.jobs.records import JobNotFound, Records
 from toco.jobs.settings import Settings
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 
 logger = logging.getLogger(__name__)
 
-_DUE: Final = f"{PREFIX}webhooks"
 _FIRST_WAIT_SECONDS: Final = 5.0
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 _CLAIM_SECONDS: Final = 60
@@ -64,24 +63,24 @@ class Webhooks:
 
     def any_due(self) -> bool:
         """Say whether an event waits to be sent."""
-        return bool(self._redis.zcount(_DUE, "-inf", time.time()))
+        return bool(self._redis.zcount(WEBHOOKS, "-inf", time.time()))
 
     def deliver_due(self) -> int:
         """Send the events that are due; return how many were delivered."""
         delivered = 0
-        for event in self._redis.zrangebyscore(_DUE, "-inf", time.time(), start=0, num=100):
-            if self._redis.set(f"{_DUE}:claim:{event}", 1, nx=True, ex=_CLAIM_SECONDS):
+        for event in self._redis.zrangebyscore(WEBHOOKS, "-inf", time.time(), start=0, num=100):
+            if self._redis.set(claim_of(WEBHOOKS, event), 1, nx=True, ex=_CLAIM_SECONDS):
                 try:
                     delivered += self._deliver(event)
                 finally:
-                    self._redis.delete(f"{_DUE}:claim:{event}")
+                    self._redis.delete(claim_of(WEBHOOKS, event))
         return delivered
 
     def _deliver(self, event: str) -> bool:
         try:
             record = self._records.job(event.partition(":")[0])
         except JobNotFound:
-            self._redis.zrem(_DUE, event)
+            self._redis.zrem(WEBHOOKS, event)
             return False
         with log_context(job=record.id, request_id=record.request_id):
             return self._tell(event, record)
@@ -106,27 +105,24 @@ class Webhooks:
         except TocoError as error:
             self._put_off(event, error)
             return False
-        self._redis.zrem(_DUE, event)
-        self._redis.hdel(_ATTEMPTS, event)
+        self._redis.zrem(WEBHOOKS, event)
+        self._redis.hdel(WEBHOOK_ATTEMPTS, event)
         logger.info("webhook delivered", extra={"event": event})
         return True
 
     def _put_off(self, event: str, error: TocoError) -> None:
-        attempts = int(self._redis.hincrby(_ATTEMPTS, event, 1))
+        attempts = int(self._redis.hincrby(WEBHOOK_ATTEMPTS, event, 1))
         given_up = attempts >= self._settings.webhook_attempts or error.kind == "forbidden"
         logger.warning(
             "webhook failed", extra={"event": event, "attempts": attempts, "detail": str(error), "given_up": given_up}
         )
         if given_up:
-            self._redis.zrem(_DUE, event)
-            self._redis.hdel(_ATTEMPTS, event)
+            self._redis.zrem(WEBHOOKS, event)
+            self._redis.hdel(WEBHOOK_ATTEMPTS, event)
             return
         wait = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (attempts - 1))
         wait *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
-        self._redis.zadd(_DUE, {event: time.time() + wait})
-
-
-_ATTEMPTS: Final = f"{PREFIX}webhook_attempts"
+        self._redis.zadd(WEBHOOKS, {event: time.time() + wait})
 
 
 def _described(record: JobRecord) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Final
 from toco.jobs.api_keys import ApiKey
 from toco.jobs.ids import item_id
 from toco.jobs.job import ItemRecord, JobOptions
-from toco.jobs.transitions import PREFIX
+from toco.jobs.keys import shared_label_key
 from toco.service.annotation.task_image import TaskImage
 from toco.service.api.state import AppState
 from toco.service.api.submission import MAX_NAME, MAX_TAGS, JobRequest, Photo, Submission
@@ -107,7 +107,7 @@ class SharedLabels:
         image = photo.image
         source = image.content if not image.key else self._state.store.head(image.key).etag.encode()
         said = [image.key, hashlib.sha256(source).hexdigest(), repr(photo.tags), options.model_dump_json()]
-        return f"{PREFIX}annotation:label:{hashlib.sha256('|'.join(said).encode()).hexdigest()}"
+        return shared_label_key(hashlib.sha256("|".join(said).encode()).hexdigest())
 
 
 def is_settled(record: ItemRecord | None) -> bool:

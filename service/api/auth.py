@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from toco.jobs.api_keys import SCOPES, ApiKey, InvalidKey, Scope
+from toco.jobs.keys import quota_key, rate_key
 from toco.jobs.settings import is_loopback
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 from toco.service.api.problem import LimitReached
 from toco.service.api.state import AppState, State
@@ -61,7 +61,7 @@ def identify(request: Request, state: AppState, token: str | None) -> ApiKey:
         raise InvalidKey("No API key.", fix="Send `Authorization: Bearer KEY`; `toco keys create` makes one.")
     key = state.keys.check(token)
     rate = key.rate_per_minute or state.settings.rate_per_minute
-    _, wait = state.records.take_tokens(f"rate:{key.id}", most=rate, per_second=rate / 60)
+    _, wait = state.records.take_tokens(rate_key(key.id), most=rate, per_second=rate / 60)
     if wait:
         raise LimitReached(f"The API key may make {rate} requests a minute.", retry_seconds=wait)
     return key
@@ -103,7 +103,7 @@ def use_quota(state: AppState, key: ApiKey, images: int) -> None:
         return
     quota = key.quota_images_per_day or state.settings.quota_images_per_day
     now = time.time()
-    counter = f"{PREFIX}quota:{key.id}:{int(now // _DAY_SECONDS)}"
+    counter = quota_key(key.id, int(now // _DAY_SECONDS))
     used = int(state.records.redis.incrby(counter, images))
     state.records.redis.expire(counter, 2 * _DAY_SECONDS)
     if used > quota:

@@ -14,8 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.api_keys import ApiKey
 from toco.jobs.job import ItemRecord
+from toco.jobs.keys import project_key
 from toco.jobs.outbound import Outbound
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 from toco.model.formats.label_studio import RegionKind
 from toco.service.annotation.shared_labels import Place, SharedLabels, Wanted, is_settled
@@ -116,7 +116,7 @@ class LabelStudioBackend:
         """
         options = parse_project_options(setup.extra_params)
         version = self._version(options)
-        self._redis.set(_project_key(setup.project), options.model_dump_json(), ex=_PROJECT_SECONDS)
+        self._redis.set(project_key(setup.project), options.model_dump_json(), ex=_PROJECT_SECONDS)
         return version
 
     def version(self, project: str = "") -> str:
@@ -247,7 +247,7 @@ class LabelStudioBackend:
         return found
 
     def _options(self, project: str) -> ProjectOptions:
-        found = self._redis.get(_project_key(project))
+        found = self._redis.get(project_key(project))
         return ProjectOptions.model_validate_json(found) if found else ProjectOptions()
 
     def _version(self, options: ProjectOptions) -> str:
@@ -257,10 +257,6 @@ class LabelStudioBackend:
 
 def _job_request(options: ProjectOptions, *, name: str = "") -> JobRequest:
     return JobRequest(model=options.model, preset=options.preset, options=options.options, name=name)
-
-
-def _project_key(project: str) -> str:
-    return f"{PREFIX}annotation:project:{project[:100]}"
 
 
 def _photo_name(reference: object, task: object) -> str:

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from toco.jobs.ids import new_id
 from toco.jobs.job import ItemRecord
+from toco.jobs.keys import LATE_PREDICTIONS, claim_of, late_prediction
 from toco.jobs.records import Records
-from toco.jobs.transitions import PREFIX
 from toco.model.errors import TocoError
 from toco.service.annotation.shared_labels import Place, SharedLabels, is_settled
 from toco.service.label_studio.predictions import Predictions, Terms
@@ -24,7 +24,6 @@ from toco.service.label_studio.tool_api import LabelStudioApi, LabelStudioRefuse
 
 logger = logging.getLogger(__name__)
 
-_DUE: Final = f"{PREFIX}annotation:late"  # sorted set of ids by the time of the next look
 _LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 30.0  # after Label Studio did not take a prediction
 _KEPT_SECONDS: Final = 86_400
@@ -99,8 +98,8 @@ class LateResults:
     def push_due(self) -> int:
         """Look at what is waited for and push what is done; return how many predictions that were."""
         pushed = 0
-        for late in self._redis.zrangebyscore(_DUE, "-inf", time.time(), start=0, num=100):
-            claim = f"{_DUE}:claim:{late}"
+        for late in self._redis.zrangebyscore(LATE_PREDICTIONS, "-inf", time.time(), start=0, num=100):
+            claim = claim_of(LATE_PREDICTIONS, late)
             if self._redis.set(claim, 1, nx=True, ex=_CLAIM_SECONDS):
                 try:
                     pushed += self._push(late)
@@ -118,9 +117,9 @@ class LateResults:
                 logger.exception("pushing late results failed")
 
     def _push(self, late: str) -> int:
-        text = self._redis.get(f"{_DUE}:{late}")
+        text = self._redis.get(late_prediction(late))
         if text is None:
-            self._redis.zrem(_DUE, late)
+            self._redis.zrem(LATE_PREDICTIONS, late)
             return 0
         waiting = Late.model_validate_json(text)
         records = self._labels.items(Place(task.job, task.item) for task in waiting.tasks)
@@ -142,8 +141,8 @@ class LateResults:
             waiting.tasks = left
             self._keep(late, waiting, wait=_RETRY_SECONDS if refused else _LOOK_SECONDS)
         else:
-            self._redis.zrem(_DUE, late)
-            self._redis.delete(f"{_DUE}:{late}")
+            self._redis.zrem(LATE_PREDICTIONS, late)
+            self._redis.delete(late_prediction(late))
         return pushed
 
     def _push_task(self, task: LateTask, record: ItemRecord | None, terms: Terms) -> int:
@@ -164,5 +163,5 @@ class LateResults:
         return len(made)
 
     def _keep(self, late: str, waiting: Late, *, wait: float) -> None:
-        self._redis.set(f"{_DUE}:{late}", json.dumps(waiting.model_dump(mode="json")), ex=2 * _KEPT_SECONDS)
-        self._redis.zadd(_DUE, {late: time.time() + wait})
+        self._redis.set(late_prediction(late), json.dumps(waiting.model_dump(mode="json")), ex=2 * _KEPT_SECONDS)
+        self._redis.zadd(LATE_PREDICTIONS, {late: time.time() + wait})

@@ -1,0 +1,165 @@
+"""Every key in Redis, made here and nowhere else, for Python and for the scripts of `transitions` alike.
+
+`{job}`, `{item}` and the like are ids; what is not said to be something else is a hash.
+
+    job:{job}                        the job, its counts and its state
+    job:{job}:item:{item}            an item
+    job:{job}:state:{state}          set of items; likewise :tag:{class} and :decision:{decision}
+    job:{job}:order:{measure}        sorted set of items by a measure
+    job:{job}:tags                   set: the classes that have a set
+    job:{job}:exports                sorted set of the job's exports by their beginning
+    jobs, jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
+    leases                           sorted set of `{job}:{item}` by the end of the lease
+    delayed                          sorted set of `{job}:{item}` by the time at which to queue it
+    items                            items by state over all jobs
+    export:{export}                  an export; with :lock while it is built
+    exports:active                   sorted set of unfinished exports by the last sign of life
+    upload:{upload}                  a resumable upload; with :lock while a piece comes in
+    uploads                          sorted set of uploads by the end of their time
+    webhooks, webhook_attempts       sorted set of `{job}:{round}` by the next attempt, and how many there were;
+                                     webhooks:claim:{event} while one is sent
+    key:{key}, keys                  an API key, and the sorted set of them
+    quota:{key}:{day}                text: photos of an API key on a day
+    rate:{key}                       the token bucket of an API key
+    idempotency:{owner}:{digest}     text: the job that an Idempotency-Key made
+    totals, workers, worker_reports  figures of the workers; `workers` is a sorted set by the end of a report's time
+    speed                            measured seconds a photo by model and options
+    models:default                   text; models:wanted and models:unwanted are sets
+    query:{query}                    sorted sets: what a search is narrowed down to, for seconds
+    sweep                            text: which process sweeps now
+    annotation:label:{digest}        text: the item of a photo that an annotation tool asked for
+    annotation:project:{project}     text: settings of a project in Label Studio
+    annotation:late                  sorted set of ids by the next look; with :{id}, text: predictions still to be
+                                     pushed, with :claim:{id} while they are
+"""
+
+from typing import Final
+
+PREFIX: Final = "toco:"
+
+JOBS: Final = f"{PREFIX}jobs"
+JOBS_ACTIVE: Final = f"{PREFIX}jobs:active"
+JOBS_FINISHED: Final = f"{PREFIX}jobs:finished"
+JOBS_CREATING: Final = f"{PREFIX}jobs:creating"
+JOBS_TRASH: Final = f"{PREFIX}jobs:trash"
+LEASES: Final = f"{PREFIX}leases"
+DELAYED: Final = f"{PREFIX}delayed"
+ITEMS: Final = f"{PREFIX}items"
+EXPORTS_ACTIVE: Final = f"{PREFIX}exports:active"
+UPLOADS: Final = f"{PREFIX}uploads"
+WEBHOOKS: Final = f"{PREFIX}webhooks"
+WEBHOOK_ATTEMPTS: Final = f"{PREFIX}webhook_attempts"
+API_KEYS: Final = f"{PREFIX}keys"
+TOTALS: Final = f"{PREFIX}totals"
+WORKERS: Final = f"{PREFIX}workers"
+WORKER_REPORTS: Final = f"{PREFIX}worker_reports"
+SPEED: Final = f"{PREFIX}speed"
+DEFAULT_MODEL_NAME: Final = f"{PREFIX}models:default"
+MODELS_WANTED: Final = f"{PREFIX}models:wanted"
+MODELS_UNWANTED: Final = f"{PREFIX}models:unwanted"
+SWEEP: Final = f"{PREFIX}sweep"
+LATE_PREDICTIONS: Final = f"{PREFIX}annotation:late"
+
+
+def job_key(job: str) -> str:
+    """Key of a job's hash, and the beginning of the keys of its parts."""
+    return f"{PREFIX}job:{job}"
+
+
+def item_key(job: str, item: str) -> str:
+    """Key of an item's hash."""
+    return f"{job_key(job)}:item:{item}"
+
+
+def item_set(job: str, kind: str, value: str) -> str:
+    """Key of the set of a job's items of one `state`, `tag` or `decision`."""
+    return f"{job_key(job)}:{kind}:{value}"
+
+
+def order_key(job: str, measure: str) -> str:
+    """Key of a job's items sorted by a measure."""
+    return f"{job_key(job)}:order:{measure}"
+
+
+def tags_key(job: str) -> str:
+    """Key of the set of classes that have a set of items in a job."""
+    return f"{job_key(job)}:tags"
+
+
+def job_exports_key(job: str) -> str:
+    """Key of a job's list of exports."""
+    return f"{job_key(job)}:exports"
+
+
+def export_record(export: str) -> str:
+    """Key of an export's hash."""
+    return f"{PREFIX}export:{export}"
+
+
+def upload_record(upload: str) -> str:
+    """Key of an upload's hash."""
+    return f"{PREFIX}upload:{upload}"
+
+
+def lock_of(key: str) -> str:
+    """Key that says that someone is at the work behind a key."""
+    return f"{key}:lock"
+
+
+def claim_of(key: str, member: str) -> str:
+    """Key that says that someone works on a member of a sorted set."""
+    return f"{key}:claim:{member}"
+
+
+def api_key_record(key: str) -> str:
+    """Key of an API key's hash."""
+    return f"{PREFIX}key:{key}"
+
+
+def quota_key(key: str, day: int) -> str:
+    """Key of the photos that an API key sent on a day, counted from 1970."""
+    return f"{PREFIX}quota:{key}:{day}"
+
+
+def idempotency_record(owner: str, digest: str) -> str:
+    """Key of what an Idempotency-Key of an API key made."""
+    return f"{PREFIX}idempotency:{owner}:{digest}"
+
+
+def rate_key(key: str) -> str:
+    """Key of the token bucket of an API key."""
+    return f"{PREFIX}rate:{key}"
+
+
+def query_key(query: str) -> str:
+    """Key of what a search is narrowed down to."""
+    return f"{PREFIX}query:{query}"
+
+
+def shared_label_key(digest: str) -> str:
+    """Key of the item of a photo that an annotation tool asked for."""
+    return f"{PREFIX}annotation:label:{digest}"
+
+
+def project_key(project: str) -> str:
+    """Key of the settings of a project in Label Studio; its name is the tool's, of whatever length."""
+    return f"{PREFIX}annotation:project:{project[:100]}"
+
+
+def late_prediction(late: str) -> str:
+    """Key of predictions that are still to be pushed."""
+    return f"{LATE_PREDICTIONS}:{late}"
+
+
+LUA_KEYS: Final = f"""
+local function jobkey(job) return '{job_key("")}' .. job end
+local function itemkey(job, item) return jobkey(job) .. ':item:' .. item end
+local function setkey(job, kind, value) return jobkey(job) .. ':' .. kind .. ':' .. value end
+local function statekey(job, state) return setkey(job, 'state', state) end
+local function orderkey(job, measure) return jobkey(job) .. ':order:' .. measure end
+local function tagskey(job) return jobkey(job) .. ':tags' end
+local ITEMS, LEASES, WEBHOOKS = '{ITEMS}', '{LEASES}', '{WEBHOOKS}'
+local JOBS, JOBS_ACTIVE, JOBS_FINISHED = '{JOBS}', '{JOBS_ACTIVE}', '{JOBS_FINISHED}'
+local JOBS_CREATING = '{JOBS_CREATING}'
+"""
+"""The same names for the scripts."""
