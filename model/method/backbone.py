@@ -8,15 +8,13 @@ References:
 import math
 from typing import Any, NamedTuple, TypeGuard, cast
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.layers.patch_embed import PatchEmbed
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.method.attention import BlockwiseAttention
+from toco.model.method.timm_import import PatchEmbed, VisionTransformer, timm
 
 
 class Tokens(NamedTuple):

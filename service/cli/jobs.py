@@ -14,7 +14,10 @@ from toco.service.client.client import Client
 from toco.service.one_machine.running import running_service
 
 app = typer.Typer(
-    cls=ReportingGroup, help="Label folders on a running service, follow and export jobs.", no_args_is_help=True
+    add_completion=False,
+    cls=ReportingGroup,
+    help="Label folders on a running service, follow and export jobs.",
+    no_args_is_help=True,
 )
 
 Url = Annotated[str, typer.Option(envvar="TOCO_URL", help="The service; empty: the one that runs here.")]

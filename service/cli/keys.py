@@ -12,7 +12,9 @@ from toco.jobs.records import Records, connect
 from toco.service.cli.error_report import ReportingGroup
 from toco.service.one_machine.running import local_settings
 
-app = typer.Typer(cls=ReportingGroup, help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, cls=ReportingGroup, help="Make, list and revoke API keys.", no_args_is_help=True
+)
 
 
 @app.command("create")

@@ -7,7 +7,7 @@ import typer
 from toco.model.formats.label_studio import RegionKind, labelling_config
 from toco.service.cli.error_report import ReportingGroup
 
-app = typer.Typer(cls=ReportingGroup, help="Work with Label Studio.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, cls=ReportingGroup, help="Work with Label Studio.", no_args_is_help=True)
 
 _TITLE: Final = "ToCo"
 
