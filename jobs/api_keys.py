@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from toco.jobs.ids import new_id
 from toco.jobs.keys import API_KEYS, api_key_record
+from toco.jobs.migrations import SCHEMA
 from toco.jobs.records import Records
 from toco.model.errors import InvalidOption, TocoError
 
@@ -97,6 +98,7 @@ class ApiKeys:
         self._redis.hset(
             api_key_record(key.id),
             mapping={
+                "schema": SCHEMA,
                 "name": name,
                 "scopes": ",".join(sorted(scopes)),
                 "hash": _hash(secret),

@@ -13,6 +13,7 @@ from toco.jobs.item_index import ItemIndex, ItemQuery
 from toco.jobs.job import ItemError, ItemRecord
 from toco.jobs.keys import EXPORTS_ACTIVE, export_record, job_exports_key, job_key, lock_of
 from toco.jobs.logs import log_context
+from toco.jobs.migrations import SCHEMA
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import Records
 from toco.jobs.store import ObjectNotFound, Store, artifact_key, export_key
@@ -112,8 +113,8 @@ class Exports:
             now = time.time()
             self._redis.hset(
                 key,
-                mapping={"request": text, "state": "queued", "items": 0, "total": 0, "size": 0, "skipped": 0,
-                         "error": "", "created_at": now, "attempts": 0},
+                mapping={"schema": SCHEMA, "request": text, "state": "queued", "items": 0, "total": 0, "size": 0,
+                         "skipped": 0, "error": "", "created_at": now, "attempts": 0},
             )  # fmt: skip
             self._redis.zadd(job_exports_key(job), {export: now})
             self._redis.zadd(EXPORTS_ACTIVE, {export: now})

@@ -8,7 +8,9 @@
     job:{job}:order:{measure}        sorted set of items by a measure
     job:{job}:tags                   set: the classes that have a set
     job:{job}:exports                sorted set of the job's exports by their beginning
-    jobs, jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
+    schema                           text: the number that all records have reached
+    jobs, jobs:state:{state}         sorted sets of jobs by their ids
+    jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
     leases                           sorted set of `{job}:{item}` by the end of the lease
     delayed                          sorted set of `{job}:{item}` by the time at which to queue it
     items                            items by state over all jobs
@@ -37,6 +39,7 @@ from typing import Final
 
 PREFIX: Final = "toco:"
 
+SCHEMA_NUMBER: Final = f"{PREFIX}schema"
 JOBS: Final = f"{PREFIX}jobs"
 JOBS_ACTIVE: Final = f"{PREFIX}jobs:active"
 JOBS_FINISHED: Final = f"{PREFIX}jobs:finished"
@@ -69,6 +72,11 @@ def job_key(job: str) -> str:
 def item_key(job: str, item: str) -> str:
     """Key of an item's hash."""
     return f"{job_key(job)}:item:{item}"
+
+
+def jobs_in_state(state: str) -> str:
+    """Key of the jobs in a state, in the order of their ids."""
+    return f"{JOBS}:state:{state}"
 
 
 def item_set(job: str, kind: str, value: str) -> str:
@@ -156,6 +164,7 @@ local function jobkey(job) return '{job_key("")}' .. job end
 local function itemkey(job, item) return jobkey(job) .. ':item:' .. item end
 local function setkey(job, kind, value) return jobkey(job) .. ':' .. kind .. ':' .. value end
 local function statekey(job, state) return setkey(job, 'state', state) end
+local function jobsinstate(state) return '{jobs_in_state("")}' .. state end
 local function orderkey(job, measure) return jobkey(job) .. ':order:' .. measure end
 local function tagskey(job) return jobkey(job) .. ':tags' end
 local ITEMS, LEASES, WEBHOOKS = '{ITEMS}', '{LEASES}', '{WEBHOOKS}'

@@ -6,7 +6,7 @@ All changes of state are scripts in `transitions`.
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,7 +15,18 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from toco.jobs.ids import item_id, new_id
-from toco.jobs.job import Decision, ItemError, ItemRecord, ItemState, JobOptions, JobRecord, NewItem, Priority, Summary
+from toco.jobs.job import (
+    Decision,
+    ItemError,
+    ItemRecord,
+    ItemState,
+    JobOptions,
+    JobRecord,
+    JobState,
+    NewItem,
+    Priority,
+    Summary,
+)
 from toco.jobs.keys import (
     ITEMS,
     JOBS,
@@ -28,9 +39,11 @@ from toco.jobs.keys import (
     item_set,
     job_exports_key,
     job_key,
+    jobs_in_state,
     order_key,
     tags_key,
 )
+from toco.jobs.migrations import SCHEMA, schema_of
 from toco.jobs.settings import Settings
 from toco.jobs.transitions import DONE, FAILED, ITEM_STATES, QUEUED, Transitions
 from toco.model.errors import TocoError
@@ -143,6 +156,7 @@ class Records:
                 pipeline.hset(
                     item_key(job, item),
                     mapping={
+                        "schema": SCHEMA,
                         "name": new.name,
                         "state": state,
                         "image_key": new.image_key,
@@ -164,6 +178,7 @@ class Records:
         pipeline.hset(
             job_key(job),
             mapping={
+                "schema": SCHEMA,
                 "name": name,
                 "state": QUEUED,
                 "priority": priority,
@@ -208,14 +223,22 @@ class Records:
             raise JobNotFound(f"No job {job!r}.", fix="List the jobs with GET /v1/jobs; it may have been deleted.")
         return JobRecord.from_hash(job, found)
 
-    def jobs(self, *, before: str | None = None, limit: int = 50) -> list[JobRecord]:
-        """Return the newest jobs first, those made before the job `before`."""
-        names = self.redis.zrevrangebylex(JOBS, f"({before}" if before else "+", "-", start=0, num=limit)
-        pipeline = self.redis.pipeline(transaction=False)
-        for name in names:
-            pipeline.hgetall(job_key(name))
-        found = zip(names, pipeline.execute(), strict=True)
-        return [JobRecord.from_hash(name, values) for name, values in found if "state" in values]
+    def jobs(self, *, state: JobState | None = None, before: str | None = None, limit: int = 50) -> list[JobRecord]:
+        """Return the newest jobs first, those made before the job `before`, in any state or in one."""
+        index = jobs_in_state(state) if state else JOBS
+        found: list[JobRecord] = []
+        while missing := limit - len(found):
+            names = self.redis.zrevrangebylex(index, f"({before}" if before else "+", "-", start=0, num=missing)
+            pipeline = self.redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.hgetall(job_key(name))
+            hashes = zip(names, pipeline.execute(), strict=True)
+            # One that was deleted in between leaves room for the next.
+            found += [JobRecord.from_hash(name, values) for name, values in hashes if "state" in values]
+            if len(names) < missing:
+                break
+            before = names[-1]
+        return found
 
     def item(self, job: str, item: str) -> ItemRecord:
         """Read an item. Raises JobNotFound or ItemNotFound."""
@@ -369,7 +392,8 @@ class Records:
         tags = self.redis.smembers(tags_key(job))
         pipeline = self.redis.pipeline(transaction=True)
         pipeline.zadd(JOBS_TRASH, {job: time.time()})
-        for index in (JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING):
+        by_state = [jobs_in_state(state) for state in get_args(JobState)]
+        for index in (JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING, *by_state):
             pipeline.zrem(index, job)
         pipeline.delete(key)
         if counts[0] is not None:
@@ -405,8 +429,18 @@ class Records:
         return float(left), float(wait)
 
     def check(self) -> None:
-        """Raise RecordsUnavailable if Redis does not answer."""
+        """Raise RecordsUnavailable if Redis does not answer, or its records are not those of this version."""
+        with self.answering():
+            schema = schema_of(self.redis)
+        if schema != SCHEMA:
+            raise RecordsUnavailable(
+                f"The records have schema {schema}, not {SCHEMA}.", fix="Wait until they are brought up to date."
+            )
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Raise RecordsUnavailable if Redis does not answer within the block."""
         try:
-            self.redis.ping()
+            yield
         except redis.RedisError as error:
             raise RecordsUnavailable(f"Redis does not answer: {error}", fix="Try again later.") from None

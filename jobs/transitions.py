@@ -49,6 +49,8 @@ local function settle(job)
   elseif done == 0 then state = 'failed'
   else state = 'partly_failed' end
   redis.call('HINCRBY', key, 'revision', 1)
+  redis.call('ZREM', jobsinstate(redis.call('HGET', key, 'state')), job)
+  redis.call('ZADD', jobsinstate(state), 0, job)
   redis.call('HSET', key, 'state', state, 'progress_at', stamp(now))
   if queued + running == 0 then
     if redis.call('ZREM', JOBS_ACTIVE, job) == 1 then

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 from toco.jobs.expired_uploads import remove_upload
 from toco.jobs.ids import new_id
 from toco.jobs.keys import UPLOADS, lock_of, upload_record
+from toco.jobs.migrations import SCHEMA
 from toco.jobs.records import Records
 from toco.jobs.settings import Settings
 from toco.jobs.store import Store, upload_key, upload_prefix
@@ -92,7 +93,8 @@ class Uploads:
         upload = new_id()
         expires = time.time() + self._settings.upload_expiry_hours * 3600
         self._redis.hset(
-            upload_record(upload), mapping={"length": length, "offset": 0, "name": name, "expires_at": expires}
+            upload_record(upload),
+            mapping={"schema": SCHEMA, "length": length, "offset": 0, "name": name, "expires_at": expires},
         )
         self._redis.zadd(UPLOADS, {upload: expires})
         return self.get(upload)

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import sys
+import threading
 from typing import Any
 
 from celery import Celery, Task
@@ -18,7 +19,8 @@ from toco.jobs.broker import (
     make_app,
 )
 from toco.jobs.logs import log_context, set_up_logs
-from toco.jobs.records import JobNotFound
+from toco.jobs.migrations import migrate_patiently
+from toco.jobs.records import JobNotFound, connect
 from toco.jobs.settings import Settings
 from toco.jobs.store import job_prefix
 from toco.model.errors import TocoError
@@ -140,6 +142,8 @@ def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
     if set(queues) & set(LABEL_QUEUES):
         # Imported before the fork, which touches no device, so that a child that takes a dead one's place starts fast.
         importlib.import_module("toco.model.labelling.labeler")
+    with connect(settings) as client:  # closed before the fork
+        migrate_patiently(client, threading.Event())
     app = make_worker(settings, queues)
     arguments = ["--quiet", "worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.log_level]

@@ -1,13 +1,17 @@
 """What the API process holds while it runs."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import Annotated
 
+import redis
 from fastapi import Depends, Request
 
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.exports import Exports
 from toco.jobs.item_index import ItemIndex
+from toco.jobs.migrations import migrate, migrate_patiently
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
@@ -15,6 +19,8 @@ from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
 from toco.jobs.store import Store
 from toco.service.api.http_metrics import HttpMetrics
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class AppState:
     stats: Stats
     keys: ApiKeys
     http: HttpMetrics
+    closed: Event = field(default_factory=Event)
 
     @classmethod
     def open(cls, settings: Settings) -> "AppState":
@@ -55,8 +62,23 @@ class AppState:
             http=HttpMetrics(),
         )
 
+    def start(self) -> None:
+        """Bring the records up to date: now, or in the background while the server is away.
+
+        Raises:
+            SchemaTooNew
+        """
+        try:
+            migrate(self.records.redis)
+        except redis.RedisError:
+            logger.warning("the records do not answer; they are brought up to date when they do")
+            Thread(
+                target=migrate_patiently, args=[self.records.redis, self.closed], name="migrate", daemon=True
+            ).start()
+
     def close(self) -> None:
         """Close the connections."""
+        self.closed.set()
         self.records.redis.close()
 
 

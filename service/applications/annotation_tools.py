@@ -6,6 +6,7 @@ For tools that take a host and a port but no path, and for networks in which the
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from toco.jobs.settings import Settings
@@ -28,6 +29,7 @@ def create_annotation_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_sync(state.start)
         label_studio.start()
         yield
         label_studio.close()

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from toco.jobs.api_keys import SCOPES, ApiKeys
+from toco.jobs.migrations import migrate
 from toco.jobs.records import Records, connect
 from toco.service.cli.error_report import ReportingGroup
 from toco.service.one_machine.running import local_settings
@@ -56,5 +57,6 @@ def revoke(key: Annotated[str, typer.Argument(help="Id of the key, as `toco keys
 
 def _keys() -> ApiKeys:
     records = Records(connect(local_settings()))
-    records.check()
+    with records.answering():
+        migrate(records.redis)
     return ApiKeys(records)

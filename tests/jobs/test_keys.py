@@ -14,6 +14,7 @@ ALIKE = {
     "itemkey('j', 'i')": keys.item_key("j", "i"),
     "statekey('j', 'done')": keys.item_set("j", "state", "done"),
     "setkey('j', 'tag', 'cat')": keys.item_set("j", "tag", "cat"),
+    "jobsinstate('failed')": keys.jobs_in_state("failed"),
     "orderkey('j', 'doubt')": keys.order_key("j", "doubt"),
     "tagskey('j')": keys.tags_key("j"),
     "ITEMS": keys.ITEMS,

@@ -213,18 +213,8 @@ def list_jobs(
     job_state: Annotated[JobState | None, Query(alias="state", description="Only these.")] = None,
 ) -> JobPage:
     """List jobs a page at a time."""
-    found: list[JobRecord] = []
-    following = cursor
-    while True:
-        page = state.records.jobs(before=following, limit=limit)
-        following = page[-1].id if len(page) == limit else None
-        found += [job for job in page if job_state is None or job.state == job_state]
-        if len(found) >= limit or following is None:
-            break
-    if len(found) > limit:
-        found = found[:limit]
-        following = found[-1].id
-    return JobPage(jobs=[JobView.of(job) for job in found], next=following)
+    found = state.records.jobs(state=job_state, before=cursor, limit=limit)
+    return JobPage(jobs=[JobView.of(job) for job in found], next=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/{job}", responses=problems(404), summary="A job's state, counts, rate and time left")
