@@ -5,17 +5,22 @@ References:
     COCO 2014/2017 "things" in the order of their category ids.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from toco.model.errors import InvalidOption, TocoError
 
 BACKGROUND = 0
 IGNORE = 255
 MAX_CLASSES = 254  # 8-bit masks: 0 is background, 255 is ignore
+_CLOSE: Final = 3  # spellings that are suggested at most
+_SHORT_WORD: Final = 5  # letters up to which one slip of the pen is all that is allowed
+_TINY_WORD: Final = 3  # letters up to which the first must be right: a rat is no cat
 
 
 class UnknownTag(TocoError):
@@ -107,6 +112,20 @@ class Vocabulary:
     def __contains__(self, tag: str) -> bool:
         return fold(tag) in self._channel
 
+    def find(self, tag: str) -> str | None:
+        """Return the canonical name of a tag or synonym, or None if it is neither."""
+        channel = self._channel.get(fold(tag))
+        return None if channel is None else self.classes[channel].name
+
+    def close(self, tag: str) -> tuple[str, ...]:
+        """Return the canonical names whose spelling, or that of a synonym, is close to a tag, the closest first."""
+        word = fold(tag)
+        allowed = 1 if len(word) <= _SHORT_WORD else 2
+        spellings = [spelling for spelling in self._channel if len(word) > _TINY_WORD or spelling[0] == word[:1]]
+        found = process.extract(word, spellings, scorer=OSA.distance, score_cutoff=allowed, limit=None)
+        channels = (self._channel[spelling] for spelling, *_ in sorted(found, key=lambda entry: entry[1]))
+        return tuple(dict.fromkeys(self.classes[channel].name for channel in channels))[:_CLOSE]
+
     def channel(self, tag: str) -> int:
         """Return the classifier channel of a tag or synonym.
 
@@ -116,8 +135,8 @@ class Vocabulary:
         try:
             return self._channel[fold(tag)]
         except KeyError:
-            close = difflib.get_close_matches(fold(tag), self._channel, n=1, cutoff=0.75)
-            guess = f"Did you mean {self.classes[self._channel[close[0]]].name!r}? " if close else ""
+            close = self.close(tag)
+            guess = f"Did you mean {close[0]!r}? " if close else ""
             raise UnknownTag(
                 f"Unknown tag {tag!r}.", fix=f"{guess}This model knows: {', '.join(self.names)}."
             ) from None
@@ -178,14 +197,24 @@ COCO_NAMES: tuple[str, ...] = (
 _COCO_SYNONYMS: dict[str, tuple[str, ...]] = {
     "airplane": ("aeroplane", "plane"),
     "bicycle": ("bike",),
-    "cell phone": ("mobile phone", "phone"),
+    "boat": ("ship",),
+    "car": ("automobile",),
+    "cat": ("kitten",),
+    "cell phone": ("mobile phone", "phone", "smartphone"),
+    "chair": ("armchair",),
     "couch": ("sofa",),
+    "cow": ("cattle", "bull", "calf"),
     "dining table": ("table",),
+    "dog": ("puppy",),
     "donut": ("doughnut",),
     "hair drier": ("hair dryer",),
+    "horse": ("pony", "foal"),
     "motorcycle": ("motorbike",),
     "person": ("people", "human", "man", "woman", "child"),
+    "potted plant": ("houseplant",),
     "refrigerator": ("fridge",),
+    "sheep": ("lamb",),
+    "truck": ("lorry",),
     "tv": ("tvmonitor", "television", "monitor"),
 }
 

@@ -1,0 +1,1 @@
+"""Kinds of the classes that people label most, taken from WordNet once."""
