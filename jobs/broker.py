@@ -6,11 +6,14 @@ others after the visibility time-out; long before that, the sweep gives its imag
 Whatever is delivered twice changes nothing the second time (see `transitions`).
 """
 
+import ssl
 from typing import Final
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from toco.jobs.queue_transport import TRANSPORT
 from toco.jobs.settings import Settings
 
 INTERACTIVE: Final = "interactive"
@@ -18,18 +21,22 @@ BATCH: Final = "batch"
 ERRANDS: Final = "errands"  # exports, webhooks, deletions: no device, and some wait for the network
 LABEL_QUEUES: Final = (INTERACTIVE, BATCH)
 QUEUES: Final = (*LABEL_QUEUES, ERRANDS)  # in the order in which workers look
+PULSE: Final = "pulse"  # what every labelling worker looks at first: a message that it only has to answer
 
 LABEL_SHARD: Final = "toco.label_shard"
 BUILD_EXPORT: Final = "toco.build_export"
 DELIVER_WEBHOOKS: Final = "toco.deliver_webhooks"
 DELETE_OBJECTS: Final = "toco.delete_objects"
 SYNC_MODELS: Final = "toco.sync_models"
+ANSWER: Final = "toco.answer"
 
 
 def make_app(settings: Settings) -> Celery:
     """Make the Celery application for some settings. It connects when it is first used."""
     app = Celery("toco", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
+        broker_transport=TRANSPORT,
+        broker_use_ssl=_encryption(settings.broker_url),
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -39,11 +46,12 @@ def make_app(settings: Settings) -> Celery:
         worker_concurrency=1,
         task_time_limit=settings.task_limit_seconds,
         # An exchange and key for each: by default all would share those of the default queue, and get every message.
-        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call] # nor has kombu
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (PULSE, *QUEUES)],  # type: ignore[no-untyped-call] # nor has kombu
         task_default_queue=BATCH,
         task_create_missing_queues=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a full or read-only server is one that is away
         # Work in hand is kept while the broker is away: records make its second delivery harmless.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options={
@@ -67,3 +75,9 @@ def make_app(settings: Settings) -> Celery:
         worker_enable_remote_control=False,
     )
     return app
+
+
+def _encryption(url: str) -> dict[str, ssl.VerifyMode] | None:
+    """Return what a `rediss://` URL means where it says no more: the server's certificate is checked."""
+    parts = urlsplit(url)
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if parts.scheme == "rediss" and "ssl_" not in parts.query else None

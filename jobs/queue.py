@@ -8,12 +8,14 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from toco.jobs.broker import (
+    ANSWER,
     BUILD_EXPORT,
     DELETE_OBJECTS,
     DELIVER_WEBHOOKS,
     ERRANDS,
     INTERACTIVE,
     LABEL_SHARD,
+    PULSE,
     QUEUES,
     SYNC_MODELS,
     make_app,
@@ -86,6 +88,11 @@ class WorkQueue:
     def sync_models(self) -> None:
         """Ask a worker to load and unload models as wanted. Raises QueueUnavailable."""
         self._send(SYNC_MODELS, [], INTERACTIVE)
+
+    def pulse(self) -> None:
+        """Have a labelling worker answer, unless the last such message still waits. Raises QueueUnavailable."""
+        if not self._records.redis.llen(PULSE):
+            self._send(ANSWER, [], PULSE)
 
     def shard_images(self, job: JobRecord) -> int:
         """Return how many images of a job make about `shard_seconds` of work."""

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
         heartbeat_seconds: how often workers renew their leases and report themselves.
         visibility_timeout_seconds: when the broker gives an unacknowledged message to another worker.
         task_limit_seconds: when a worker kills a task; must be under the visibility time-out.
+        broker_patience_seconds: how long a worker waits for an absent Redis before it gives up the work in hand.
         sweep_seconds: how often lost work, due webhooks and old jobs are looked for.
         retention_days: age at which finished jobs are deleted; 0 keeps them.
         upload_expiry_hours: age at which unfinished uploads are deleted.
@@ -137,6 +138,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
     visibility_timeout_seconds: Annotated[int, Field(ge=1)] = 900
     task_limit_seconds: Annotated[int, Field(ge=1)] = 600
+    broker_patience_seconds: Annotated[float, Field(gt=0)] = 20.0
     sweep_seconds: Annotated[float, Field(gt=0)] = 10.0
     retention_days: Annotated[float, Field(ge=0)] = 0.0
     upload_expiry_hours: Annotated[float, Field(gt=0)] = 48.0

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from toco.jobs.keys import TOTALS, WORKER_REPORTS, WORKERS
@@ -21,6 +21,7 @@ class WorkerReport:
         device_memory: bytes by kind (`allocated`, `reserved`).
         batch_images: images that go through the device at once, by model.
         started_at: seconds since 1970.
+        answered_at: when it last took a message or began or ended work on an item, seconds since 1970.
     """
 
     name: str
@@ -30,6 +31,22 @@ class WorkerReport:
     device_memory: dict[str, int] = field(default_factory=dict)
     batch_images: dict[str, int] = field(default_factory=dict)
     started_at: float = 0.0
+    answered_at: float = 0.0
+
+
+def silent_workers(workers: Sequence[WorkerReport], *, now: float, patience_seconds: float) -> list[str]:
+    """Return the names of workers whose process lives, but that no message reaches, or that never end their work.
+
+    A message that only has to be answered goes round all the time; an idle worker gets one of as many as there are
+    workers.
+
+    Args:
+        workers: the live ones that take from the same queues.
+        now: seconds since 1970.
+        patience_seconds: how long one worker alone may take to answer.
+    """
+    limit = patience_seconds * max(1, len(workers))
+    return [worker.name for worker in workers if now - worker.answered_at > limit]
 
 
 class Stats:

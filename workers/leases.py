@@ -1,6 +1,7 @@
 """Keeping leases alive while a worker process works on their items."""
 
 import threading
+import time
 
 from toco.jobs.records import Lease, Records
 
@@ -13,16 +14,24 @@ class LeaseKeeper:
         self._seconds = seconds
         self._held: dict[tuple[str, str], Lease] = {}
         self._lock = threading.Lock()
+        self.changed_at = 0.0  # seconds since 1970 when work on an item last began or ended
 
     def keep(self, lease: Lease) -> None:
         """Renew a lease from now on."""
         with self._lock:
             self._held[lease.job, lease.item] = lease
+            self.changed_at = time.time()
 
     def drop(self, lease: Lease) -> None:
         """Stop renewing a lease."""
         with self._lock:
             self._held.pop((lease.job, lease.item), None)
+            self.changed_at = time.time()
+
+    def drop_all(self) -> None:
+        """Stop renewing every lease: however a task ended, nobody works on its items any more."""
+        with self._lock:
+            self._held.clear()
 
     def renew_all(self) -> None:
         """Renew every lease; one that was lost is dropped, and its work will be refused when it is handed in."""

@@ -18,9 +18,8 @@ from toco.jobs.records import Records, connect
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats, WorkerReport
 from toco.jobs.store import Store
-from toco.model.errors import TocoError
 from toco.workers.leases import LeaseKeeper
-from toco.workers.sweep import Sweep
+from toco.workers.sweep import Sweep, SweepThread
 from toco.workers.warm_model import WarmModels
 from toco.workers.webhooks import Webhooks
 
@@ -38,7 +37,7 @@ class WorkerProcess:
     def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
         self.settings = settings
         self.queues = list(queues)
-        self.records = Records(connect(settings, patience_seconds=20))
+        self.records = Records(connect(settings, patience_seconds=settings.broker_patience_seconds))
         self.store = Store.open(settings)
         self.queue = WorkQueue(settings, self.records, make_app(settings))
         self.catalogue = ModelCatalogue(settings, self.records)
@@ -57,27 +56,46 @@ class WorkerProcess:
             webhooks=self.webhooks,
         )
         self.name = f"{socket.gethostname()}-{os.getpid()}"
-        self._started_at = time.time()
+        self._started_at = self._answered_at = time.time()
         self._parent = os.getppid()
         self._stopped = threading.Event()
+        self._sweeping = SweepThread(self.sweep, settings.sweep_seconds)
 
     def start(self) -> None:
-        """Load the default model, then report as alive."""
+        """Look for lost work, load the default model, then report as alive."""
+        self._sweeping.start()
         if set(self.queues) & set(LABEL_QUEUES):
-            try:
-                self.models.get("")
-            except TocoError:
-                logger.exception("the default model cannot be loaded")
+            self._load_default()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def answer(self) -> None:
+        """Note that a message came all the way to this process."""
+        self._answered_at = time.time()
 
     def stop(self) -> None:
         """Take this process off the list of live workers."""
         self._stopped.set()
+        self._sweeping.stop()
         self.outbound.close()
         try:
             self.stats.retire(self.name)
         except redis.RedisError:
             logger.warning("the broker is gone; this worker's report runs out by itself")
+
+    def _load_default(self) -> None:
+        while True:
+            try:
+                self.models.get("")
+            except redis.RedisError:  # says which model; without it there is nothing to do either
+                logger.warning("the broker is away, waiting for it", exc_info=True)
+                if os.getppid() != self._parent:
+                    os._exit(1)
+                time.sleep(1)
+            except Exception:
+                logger.exception("the default model cannot be loaded")
+                return
+            else:
+                return
 
     def _beat(self) -> None:
         seconds = self.settings.heartbeat_seconds
@@ -102,4 +120,5 @@ class WorkerProcess:
             device_memory=self.models.device_memory(),
             batch_images=self.models.batch_images(),
             started_at=self._started_at,
+            answered_at=max(self._answered_at, self.leases.changed_at),
         )

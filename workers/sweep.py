@@ -56,6 +56,7 @@ class Sweep:
             self._queue.deliver_webhooks()
         for export in self._exports.stalled(self._settings.lease_seconds):
             self._queue.build_export(export)
+        self._queue.pulse()
         self._delete_old()
 
     def _find_stalled(self) -> None:
@@ -99,7 +100,10 @@ class Sweep:
 
 
 class SweepThread(threading.Thread):
-    """Looks for lost work for as long as the worker lives; in the parent process, which never touches the device."""
+    """Looks for lost work for as long as the worker's child lives.
+
+    Not in Celery's parent: the store's runtime has threads, and a fork copies what they hold locked for ever.
+    """
 
     def __init__(self, sweep: Sweep, seconds: float) -> None:
         super().__init__(name="sweep", daemon=True)

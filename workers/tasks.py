@@ -2,31 +2,34 @@
 
 import importlib
 import logging
+import signal
 import sys
 import threading
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
+from celery.signals import task_postrun, task_prerun, worker_process_init, worker_process_shutdown
 
 from toco.jobs.broker import (
+    ANSWER,
     BUILD_EXPORT,
     DELETE_OBJECTS,
     DELIVER_WEBHOOKS,
     LABEL_QUEUES,
     LABEL_SHARD,
+    PULSE,
     SYNC_MODELS,
     make_app,
 )
 from toco.jobs.logs import log_context, set_up_logs
 from toco.jobs.migrations import migrate_patiently
+from toco.jobs.parent_death import die_with_parent
 from toco.jobs.records import JobNotFound, connect
 from toco.jobs.settings import Settings
 from toco.jobs.store import job_prefix
 from toco.model.errors import TocoError
 from toco.workers.process import WorkerProcess
 from toco.workers.shard import Shard
-from toco.workers.sweep import SweepThread
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +39,17 @@ _EXPORT_LIMIT_SECONDS = 86_400  # not that of other tasks: it grows with the job
 def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa: C901 - a list of small functions
     """Make the Celery application with its tasks, as a worker runs it.
 
-    Each child process builds its own connections and loads its own model after the fork: neither a device nor a
-    socket survives one.
+    Each child process builds its own connections, threads and models after the fork: no device, socket or thread
+    survives one, so the parent has none of them.
     """
     app = make_app(settings)
     state: dict[str, WorkerProcess] = {}
-    threads: list[SweepThread] = []
 
     def process() -> WorkerProcess:
         return state["process"]
 
     def begin(**_: Any) -> None:
+        die_with_parent(signal.SIGKILL)
         set_up_logs(settings.log_level)
         state["process"] = WorkerProcess(settings, queues)
         state["process"].start()
@@ -55,23 +58,21 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
         if "process" in state:
             process().stop()
 
-    def ready(**_: Any) -> None:
-        threads.append(SweepThread(WorkerProcess(settings, queues).sweep, settings.sweep_seconds))
-        threads[0].start()
-
-    def stopping(**_: Any) -> None:
-        for thread in threads:
-            thread.stop()
+    def answer(**_: Any) -> None:
+        process().answer()
 
     worker_process_init.connect(begin, weak=False)
     worker_process_shutdown.connect(end, weak=False)
-    worker_ready.connect(ready, weak=False)
-    worker_shutting_down.connect(stopping, weak=False)
+    task_prerun.connect(answer, weak=False)
+    task_postrun.connect(answer, weak=False)
 
     @app.task(name=LABEL_SHARD, bind=True)  # type: ignore[untyped-decorator] # celery has no types
     def label_shard(task: Task, job: str, items: list[str], request_id: str = "") -> None:
         with log_context(job=job, request_id=request_id):
-            _label_shard(process(), job, items, owner=str(task.request.id))
+            try:
+                _label_shard(process(), job, items, owner=str(task.request.id))
+            finally:
+                process().leases.drop_all()
 
     @app.task(name=BUILD_EXPORT, time_limit=_EXPORT_LIMIT_SECONDS)  # type: ignore[untyped-decorator] # celery has no types
     def build_export(export: str) -> None:
@@ -91,6 +92,10 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
     @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator] # celery has no types
     def sync_models() -> None:
         process().models.sync()
+
+    @app.task(name=ANSWER)  # type: ignore[untyped-decorator] # celery has no types
+    def pulse() -> None:
+        """Do nothing: that the message came is the answer."""
 
     return app
 
@@ -145,7 +150,8 @@ def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
     with connect(settings) as client:  # closed before the fork
         migrate_patiently(client, threading.Event())
     app = make_worker(settings, queues)
-    arguments = ["--quiet", "worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(queues)}"]
+    taken = (PULSE, *queues) if set(queues) & set(LABEL_QUEUES) else queues
+    arguments = ["--quiet", "worker", "--pool=prefork", "--concurrency=1", f"--queues={','.join(taken)}"]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", settings.log_level]
     try:
         app.worker_main(arguments)

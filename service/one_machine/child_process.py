@@ -1,22 +1,20 @@
 """Child processes that never outlive their parent."""
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from toco.jobs.parent_death import die_with_parent
+
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SECONDS: Final = 30.0
-
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ChildProcess:
@@ -28,11 +26,20 @@ class ChildProcess:
         command: program and arguments.
         log: file that takes its output.
         environment: beside the present one.
+        orphaned: signal that it gets when the parent ends without stopping it.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        orphaned: signal.Signals = signal.SIGTERM,
+    ) -> None:
         self.command = list(command)
         self.log = log
+        self._orphaned = orphaned
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +58,7 @@ class ChildProcess:
                 stderr=sink,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - parents start their children from one thread
+                preexec_fn=partial(die_with_parent, self._orphaned),  # noqa: PLW1509 - parents start their children from one thread
             )
 
     def is_alive(self) -> bool:
@@ -70,12 +77,3 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # children that it may have left behind
         self._process.wait()
-
-
-def _die_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent ends, however that ends (Linux only).
-
-    Runs in the child between fork and exec.
-    """
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

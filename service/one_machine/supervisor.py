@@ -7,6 +7,7 @@ with it.
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -71,7 +72,9 @@ class Program(ChildProcess):
     """
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-        super().__init__([sys.executable, "-P", "-m", "toco", *arguments], log, environment)
+        command = [sys.executable, "-P", "-m", "toco", *arguments]
+        # An orphan would wait for a queue server that has gone too; its work is found again as after any kill.
+        super().__init__(command, log, environment, orphaned=signal.SIGKILL)
 
 
 @dataclass(slots=True)

@@ -92,6 +92,10 @@ class LiveService:
         children = psutil.Process(self.worker.pid).children(recursive=True)
         return max((child for child in children if child.is_running()), key=lambda child: child.create_time())
 
+    def parent(self) -> psutil.Process:
+        """Celery's own process, which takes the messages."""
+        return psutil.Process(self.worker.pid)
+
     def log(self, name: str = "worker") -> str:
         return (self.folder / f"{name}.log").read_text()
 

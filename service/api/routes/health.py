@@ -1,9 +1,12 @@
 """Is it alive, can it work, and how much does it do."""
 
+import time
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from toco.jobs.broker import LABEL_QUEUES
+from toco.jobs.stats import silent_workers
 from toco.model.errors import TocoError
 from toco.service.api.metrics import metrics_text
 from toco.service.api.problem import problems
@@ -16,6 +19,13 @@ class Health(BaseModel):
     """The process answers."""
 
     status: str = Field("ok", examples=["ok"])
+
+
+class Readiness(BaseModel):
+    """Photos can be labelled."""
+
+    status: str = Field("ready", examples=["ready"])
+    silent_workers: list[str] = Field([], description="Workers that live but answer no message; others do.")
 
 
 class NotReady(TocoError):
@@ -32,13 +42,18 @@ def healthz() -> Health:
 
 
 @router.get("/readyz", responses={503: problems()[503]}, summary="Can images be labelled")
-def readyz(state: State) -> Health:
-    """Try the records, the store, and look for a live worker with a model."""
+def readyz(state: State) -> Readiness:
+    """Try the records, the store, and look for a live worker that answered a message lately."""
     state.records.check()
     state.store.check()
-    if not any(set(worker.queues) & set(LABEL_QUEUES) for worker in state.stats.live_workers()):
+    workers = [worker for worker in state.stats.live_workers() if set(worker.queues) & set(LABEL_QUEUES)]
+    if not workers:
         raise NotReady("No worker is alive.", fix="Start one: `toco worker`.")
-    return Health(status="ready")
+    patience = max(2 * state.settings.lease_seconds, 6 * state.settings.sweep_seconds)
+    silent = silent_workers(workers, now=time.time(), patience_seconds=patience)
+    if len(silent) == len(workers):
+        raise NotReady(f"No worker answers: {', '.join(silent)}.", fix="See their logs, and start them again.")
+    return Readiness(silent_workers=silent)
 
 
 @router.get(

@@ -408,7 +408,7 @@ def test_every_line_of_the_logs_tells_its_job_item_and_request(http, live, jpeg,
 
 def test_health_says_what_is_alive(http):
     assert http.get("/healthz").json() == {"status": "ok"}
-    assert http.get("/readyz").json() == {"status": "ready"}
+    assert http.get("/readyz").json() == {"status": "ready", "silent_workers": []}
 
 
 def test_what_is_not_there_is_a_problem_too(http):
