@@ -47,7 +47,7 @@ from toco.model.method.pseudo_mask import crf_pseudo_mask
 from toco.model.method.segmentation import multi_scale_logits
 from toco.model.options import PRESETS, PresetName, Thresholds, preset_options
 from toco.model.photos.images import find_images, read_image
-from toco.model.photos.tags import read_tags
+from toco.model.photos.tables.reading import read_tags
 
 SAMPLES = ROOT / "samples"
 CAM_SIDE = 448

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.machine import ROOT
 from benchmarks.tables import place_in_file
 from toco.model.evaluation.evaluate import EvaluationReport
-from toco.model.photos.tags import read_tags
+from toco.model.photos.tables.reading import read_tags
 
 CLASSES = ("cat", "dog", "sheep")
 PHOTOS = 200

@@ -34,7 +34,7 @@ from toco.jobs.stats import Stats
 from toco.model.labelling.folder_run import FolderRun, Photo, RunSummary
 from toco.model.labelling.labeler import Labeler
 from toco.model.options import preset_options
-from toco.model.photos.tags import read_tags
+from toco.model.photos.tables.reading import read_tags
 from toco.service.client.client import Client
 from toco.service.one_machine.supervisor import Program, Supervisor
 

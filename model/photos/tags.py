@@ -1,34 +1,24 @@
-"""Image-level tags: read from tables, folder names and annotation files, and found again for each photo.
+"""Image-level tags: of tables and folder names, and found again for each photo.
 
 A photo is *tagged* (perhaps with no tag at all: nothing of interest is on it) or *not listed*; the two are kept
 apart. A tagged photo's list is complete, or names only some of what is on it.
 """
 
-import csv
-import io
-import json
 import re
-import xml.etree.ElementTree as ET
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, Final
+from pathlib import PurePath, PurePosixPath
+from typing import Final
+from urllib.parse import unquote
 
 from toco.model.errors import TocoError
 
-_IMAGE_COLUMNS: Final = ("image", "image_name", "file", "file_name", "filename", "photo", "path", "name", "id")
-_TAG_COLUMNS: Final = ("tags", "tag", "labels", "label", "classes", "class")
-_COMPLETE_COLUMNS: Final = ("complete",)
-_YES: Final = frozenset({"1", "true", "yes", ""})  # an empty cell says nothing against the default
-_NO: Final = frozenset({"0", "false", "no"})
-_SEPARATORS: Final = re.compile(r"[;,|]")
-
-
-class InvalidTagFile(TocoError):
-    """A file of tags does not fit its format."""
-
-    code = "invalid_tag_file"
-    kind = "invalid"
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|' + r"'((?:[^'\\]|\\.)*)'")
+_SEPARATORS: Final = re.compile(r"[;,|\n\r\t]")
+_BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
+_MOST_NAMED: Final = 5
 
 
 class AmbiguousImageName(TocoError):
@@ -38,6 +28,10 @@ class AmbiguousImageName(TocoError):
     kind = "invalid"
 
 
+class AmbiguousRow(AmbiguousImageName):
+    """One row of a tag table may mean several photos."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaggedImage:
     """The tags of one photo, as written.
@@ -45,17 +39,40 @@ class TaggedImage:
     Attributes:
         tags: distinct, in the order given; empty if nothing of interest is on the photo.
         complete: whether tags that are not listed are known to be absent.
+        split: the part of the data set that the table names, or empty.
     """
 
     tags: tuple[str, ...]
     complete: bool = True
+    split: str = ""
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether no tag is listed and none is known to be absent: as if the photo were not listed."""
+        return not self.tags and not self.complete
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Which row of a table means which of some photos.
+
+    Attributes:
+        rows: name of the row by name of the photo.
+        ambiguous: photos that several rows, or rows that several photos, may be meant by: they get no row.
+        unused: rows that mean none of the photos, in order.
+    """
+
+    rows: dict[str, str]
+    ambiguous: dict[str, AmbiguousImageName]
+    unused: tuple[str, ...]
 
 
 class TagTable(Mapping[str, TaggedImage]):
     """Maps names of photos to their tags.
 
-    Names are kept as relative paths with forward slashes. Rows that name the same photo twice are merged: their tags
-    are joined, and the list is complete only if every row says so (a row a tag is a common way to write tables).
+    Names are kept as relative paths with forward slashes (see `row_name`). Rows that name the same photo twice are
+    merged: their tags are joined, and the list is complete only if every row says so (a row a tag is a common way to
+    write tables).
 
     Args:
         rows: pairs of name and tags.
@@ -64,10 +81,12 @@ class TagTable(Mapping[str, TaggedImage]):
     def __init__(self, rows: Iterable[tuple[str, TaggedImage]]) -> None:
         self._rows: dict[str, TaggedImage] = {}
         for name, tagged in rows:
-            key = normalise_name(name)
+            key = row_name(name)
             known = self._rows.get(key, TaggedImage(()))
             self._rows[key] = TaggedImage(
-                tuple(dict.fromkeys((*known.tags, *tagged.tags))), known.complete and tagged.complete
+                tuple(dict.fromkeys((*known.tags, *tagged.tags))),
+                known.complete and tagged.complete,
+                known.split or tagged.split,
             )
         self._by_file: dict[str, list[str]] = {}
         for key in self._rows:
@@ -91,32 +110,79 @@ class TagTable(Mapping[str, TaggedImage]):
         Raises:
             AmbiguousImageName: two rows agree equally well.
         """
-        path = PurePosixPath(normalise_name(str(photo)))
-        for wanted in (path, path.with_suffix("")):
-            agreeing: dict[int, list[str]] = {}
-            for key in self._by_file.get(wanted.name, ()):
-                pairs = list(zip(reversed(PurePosixPath(key).parts), reversed(wanted.parts), strict=False))
-                if all(ours == theirs for ours, theirs in pairs):
-                    agreeing.setdefault(len(pairs), []).append(key)
-            if agreeing:
-                best = agreeing[max(agreeing)]
-                if len(best) > 1:
-                    raise AmbiguousImageName(
-                        f"{str(photo)!r} may be any of the rows {', '.join(map(repr, best))}.",
-                        fix="Write the tag table with paths relative to the folder of photos.",
-                    )
-                return best[0]
-        return None
+        found = self._agreeing(str(photo))
+        return None if found is None else found[0]
 
     def find(self, photo: str | PurePath) -> TaggedImage | None:
         """Return the tags of a photo, or None if the table does not list it. Raises like `row_of`."""
         row = self.row_of(photo)
         return None if row is None else self._rows[row]
 
+    def match(self, photos: Iterable[str | PurePath]) -> Matched:
+        """Find the row of each of some photos; unlike `find`, no row is given to two of them.
+
+        Where several photos agree with one row, the one of the same path or else the one that agrees in most parts
+        gets it; if those are several, the row is ambiguous and none gets it.
+        """
+        ambiguous: dict[str, AmbiguousImageName] = {}
+        claims: dict[str, list[tuple[tuple[bool, int], str]]] = {}
+        for photo in map(str, photos):
+            try:
+                found = self._agreeing(photo)
+            except AmbiguousImageName as error:
+                ambiguous[photo] = error
+                continue
+            if found is not None:
+                row, parts = found
+                claims.setdefault(row, []).append(((row == row_name(photo), parts), photo))
+        rows: dict[str, str] = {}
+        for row, claimants in claims.items():
+            best = max(claim for claim, _ in claimants)
+            winners = [photo for claim, photo in claimants if claim == best]
+            if len(winners) == 1:
+                rows[winners[0]] = row
+                continue
+            listed = ", ".join(map(repr, winners[:_MOST_NAMED])) + (", ..." if len(winners) > _MOST_NAMED else "")
+            doubt = AmbiguousRow(
+                f"The row {row!r} may be any of the photos {listed}.",
+                fix="Write the tag table with paths relative to the folder of photos.",
+            )
+            ambiguous |= dict.fromkeys(winners, doubt)
+        doubtful = {row for row, claimants in claims.items() if any(photo in ambiguous for _, photo in claimants)}
+        doubtful |= {row for photo in ambiguous for row in self._candidates(photo)}
+        used = doubtful.union(rows.values())
+        return Matched(rows, ambiguous, tuple(row for row in self._rows if row not in used))
+
     def unused(self, photos: Iterable[str | PurePath]) -> tuple[str, ...]:
         """Return the rows that mean none of the photos, in order: misspelt names, most often."""
-        used = {self.row_of(photo) for photo in photos}
-        return tuple(row for row in self._rows if row not in used)
+        return self.match(photos).unused
+
+    def _agreeing(self, photo: str) -> tuple[str, int] | None:
+        """Return the row that means a photo and in how many parts of the path the two agree. Raises like `row_of`."""
+        agreeing = self._candidates(photo)
+        if not agreeing:
+            return None
+        most = max(agreeing.values())
+        best = [row for row, parts in agreeing.items() if parts == most]
+        if len(best) > 1:
+            raise AmbiguousImageName(
+                f"{photo!r} may be any of the rows {', '.join(map(repr, best[:_MOST_NAMED]))}.",
+                fix="Write the tag table with paths relative to the folder of photos.",
+            )
+        return best[0], most
+
+    def _candidates(self, photo: str) -> dict[str, int]:
+        """Return the rows that may mean a photo, and in how many parts of the path they agree with it."""
+        path = PurePosixPath(row_name(photo))
+        for wanted in (path, path.with_suffix("")) if path.name else ():
+            agreeing = {}
+            for key in self._by_file.get(wanted.name, ()):
+                pairs = list(zip(reversed(PurePosixPath(key).parts), reversed(wanted.parts), strict=False))
+                if all(ours == theirs for ours, theirs in pairs):
+                    agreeing[key] = len(pairs)
+            if agreeing:
+                return agreeing
+        return {}
 
 
 def normalise_name(name: str) -> str:
@@ -124,49 +190,28 @@ def normalise_name(name: str) -> str:
     return str(PurePosixPath(name.strip().replace("\\", "/"))).lstrip("/")
 
 
+def row_name(name: str) -> str:
+    """Return a name for comparison: like `normalise_name`, letters composed (NFC, as against the Mac's NFD).
+
+    Of an address (`https://...`), the path; a leading `../` says nothing here.
+    """
+    if scheme := _SCHEME.match(name.strip()):
+        name = unquote(re.split(r"[?#]", name.strip()[scheme.end() :], maxsplit=1)[0])
+    name = unicodedata.normalize("NFC", normalise_name(name))
+    while name.startswith("../"):
+        name = name[3:]
+    return name
+
+
 def split_tags(text: str) -> tuple[str, ...]:
-    """Split `cat; dog` at `;`, `,` or `|` into distinct tags."""
+    """Split `cat; dog` at `;`, `,` or `|` into distinct tags; `["cat", "dog"]` and other written lists are read too."""
+    text = text.strip()
+    if text and _BRACKETS.get(text[0]) == text[-1]:
+        quoted = [double or single for double, single in _QUOTED.findall(text)]
+        if quoted:  # also where no comma stands between, as numpy prints lists
+            return tuple(dict.fromkeys(tag.strip() for tag in quoted if tag.strip()))
+        text = text[1:-1]
     return tuple(dict.fromkeys(tag.strip() for tag in _SEPARATORS.split(text) if tag.strip()))
-
-
-def read_tags(path: Path) -> TagTable:
-    """Read the tags of many photos from a file or folder.
-
-    Recognised are tables (`image,tags[,complete]`, header optional; comma, semicolon or tab between columns), JSON
-    Lines (`{"image": ..., "tags": [...], "complete": true}`), COCO instances JSON, and a folder of VOC XML
-    annotations.
-
-    Raises:
-        InvalidTagFile: names the file and the line that does not fit.
-    """
-    if path.is_dir():
-        return read_voc_annotations(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidTagFile(
-            f"{str(path)!r} is not UTF-8 text (byte {error.start}).", fix="Save it as a UTF-8 CSV or JSON Lines file."
-        ) from None
-    except OSError as error:
-        raise InvalidTagFile(f"{str(path)!r} cannot be read: {error.strerror}.", fix="Check the path.") from None
-    if path.suffix.lower() == ".json":
-        return parse_coco_instances(text, name=str(path))
-    return parse_tags(text, name=str(path))
-
-
-def parse_tags(text: str, *, name: str = "tags") -> TagTable:
-    """Read a table or JSON Lines; see `read_tags`.
-
-    Args:
-        text: the content.
-        name: what to call it in errors.
-
-    Raises:
-        InvalidTagFile: names the line that does not fit.
-    """
-    if text.lstrip()[:1] == "{":
-        return TagTable(_json_lines(text, name))
-    return TagTable(_table_rows(text, name))
 
 
 def tags_for_all(photos: Iterable[str | PurePath], tags: Sequence[str]) -> TagTable:
@@ -189,143 +234,3 @@ def tags_from_folders(photos: Iterable[PurePath]) -> TagTable:
         for photo in photos
         if photo.parent.name
     )
-
-
-def read_voc_annotations(folder: Path) -> TagTable:
-    """Read the tags of photos from a folder of VOC XML annotations (every object named, difficult ones too).
-
-    Raises:
-        InvalidTagFile: there is no XML file, or one does not fit.
-
-    References:
-        VOC 2012 development kit, section 3.2 (annotation files).
-    """
-    files = sorted(folder.glob("*.xml"))
-    if not files:
-        raise InvalidTagFile(
-            f"There is no annotation (*.xml) in the folder {str(folder)!r}.",
-            fix="Name a folder of VOC XML annotations, or a CSV, JSON Lines or COCO JSON file.",
-        )
-    return TagTable(_voc_rows(files))
-
-
-def parse_coco_instances(text: str, *, name: str = "instances") -> TagTable:
-    """Read the tags of photos from COCO instances JSON; photos without annotations are tagged with nothing.
-
-    Raises:
-        InvalidTagFile: not JSON, or without the keys `images`, `annotations` and `categories`.
-    """
-    try:
-        content = json.loads(text)
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
-        tags: dict[Any, dict[str, None]] = {image["id"]: {} for image in content["images"]}
-        for annotation in content["annotations"]:
-            tags[annotation["image_id"]][names[annotation["category_id"]]] = None
-        return TagTable((image["file_name"], TaggedImage(tuple(tags[image["id"]]))) for image in content["images"])
-    except json.JSONDecodeError as error:
-        raise InvalidTagFile(f"{name}, line {error.lineno}: {error.msg}.", fix="Mend the JSON.") from None
-    except (KeyError, TypeError) as error:
-        raise InvalidTagFile(
-            f"{name} does not fit COCO instances: {type(error).__name__} {error}.",
-            fix="It needs images (id, file_name), annotations (image_id, category_id) and categories (id, name).",
-        ) from None
-
-
-def _json_lines(text: str, name: str) -> Iterator[tuple[str, TaggedImage]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InvalidTagFile(f"{name}, line {number}: {error.msg}.", fix="Write one JSON object a line.") from None
-        fields = {str(key).casefold(): value for key, value in row.items()} if isinstance(row, dict) else {}
-        image = next((fields[key] for key in _IMAGE_COLUMNS if key in fields), None)
-        tags = next((fields[key] for key in _TAG_COLUMNS if key in fields), None)
-        if isinstance(tags, str):
-            tags = split_tags(tags)
-        if not isinstance(image, str) or not image or not isinstance(tags, list | tuple):
-            raise InvalidTagFile(
-                f"{name}, line {number}: {line[:80]!r} lacks an image name or a list of tags.",
-                fix='Write lines like {"image": "a.jpg", "tags": ["cat", "dog"]}.',
-            )
-        complete = _truth(str(fields.get("complete", "")), name, number)
-        yield image, TaggedImage(tuple(dict.fromkeys(str(tag).strip() for tag in tags if str(tag).strip())), complete)
-
-
-def _table_rows(text: str, name: str) -> Iterator[tuple[str, TaggedImage]]:
-    delimiter = _delimiter(text)
-    # strict: a quote that is never closed must not swallow the rest of the file
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    columns: dict[str, int] | None = None
-    try:
-        for cells in reader:
-            row = [cell.strip() for cell in cells]
-            if not any(row):
-                continue
-            if columns is None:
-                columns = _header(row)
-                if columns is not None:
-                    continue
-                columns = {"image": 0, "tags": 1}
-                if len(row) == 3 and row[2] in ("0", "1"):
-                    columns["complete"] = 2
-            yield _table_row(row, columns, name, reader.line_num)
-    except csv.Error as error:
-        raise InvalidTagFile(
-            f"{name}, line {reader.line_num}: {error}.", fix="Close the quotes, or save it as CSV again."
-        ) from None
-
-
-def _delimiter(text: str) -> str:
-    """Guess what stands between columns from the first line: tab, comma, else semicolon."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    for delimiter in ("\t", ",", ";"):
-        if _header([cell.strip().strip('"') for cell in first.split(delimiter)]):
-            return delimiter
-    return next((delimiter for delimiter in ("\t", ",", ";") if delimiter in first), ",")
-
-
-def _header(row: Sequence[str]) -> dict[str, int] | None:
-    """Return the column of each field if the row is a header, else None."""
-    names = [cell.casefold() for cell in row]
-    columns = {}
-    for field, spellings in (("image", _IMAGE_COLUMNS), ("tags", _TAG_COLUMNS), ("complete", _COMPLETE_COLUMNS)):
-        for spelling in spellings:
-            if spelling in names:
-                columns[field] = names.index(spelling)
-                break
-    return columns if "image" in columns and "tags" in columns else None
-
-
-def _table_row(row: list[str], columns: Mapping[str, int], name: str, line: int) -> tuple[str, TaggedImage]:
-    last = max(columns.values())
-    if len(row) > last + 1 and columns["tags"] == last:
-        row = [*row[:last], ";".join(row[last:])]  # `a.jpg,cat,dog` without quotes
-    if len(row) > last + 1:
-        raise InvalidTagFile(
-            f"{name}, line {line}: {len(row)} columns where {last + 1} are due.",
-            fix='Write several tags as cat;dog, or in quotes: "cat,dog".',
-        )
-    row += [""] * (last + 1 - len(row))
-    if not row[columns["image"]]:
-        raise InvalidTagFile(f"{name}, line {line}: no image name.", fix="Write lines like a.jpg,cat;dog.")
-    complete = _truth(row[columns["complete"]], name, line) if "complete" in columns else True
-    return row[columns["image"]], TaggedImage(split_tags(row[columns["tags"]]), complete)
-
-
-def _truth(text: str, name: str, line: int) -> bool:
-    if text.casefold() in _YES | _NO:
-        return text.casefold() in _YES
-    raise InvalidTagFile(f"{name}, line {line}: complete = {text!r}.", fix="Write 1 or 0.")
-
-
-def _voc_rows(files: Iterable[Path]) -> Iterator[tuple[str, TaggedImage]]:
-    for path in files:
-        try:
-            root = ET.parse(path).getroot()  # noqa: S314 - expat has bounded entity expansion since 2.4.1
-        except (ET.ParseError, OSError) as error:
-            raise InvalidTagFile(f"{str(path)!r}: {error}.", fix="Mend or remove the annotation.") from None
-        # `part` elements have names too (head, hand, foot): direct children alone.
-        tags = (entry.strip() for entry in (child.findtext("name", "") for child in root.findall("object")))
-        yield root.findtext("filename") or path.stem, TaggedImage(tuple(dict.fromkeys(tag for tag in tags if tag)))

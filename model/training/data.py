@@ -19,7 +19,8 @@ from torch.utils.data import Dataset, Sampler
 from toco.model.errors import TocoError
 from toco.model.photos.classes import COCO, VOC, Vocabulary
 from toco.model.photos.images import find_images, read_image
-from toco.model.photos.tags import TaggedImage, TagTable, read_tags, tags_from_folders
+from toco.model.photos.tables.reading import read_tags
+from toco.model.photos.tags import TaggedImage, TagTable, tags_from_folders
 from toco.model.training.augment import Pixels, random_crop, random_resized_crop, view
 from toco.model.training.config import SourceConfig, TrainConfig
 

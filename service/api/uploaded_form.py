@@ -10,7 +10,8 @@ from starlette.requests import Request
 from toco.jobs.settings import Settings
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.photos.archives import ArchiveLimits, read_archive
-from toco.model.photos.tags import TagTable, parse_tags, split_tags
+from toco.model.photos.tables.reading import parse_table
+from toco.model.photos.tags import TagTable, split_tags
 from toco.service.api.submission import JobRequest, Photo, parse_options
 
 _FIELD_BYTES: Final = 1024 * 1024
@@ -124,7 +125,7 @@ def archive_photos(
         if not entry.is_manifest:
             names.append(entry.name)
         elif manifest is None:
-            manifest = parse_manifest(entry.content, entry.name)
+            manifest = parse_table(entry.content, entry.name).table
     if manifest is not None:
         _require_used(manifest, names)
     for entry in read_archive(file, limits):
@@ -133,20 +134,12 @@ def archive_photos(
             yield Photo(entry.name, listed.tags if listed else tags, content=entry.content)
 
 
-def parse_manifest(content: bytes, name: str) -> TagTable:
-    """Read a table or JSON Lines of tags. Raises InvalidTagFile, or InvalidOption if it is no text."""
-    try:
-        return parse_tags(content.decode("utf-8-sig"), name=name)
-    except UnicodeDecodeError:
-        raise InvalidOption(f"{name} is not UTF-8 text.", fix="Save it as UTF-8 CSV or JSON Lines.") from None
-
-
 def _manifest(form: FormData) -> TagTable | None:
     value = form.get("manifest")
     if isinstance(value, UploadFile):
         value.file.seek(0)
-        return parse_manifest(value.file.read(), value.filename or "manifest")
-    return parse_manifest(value.encode(), "manifest") if value else None
+        return parse_table(value.file.read(), value.filename or "manifest").table
+    return parse_table(value.encode(), "manifest").table if value else None
 
 
 def _require_used(manifest: TagTable, names: Sequence[str]) -> None:

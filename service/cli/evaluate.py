@@ -67,7 +67,7 @@ def evaluate(
     data = _open(images, masks, dataset, split, mask_classes)
     samples = data.samples[:limit]
     if tags is not None:
-        from toco.model.photos.tags import read_tags
+        from toco.model.photos.tables.reading import read_tags
 
         samples = _tagged(samples, read_tags(tags))
 

@@ -113,7 +113,8 @@ def find_tags(
         InvalidOption: more than one way was chosen.
         InvalidTagFile: the table does not fit.
     """
-    from toco.model.photos.tags import read_tags, tags_for_all, tags_from_folders
+    from toco.model.photos.tables.reading import read_tags
+    from toco.model.photos.tags import tags_for_all, tags_from_folders
 
     if sum((table is not None, bool(tags), from_folders)) > 1:
         raise InvalidOption(

@@ -21,7 +21,8 @@ import httpx
 from toco.jobs.ids import new_id
 from toco.model.errors import TocoError
 from toco.model.photos.images import find_images
-from toco.model.photos.tags import TagTable, read_tags
+from toco.model.photos.tables.reading import read_tags
+from toco.model.photos.tags import TagTable
 
 JsonObject = dict[str, Any]
 Progress = Callable[[JsonObject], None]

@@ -29,7 +29,8 @@ from toco.model.formats.regions import classes_in
 from toco.model.formats.result import ItemResult
 from toco.model.options import preset_options
 from toco.model.photos.classes import ClassName, Vocabulary
-from toco.model.photos.tags import TagTable, read_tags
+from toco.model.photos.tables.reading import read_tags
+from toco.model.photos.tags import TagTable
 
 if TYPE_CHECKING:
     from toco.service.client.client import Client

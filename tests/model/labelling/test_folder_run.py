@@ -22,10 +22,10 @@ from toco.model.labelling.folder_run import (
 from toco.model.labelling.labeler import Labeler
 from toco.model.options import preset_options
 from toco.model.photos.images import UnreadableImage, find_images
-from toco.model.photos.tags import parse_tags
+from toco.model.photos.tables.reading import parse_table
 
 OPTIONS = preset_options("fast", refine="none", cam={"size": 64}, long_side=64)
-TAGS = parse_tags("a.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,\nbroken.jpg,cat\n")
+TAGS = parse_table(b"a.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,\nbroken.jpg,cat\n").table
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_whatever_changes_the_result_labels_anew(change, labeler, photos, out):
     if change == "photo":
         shutil.copy(photos / "b.png", photos / "a.jpg")
     elif change == "tags":
-        settings["table"] = parse_tags("a.jpg,dog\nb.png,dog;unicorn\nfarm/c.jpg,\n")
+        settings["table"] = parse_table(b"a.jpg,dog\nb.png,dog;unicorn\nfarm/c.jpg,\n").table
     elif change == "options":
         settings["options"], expected = preset_options("fast", refine="none", cam={"size": 96}, long_side=64), 3
     elif change == "outputs":
@@ -133,7 +133,7 @@ def test_pictures_are_made_if_asked_and_old_ones_go(labeler, photos, out):
     assert (folder / "heat_cat.jpg").exists()
     assert not (folder / "cam.npz").exists()
     assert run(labeler, photos, out, outputs=wanted)[0].resumed == 3
-    run(labeler, photos, out, table=parse_tags("a.jpg,dog\nb.png,dog\nfarm/c.jpg,\n"), outputs=wanted)
+    run(labeler, photos, out, table=parse_table(b"a.jpg,dog\nb.png,dog\nfarm/c.jpg,\n").table, outputs=wanted)
     assert (folder / "heat_dog.jpg").exists()
     assert not (folder / "heat_cat.jpg").exists()
 
@@ -182,7 +182,7 @@ def test_a_photo_that_vanishes_is_reported(labeler, photos, out):
 )
 def test_photos_without_tags(untagged, planned, failed, skipped, photos):
     # b.png has an empty list, the others are not listed.
-    found, summary = plan(photos, parse_tags("a.jpg,cat\nb.png,\n"), untagged)
+    found, summary = plan(photos, parse_table(b"a.jpg,cat\nb.png,\n").table, untagged)
     assert {photo.name: photo.tags for photo in found} == planned
     assert set(summary.failures) == failed
     assert summary.skipped == skipped
@@ -208,7 +208,7 @@ def test_the_model_tags_untagged_photos(labeler, photos, out):
 
 def test_ambiguous_names_fail_one_photo(photos):
     shutil.copytree(photos / "farm", photos / "town")
-    table = parse_tags("1/farm/c.jpg,cat\n2/farm/c.jpg,dog\ntown/c.jpg,cat\n")
+    table = parse_table(b"1/farm/c.jpg,cat\n2/farm/c.jpg,dog\ntown/c.jpg,cat\n").table
     planned, summary = plan(photos, table, "skip")
     assert [photo.name for photo in planned] == ["town/c.jpg"]
     assert summary.failures["farm/c.jpg"].code == "ambiguous_image_name"

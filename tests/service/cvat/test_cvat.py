@@ -18,7 +18,8 @@ from PIL import Image
 from toco.model.formats.artifacts import read_mask
 from toco.model.formats.coco import encode_rle
 from toco.model.photos.classes import VOC
-from toco.model.photos.tags import TaggedImage, TagTable, parse_tags
+from toco.model.photos.tables.reading import parse_table
+from toco.model.photos.tags import TaggedImage, TagTable
 from toco.service.cvat import function as cvat_function
 from toco.service.cvat.function import Labelled, TagToMask, create
 
@@ -141,7 +142,7 @@ def remote(live):
 def test_a_running_service_labels_the_frames(remote, client, jpeg):
     function = remote
     assert [label.name for label in function.spec.labels] == ["cat", "dog", "horse", "person"]
-    function = TagToMask(VOC, function._label_frame, parse_tags("image,tags\na.png,cat;dog\n"))
+    function = TagToMask(VOC, function._label_frame, parse_table(b"image,tags\na.png,cat;dog\n").table)
     image = Image.open(io.BytesIO(jpeg(4, kind="PNG")))
     found = validated(function, function.detect(_DetectionFunctionContextImpl(frame_name="a.png"), image))
     job = next(iter(client.jobs()))

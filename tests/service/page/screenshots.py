@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.service.live import until
 from tests.service.page.chromium import DESKTOP, PATIENCE_MS, PHONE, launched
-from toco.model.photos.tags import TagTable, read_tags
+from toco.model.photos.tables.reading import read_tags
+from toco.model.photos.tags import TagTable
 from toco.service.client.client import Client
 from toco.service.one_machine.embedded import free_port
 from toco.service.one_machine.supervisor import Program
