@@ -27,6 +27,7 @@ LABEL_SHARD: Final = "toco.label_shard"
 BUILD_EXPORT: Final = "toco.build_export"
 DELIVER_WEBHOOKS: Final = "toco.deliver_webhooks"
 DELETE_OBJECTS: Final = "toco.delete_objects"
+DELETE_UPLOADS: Final = "toco.delete_uploads"
 SYNC_MODELS: Final = "toco.sync_models"
 ANSWER: Final = "toco.answer"
 

@@ -17,6 +17,11 @@ def remove_upload(records: Records, store: Store, upload: str) -> None:
     records.redis.zrem(UPLOADS, upload)
 
 
+def any_expired_uploads(records: Records) -> bool:
+    """Say whether the time of an upload is over."""
+    return bool(records.redis.zcount(UPLOADS, "-inf", time.time()))
+
+
 def remove_expired_uploads(records: Records, store: Store) -> int:
     """Remove some of the uploads whose time is over; return how many. Raises StorageUnavailable."""
     expired = records.redis.zrangebyscore(UPLOADS, "-inf", time.time(), start=0, num=_MOST)

@@ -169,6 +169,7 @@ class JobRecord:
         request_id: of the request that made it.
         counts: items by state.
         rate: items a second since work began, 0 before.
+        webhook_error: why its webhook was not delivered, or empty.
     """
 
     id: str
@@ -187,6 +188,7 @@ class JobRecord:
     total: int
     rate: float
     counts: dict[str, int] = field(default_factory=dict)
+    webhook_error: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -223,6 +225,7 @@ class JobRecord:
             total=int(found["total"]),
             rate=int(found.get("rate_count") or 0) / seconds if seconds > 0 else 0.0,
             counts={state: int(found[state]) for state in ITEM_STATES},
+            webhook_error=found.get("webhook_error", ""),
         )
 
 

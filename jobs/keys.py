@@ -27,6 +27,8 @@
     totals, workers, worker_reports  figures of the workers; `workers` is a sorted set by the end of a report's time
     speed                            measured seconds a photo by model and options
     models:default                   text; models:wanted and models:unwanted are sets
+    waiting:{errand}                 text: a message for an errand waits on its queue
+    trash_attempts                   how often the objects of a deleted job were to be deleted, by job
     query:{query}                    sorted sets: what a search is narrowed down to, for seconds
     sweep                            text: which process sweeps now
     annotation:label:{digest}        text: the item of a photo that an annotation tool asked for
@@ -35,6 +37,7 @@
                                      pushed, with :claim:{id} while they are
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 PREFIX: Final = "toco:"
@@ -45,6 +48,7 @@ JOBS_ACTIVE: Final = f"{PREFIX}jobs:active"
 JOBS_FINISHED: Final = f"{PREFIX}jobs:finished"
 JOBS_CREATING: Final = f"{PREFIX}jobs:creating"
 JOBS_TRASH: Final = f"{PREFIX}jobs:trash"
+TRASH_ATTEMPTS: Final = f"{PREFIX}trash_attempts"
 LEASES: Final = f"{PREFIX}leases"
 DELAYED: Final = f"{PREFIX}delayed"
 ITEMS: Final = f"{PREFIX}items"
@@ -137,6 +141,11 @@ def idempotency_record(owner: str, digest: str) -> str:
 def rate_key(key: str) -> str:
     """Key of the token bucket of an API key."""
     return f"{PREFIX}rate:{key}"
+
+
+def waiting_key(task: str, arguments: Iterable[object]) -> str:
+    """Key that says that a message for an errand waits."""
+    return f"{PREFIX}waiting:{':'.join(map(str, (task, *arguments)))}"
 
 
 def query_key(query: str) -> str:

@@ -2,7 +2,8 @@
 
 The name is resolved here, each address is checked, and the connection goes to the very address that was checked:
 a name that resolves differently a moment later gains nothing. Redirects open new connections, so they are checked the
-same way. Bodies are read up to a limit.
+same way. Bodies are read up to a limit. A request has a time in which all of it must be over, name look-up, handshake
+and redirects included: a server that sends a byte a second holds nobody up.
 
 References:
     OWASP Server-Side Request Forgery Prevention Cheat Sheet.
@@ -10,10 +11,13 @@ References:
 
 import ipaddress
 import socket
+import ssl
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httpcore
 import httpx
@@ -23,6 +27,7 @@ from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
 
 MAX_REDIRECTS: Final = 5
+_LOOK_UP_SECONDS: Final = 2.0  # of a name in a request that somebody waits for
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _DROPPED_ELSEWHERE: Final = frozenset({"authorization", "cookie"})
 _CONNECTION_ERRORS: Final = (
@@ -38,6 +43,13 @@ class ForbiddenAddress(TocoError):
 
     code = "forbidden_address"
     kind = "forbidden"
+
+
+class AddressRefused(TocoError):
+    """An address that a request names for later use can be seen at once to be forbidden."""
+
+    code = "address_refused"
+    kind = "invalid"
 
 
 class OutboundFailed(TocoError):
@@ -69,11 +81,87 @@ class Answer:
     body: bytes
 
 
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+_deadline: ContextVar[float] = ContextVar("deadline")  # monotonic seconds at which this thread's request must be over
+
+
+def _left(timeout: float | None = None) -> float:
+    """Return how many seconds the next step of a request may take. Raises httpcore.ReadTimeout."""
+    left = _deadline.get() - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("it takes too long")
+    return left if timeout is None else min(left, timeout)
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[str]:
+    """Return the addresses of a host. The system's look-up has no time limit, so it is left behind when it takes long.
+
+    Raises:
+        OSError, UnicodeError: no such host, or no answer in time.
+    """
+    found: list[str] = []
+    failure: list[Exception] = [TimeoutError("no answer to the name look-up")]
+
+    def look_up() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend(dict.fromkeys(str(entry[4][0]) for entry in entries))
+        except (OSError, UnicodeError) as error:
+            failure[0] = error
+
+    thread = threading.Thread(target=look_up, name="look-up", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise failure[0]
+    return found
+
+
+def _check(host: str, address: str, allowed: Networks) -> None:
+    """Raise ForbiddenAddress for an address that is neither public nor in an allowed network."""
+    given = ipaddress.ip_address(address.partition("%")[0])
+    if any(given in network or reached(given) in network for network in allowed) or is_public(given):
+        return
+    raise ForbiddenAddress(
+        f"{host!r} resolves to {given}, which is no public address.",
+        fix="Use a public address, or have the operator list its network in TOCO_OUTBOUND_ALLOW_PRIVATE.",
+    )
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection each of whose steps ends at the deadline of the request that takes it."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Receive some bytes."""
+        return self._stream.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes."""
+        self._stream.write(buffer, _left(timeout))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Go on encrypted."""
+        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Tell of the connection."""
+        return self._stream.get_extra_info(info)
+
+
 class _GuardedBackend(httpcore.NetworkBackend):
     """Opens connections to checked addresses only, and to one host and port that the operator vouches for."""
 
     def __init__(self, allowed: Iterable[str], trusted: tuple[str, int] | None) -> None:
-        self._allowed = [ipaddress.ip_network(network) for network in allowed]
+        self._allowed = _networks(allowed)
         self._trusted = trusted
         self._plain = httpcore.SyncBackend()
 
@@ -87,30 +175,21 @@ class _GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Resolve, check and connect. Raises ForbiddenAddress, or httpcore's errors."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = _resolve(host, port, _left(timeout))
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host!r} cannot be resolved: {error}") from None
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if (host.lower(), port) != self._trusted:
             for address in addresses:
-                self._check(host, address)
+                _check(host, address, self._allowed)
         failure: Exception = httpcore.ConnectError(f"{host!r} has no address")
         for address in addresses:
             try:
-                return self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                return _TimedStream(
+                    self._plain.connect_tcp(address, port, _left(timeout), local_address, socket_options)
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
-
-    def _check(self, host: str, address: str) -> None:
-        given = ipaddress.ip_address(address.partition("%")[0])
-        if any(given in network or reached(given) in network for network in self._allowed):
-            return
-        if not is_public(given):
-            raise ForbiddenAddress(
-                f"{host!r} resolves to {given}, which is no public address.",
-                fix="Use a public address, or have the operator list its network in TOCO_OUTBOUND_ALLOW_PRIVATE.",
-            )
 
 
 class _Body(httpx.SyncByteStream):
@@ -161,12 +240,13 @@ class Outbound:
     """Makes guarded requests. Safe to use from several threads.
 
     Args:
-        settings: time-out and the private networks that are allowed.
+        settings: the time of a request and the private networks that are allowed.
         trusted_url: its host and port may be private too, since the operator named them; empty for none.
     """
 
     def __init__(self, settings: Settings, *, trusted_url: str = "") -> None:
         trusted = host_and_port(trusted_url) if trusted_url else None
+        self._seconds = settings.outbound_timeout_seconds
         self._client = httpx.Client(
             transport=_GuardedTransport(settings.outbound_allow_private, trusted),
             timeout=settings.outbound_timeout_seconds,
@@ -183,12 +263,12 @@ class Outbound:
             url: http or https.
             headers: of the request.
             max_bytes: largest body.
-            seconds: how long all of it may take; None sets no limit beside that of a silent connection.
+            seconds: how long all of it may take; None means as long as the settings say.
 
         Raises:
             ForbiddenAddress, OutboundFailed, OutboundTooLarge
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         target = httpx.URL(_checked(url))
         sent = dict(headers or {})
         for _ in range(MAX_REDIRECTS + 1):
@@ -217,7 +297,8 @@ class Outbound:
         Raises:
             ForbiddenAddress, OutboundFailed, OutboundTooLarge
         """
-        return self._send(method, httpx.URL(_checked(url)), dict(headers), body, limit=max_bytes)
+        deadline = time.monotonic() + self._seconds
+        return self._send(method, httpx.URL(_checked(url)), dict(headers), body, limit=max_bytes, deadline=deadline)
 
     def close(self) -> None:
         """Close the connections."""
@@ -231,20 +312,26 @@ class Outbound:
         body: bytes | None,
         *,
         limit: int,
-        deadline: float | None = None,
+        deadline: float,
     ) -> Answer:
+        token = _deadline.set(deadline)
         try:
-            with self._client.stream(method, url, headers=headers, content=body) as answer:
+            wait = min(self._seconds, _left())
+            with self._client.stream(method, url, headers=headers, content=body, timeout=wait) as answer:
                 received = bytearray()
                 for piece in answer.iter_bytes():
                     received += piece
-                    if deadline is not None and time.monotonic() > deadline:
-                        raise OutboundFailed(f"{str(url)!r} takes too long.")
                     if len(received) > limit:
                         raise OutboundTooLarge(f"{str(url)!r} sends more than {limit:,} bytes.")
                 return Answer(answer.status_code, dict(answer.headers), bytes(received))
         except (httpx.HTTPError, *_CONNECTION_ERRORS) as error:
             raise OutboundFailed(f"{url.host!r} does not answer: {error}") from None
+        finally:
+            _deadline.reset(token)
+
+
+def _networks(allowed: Iterable[str]) -> Networks:
+    return [ipaddress.ip_network(network) for network in allowed]
 
 
 def _checked(url: str) -> str:
@@ -263,10 +350,17 @@ def host_and_port(url: str) -> tuple[str, int]:
     return parsed.host.lower(), parsed.port or (443 if parsed.scheme == "https" else 80)
 
 
-def check_url(url: str) -> str:
-    """Return a URL that has the right form; whether its address may be reached shows when it is used.
+def refuse_forbidden(url: str, settings: Settings) -> None:
+    """Refuse a URL that can be seen at once to lead where requests may not go; others show that when they are used.
 
     Raises:
-        ForbiddenAddress: no http(s) URL, or one with credentials.
+        AddressRefused: no http(s) URL, one with credentials, or a name that resolves to a forbidden address now.
     """
-    return _checked(url)
+    try:
+        host, port = host_and_port(url)
+        for address in _resolve(host, port, _LOOK_UP_SECONDS):
+            _check(host, address, _networks(settings.outbound_allow_private))
+    except ForbiddenAddress as error:
+        raise AddressRefused(error.detail, fix=error.fix) from None
+    except (OSError, UnicodeError):
+        return  # unknown today; the name may mean something when the request is made

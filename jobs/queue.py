@@ -11,6 +11,7 @@ from toco.jobs.broker import (
     ANSWER,
     BUILD_EXPORT,
     DELETE_OBJECTS,
+    DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
     ERRANDS,
     INTERACTIVE,
@@ -21,12 +22,13 @@ from toco.jobs.broker import (
     make_app,
 )
 from toco.jobs.job import JobRecord
-from toco.jobs.keys import DELAYED, SPEED
+from toco.jobs.keys import DELAYED, SPEED, waiting_key
 from toco.jobs.records import Records
 from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
 
 DEFAULT_SHARD_IMAGES = 8  # until a worker has measured how fast a model is
+_DAY_SECONDS = 86_400  # a note that nobody takes back goes by itself
 _SPEED_MEMORY = 0.3  # weight of the newest measurement
 
 
@@ -75,19 +77,23 @@ class WorkQueue:
 
     def build_export(self, export: str) -> None:
         """Queue the building of an export. Raises QueueUnavailable."""
-        self._send(BUILD_EXPORT, [export], ERRANDS)
+        self._send_once(BUILD_EXPORT, [export], ERRANDS)
 
     def deliver_webhooks(self) -> None:
         """Ask for due webhooks to be sent. Raises QueueUnavailable."""
-        self._send(DELIVER_WEBHOOKS, [], ERRANDS)
+        self._send_once(DELIVER_WEBHOOKS, [], ERRANDS)
 
     def delete_objects(self, job: str) -> None:
         """Queue the deletion of what is stored for a deleted job. Raises QueueUnavailable."""
-        self._send(DELETE_OBJECTS, [job], ERRANDS)
+        self._send_once(DELETE_OBJECTS, [job], ERRANDS)
+
+    def delete_uploads(self) -> None:
+        """Ask for uploads whose time is over to be deleted. Raises QueueUnavailable."""
+        self._send_once(DELETE_UPLOADS, [], ERRANDS)
 
     def sync_models(self) -> None:
         """Ask a worker to load and unload models as wanted. Raises QueueUnavailable."""
-        self._send(SYNC_MODELS, [], INTERACTIVE)
+        self._send_once(SYNC_MODELS, [], INTERACTIVE)
 
     def pulse(self) -> None:
         """Have a labelling worker answer, unless the last such message still waits. Raises QueueUnavailable."""
@@ -123,6 +129,23 @@ class WorkQueue:
     def interactive_waits(self) -> bool:
         """Say whether someone waits for an interactive answer."""
         return bool(self._records.redis.llen(INTERACTIVE))
+
+    def begun(self, task: str, arguments: Sequence[object]) -> None:
+        """Note that the message for an errand waits no longer: the next wish makes a new one."""
+        self._records.redis.delete(waiting_key(task, arguments))
+
+    def _send_once(self, task: str, arguments: list[object], queue: str) -> None:
+        """Send a message unless one for the same errand waits.
+
+        A note whose message was lost, with a server that crashed, is known by an empty queue.
+        """
+        client, waiting = self._records.redis, waiting_key(task, arguments)
+        try:
+            if not client.set(waiting, 1, nx=True, ex=_DAY_SECONDS) and client.llen(queue):
+                return
+        except redis.RedisError as error:
+            raise QueueUnavailable(f"The queue takes no messages: {error}", fix="Try again later.") from None
+        self._send(task, arguments, queue)
 
     def _send(self, task: str, arguments: list[object], queue: str) -> None:
         try:

@@ -35,6 +35,7 @@ from toco.jobs.keys import (
     JOBS_FINISHED,
     JOBS_TRASH,
     LEASES,
+    TRASH_ATTEMPTS,
     item_key,
     item_set,
     job_exports_key,
@@ -51,6 +52,8 @@ from toco.model.errors import TocoError
 Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score"]
 MEASURES: tuple[Measure, ...] = ("index", "doubt", "ignore_ratio", "area_ratio", "score")
 _PIPELINE_ITEMS = 500
+_DELETION_WAIT_SECONDS = 10.0
+_LONGEST_DELETION_WAIT_SECONDS = 3600.0
 _DISK_MILLISECONDS = 2000  # servers write to disk once a second
 
 POISON = ItemError(
@@ -379,10 +382,16 @@ class Records:
         return list(self.redis.zrangebyscore(JOBS_FINISHED, "-inf", moment, start=0, num=100))
 
     def abandoned(self, seconds: float) -> list[str]:
-        """Return jobs whose submission began that long ago and never ended, and those not fully deleted yet."""
-        before = time.time() - seconds
-        creating = self.redis.zrangebyscore(JOBS_CREATING, "-inf", before)
-        return [*creating, *self.redis.zrange(JOBS_TRASH, 0, -1)]
+        """Return jobs whose submission began that long ago and never ended, and those to be deleted further now."""
+        now = time.time()
+        creating = self.redis.zrangebyscore(JOBS_CREATING, "-inf", now - seconds)
+        return [*creating, *self.redis.zrangebyscore(JOBS_TRASH, "-inf", now)]
+
+    def put_off_deletion(self, job: str) -> None:
+        """Note an attempt to delete a job's objects; the next is due after a wait that doubles each time."""
+        attempts = int(self.redis.hincrby(TRASH_ATTEMPTS, job, 1))
+        wait = min(_LONGEST_DELETION_WAIT_SECONDS, _DELETION_WAIT_SECONDS * 2 ** (attempts - 1))
+        self.redis.zadd(JOBS_TRASH, {job: time.time() + wait}, xx=True)
 
     def delete_job(self, job: str) -> None:
         """Delete a job's records. Its objects are still there: `forget` it once they are gone too."""
@@ -416,6 +425,11 @@ class Records:
         """Note that nothing of a deleted job is left."""
         self.redis.zrem(JOBS_TRASH, job)
         self.redis.zrem(JOBS_CREATING, job)
+        self.redis.hdel(TRASH_ATTEMPTS, job)
+
+    def note(self, job: str, **fields: str) -> bool:
+        """Write fields of a job, unless it was deleted: a late word must not bring a part of it back."""
+        return bool(self._scripts.note(args=[job_key(job), *(part for field in fields.items() for part in field)]))
 
     # -- limits --------------------------------------------------------------------------------------------------
 

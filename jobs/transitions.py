@@ -234,6 +234,14 @@ return {stamp(tokens), stamp(wait)}
 """
 
 
+# key of a hash, then its fields and values
+_NOTE = """
+if redis.call('EXISTS', ARGV[1]) == 0 then return 0 end
+redis.call('HSET', ARGV[1], unpack(ARGV, 2))
+return 1
+"""
+
+
 class Transitions:
     """The scripts, registered on one connection pool. Every method is one round trip."""
 
@@ -250,3 +258,4 @@ class Transitions:
         self.decide = script(_DECIDE)
         self.open = script(_OPEN)
         self.take = script(_TAKE)
+        self.note = script(_NOTE)

@@ -50,7 +50,6 @@ class WorkerProcess:
         self.sweep = Sweep(
             settings,
             self.records,
-            self.store,
             queue=self.queue,
             exports=self.exports,
             webhooks=self.webhooks,

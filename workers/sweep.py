@@ -5,13 +5,12 @@ import threading
 import time
 
 from toco.jobs.broker import BATCH, INTERACTIVE
-from toco.jobs.expired_uploads import remove_expired_uploads
+from toco.jobs.expired_uploads import any_expired_uploads
 from toco.jobs.exports import Exports
 from toco.jobs.keys import SWEEP, job_key
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
 from toco.jobs.settings import Settings
-from toco.jobs.store import Store
 from toco.model.errors import TocoError
 from toco.workers.webhooks import Webhooks
 
@@ -22,13 +21,15 @@ _ABANDONED_SECONDS = 3600.0  # no submission takes longer
 
 
 class Sweep:
-    """What one look does; every part may run twice, or at once in two places, with no harm."""
+    """What one look does; every part may run twice, or at once in two places, with no harm.
+
+    It reads and writes records alone: what may take long, or hang, is an errand.
+    """
 
     def __init__(
         self,
         settings: Settings,
         records: Records,
-        store: Store,
         *,
         queue: WorkQueue,
         exports: Exports,
@@ -36,7 +37,6 @@ class Sweep:
     ) -> None:
         self._settings = settings
         self._records = records
-        self._store = store
         self._queue = queue
         self._exports = exports
         self._webhooks = webhooks
@@ -86,7 +86,8 @@ class Sweep:
             return
 
     def _delete_old(self) -> None:
-        remove_expired_uploads(self._records, self._store)
+        if any_expired_uploads(self._records):
+            self._queue.delete_uploads()
         if self._settings.retention_days:
             for job in self._records.finished_before(time.time() - self._settings.retention_days * _DAY_SECONDS):
                 logger.info("job is past its retention", extra={"job": job})
@@ -96,6 +97,7 @@ class Sweep:
         for job in self._records.abandoned(_ABANDONED_SECONDS):
             if not self._records.redis.exists(job_key(job)):
                 self._records.delete_job(job)
+                self._records.put_off_deletion(job)
                 self._queue.delete_objects(job)
 
 

@@ -14,6 +14,7 @@ from toco.jobs.broker import (
     ANSWER,
     BUILD_EXPORT,
     DELETE_OBJECTS,
+    DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
     LABEL_QUEUES,
     LABEL_SHARD,
@@ -21,6 +22,7 @@ from toco.jobs.broker import (
     SYNC_MODELS,
     make_app,
 )
+from toco.jobs.expired_uploads import remove_expired_uploads
 from toco.jobs.logs import log_context, set_up_logs
 from toco.jobs.migrations import migrate_patiently
 from toco.jobs.parent_death import die_with_parent
@@ -33,7 +35,7 @@ from toco.workers.shard import Shard
 
 logger = logging.getLogger(__name__)
 
-_EXPORT_LIMIT_SECONDS = 86_400  # not that of other tasks: it grows with the job, and its lock tells when it is dead
+_EXPORT_LIMIT_SECONDS = 4 * 3600  # not that of other tasks: it grows with the job, and its lock tells when it is dead
 
 
 def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa: C901 - a list of small functions
@@ -58,13 +60,17 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
         if "process" in state:
             process().stop()
 
-    def answer(**_: Any) -> None:
+    def began(task: Task, args: list[Any], **_: Any) -> None:
+        process().answer()
+        process().queue.begun(task.name, args)
+
+    def ended(**_: Any) -> None:
         process().answer()
 
     worker_process_init.connect(begin, weak=False)
     worker_process_shutdown.connect(end, weak=False)
-    task_prerun.connect(answer, weak=False)
-    task_postrun.connect(answer, weak=False)
+    task_prerun.connect(began, weak=False)
+    task_postrun.connect(ended, weak=False)
 
     @app.task(name=LABEL_SHARD, bind=True)  # type: ignore[untyped-decorator] # celery has no types
     def label_shard(task: Task, job: str, items: list[str], request_id: str = "") -> None:
@@ -88,6 +94,10 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
             count = process().store.delete_prefix(job_prefix(job))
             process().records.forget(job)
             logger.info("objects deleted", extra={"count": count})
+
+    @app.task(name=DELETE_UPLOADS)  # type: ignore[untyped-decorator] # celery has no types
+    def delete_uploads() -> None:
+        remove_expired_uploads(process().records, process().store)
 
     @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator] # celery has no types
     def sync_models() -> None:

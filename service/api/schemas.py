@@ -51,6 +51,7 @@ class JobView(BaseModel):
     seconds_left: float | None = Field(description="Time to the end at this rate; null while unknown.")
     revision: int = Field(description="Rises with every change.")
     webhook: str
+    webhook_error: str = Field(description="Why its webhook was not delivered; empty if it was, or is still due.")
     links: dict[str, str]
 
     @classmethod
@@ -77,6 +78,7 @@ class JobView(BaseModel):
             seconds_left=None if job.seconds_left is None else round(job.seconds_left, 1),
             revision=job.revision,
             webhook=job.webhook,
+            webhook_error=job.webhook_error,
             links={"self": here, "items": f"{here}/items", "events": f"{here}/events", "exports": f"{here}/exports"},
         )
 

@@ -15,7 +15,7 @@ from toco.jobs.api_keys import ApiKey
 from toco.jobs.idempotency import Reservation, reserve
 from toco.jobs.ids import item_id
 from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority, UnknownTags
-from toco.jobs.outbound import check_url
+from toco.jobs.outbound import refuse_forbidden
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.store import ObjectNotFound, image_key
 from toco.model.errors import InvalidOption, TocoError
@@ -112,7 +112,7 @@ class Submission:
         request_id: for the logs.
 
     Raises:
-        ModelNotFound, InvalidOption, ForbiddenAddress: at once, before any photo is looked at.
+        ModelNotFound, InvalidOption, AddressRefused: at once, before any photo is looked at.
     """
 
     def __init__(self, state: AppState, caller: ApiKey, request: JobRequest, *, request_id: str) -> None:
@@ -124,7 +124,7 @@ class Submission:
         self.spec: ModelSpec = known.spec
         self.options = frozen_options(known.spec, request)
         if request.webhook:
-            check_url(request.webhook)
+            refuse_forbidden(request.webhook, state.settings)
         self._names: set[str] = set()
 
     def check_tags(self, tags: Iterable[str]) -> None:

@@ -2,11 +2,20 @@
 
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from toco.jobs.outbound import ForbiddenAddress, Outbound, OutboundFailed, OutboundTooLarge
+from tests.dripping import DrippingServer
+from toco.jobs.outbound import (
+    AddressRefused,
+    ForbiddenAddress,
+    Outbound,
+    OutboundFailed,
+    OutboundTooLarge,
+    refuse_forbidden,
+)
 from toco.jobs.settings import load_settings
 
 
@@ -134,3 +143,41 @@ def test_a_silent_server_is_a_typed_error(make):
         listener.bind(("127.0.0.1", 0))
         with pytest.raises(OutboundFailed):
             make("127.0.0.0/8").get(f"http://127.0.0.1:{listener.getsockname()[1]}/", max_bytes=9)
+
+
+@pytest.mark.parametrize("head_at_once", [True, False])
+def test_a_server_that_drips_holds_nobody_up(make, head_at_once):
+    outbound = make("127.0.0.0/8")
+    with DrippingServer(head_at_once=head_at_once) as server:
+        for request in (
+            lambda: outbound.get(server.url, max_bytes=10**6, seconds=0.5),
+            lambda: outbound.post(server.url, b"x", headers={}),
+        ):
+            begun = time.monotonic()
+            with pytest.raises(OutboundFailed, match=r"too long|timed out"):
+                request()
+            assert time.monotonic() - begun < 3
+
+
+def test_a_name_look_up_without_an_answer_ends_in_time(make, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    begun = time.monotonic()
+    with pytest.raises(OutboundFailed, match="look-up"):
+        make().get("http://slow.example/", max_bytes=10, seconds=0.3)
+    assert time.monotonic() - begun < 2
+    over.set()
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "http://10.0.0.1/hook", "http://localhost:1/hook", "http://u:p@example.org"]
+)
+def test_an_address_for_later_is_refused_where_it_can_be_seen_to_be_forbidden(url):
+    with pytest.raises(AddressRefused) as refused:
+        refuse_forbidden(url, load_settings(_env_file=None))
+    assert refused.value.fix
+
+
+def test_an_address_for_later_that_is_unknown_today_is_taken():
+    refuse_forbidden("https://nobody.invalid/hook", load_settings(_env_file=None))
+    refuse_forbidden("http://127.0.0.1/", load_settings(outbound_allow_private=("127.0.0.0/8",), _env_file=None))

@@ -109,7 +109,8 @@ def test_names_are_made_safe_and_unique(http, jpeg):
         ({}, [("archive", ("a.zip", b"nonsense"))], 422, "invalid_archive"),
         ({"manifest": "b.jpg,cat"}, [("images", ("a.jpg", b"x"))], 422, "unused_manifest_rows"),
         ({"upload": "0" * 26}, [], 404, "upload_not_found"),
-        ({"webhook": "file:///etc/passwd"}, [("images", ("a.jpg", b"x"))], 403, "forbidden_address"),
+        ({"webhook": "file:///etc/passwd"}, [("images", ("a.jpg", b"x"))], 422, "address_refused"),
+        ({"webhook": "http://169.254.169.254/hook"}, [("images", ("a.jpg", b"x"))], 422, "address_refused"),
         ({"priority": "urgent"}, [("images", ("a.jpg", b"x"))], 422, "invalid_option"),
     ],
 )
