@@ -1,13 +1,13 @@
-"""Exports of whole jobs: one zip in one format, built by a worker straight into the object store."""
+"""Exports of whole jobs: one zip in one format or several, built by a worker straight into the object store."""
 
 import hashlib
 import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from toco.jobs.item_index import ItemIndex, ItemQuery
 from toco.jobs.job import ItemError, ItemRecord
@@ -16,11 +16,11 @@ from toco.jobs.logs import log_context
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import Records
-from toco.jobs.store import ObjectNotFound, Store, artifact_key, export_key
+from toco.jobs.store import Store, artifact_key, export_key
 from toco.model.errors import TocoError
+from toco.model.formats.export import ExportReport, LeftOut, export_items
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.registry import open_writer
-from toco.model.formats.sink import ZipSink
+from toco.model.formats.sink import Sink, SubfolderSink, ZipSink
 from toco.model.formats.writer import ExportOptions
 from toco.model.photos.classes import Vocabulary
 
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 ExportState = Literal["queued", "running", "done", "failed"]
 Decisions = Literal["all", "accepted", "not_rejected"]
 _PROGRESS_ITEMS = 20  # items between two notes of progress
+_SHOWN_LEFT_OUT = 100  # photos that an export's record names
+_LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
 
 
 class ExportNotFound(TocoError):
@@ -50,15 +52,31 @@ class ExportRequest(BaseModel):
 
     Attributes:
         format: name of a format.
+        formats: or names of several; the photos are read once for all, and each format has a folder in the zip.
         decisions: all labelled items, only the accepted ones, or all but the rejected ones.
         options: settings of the format.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: str
+    format: str = ""
+    formats: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     decisions: Decisions = "all"
     options: ExportOptions = ExportOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_list_of_formats(cls, found: Any) -> Any:
+        """Make `formats` the whole truth, whichever of the two was given."""
+        if not isinstance(found, dict):
+            return found
+        one, several = found.get("format") or "", found.get("formats") or ()
+        if not isinstance(one, str) or not isinstance(several, list | tuple):
+            return found  # the fields' own checks say what is wrong
+        formats = list(several) or [one]
+        if formats == [""] or (one and formats != [one]):
+            raise ValueError("give either format or formats")
+        return found | {"format": "", "formats": list(dict.fromkeys(formats))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,8 @@ class ExportRecord:
         request: what was asked for.
         items, total: photos written so far, and in all.
         size: of the finished zip in bytes.
-        skipped: photos that could not be exported.
+        skipped: photos that some format lacks.
+        left_out: the first of them.
     """
 
     id: str
@@ -82,6 +101,7 @@ class ExportRecord:
     total: int
     size: int
     skipped: int
+    left_out: tuple[LeftOut, ...]
     error: ItemError | None
     created_at: float
 
@@ -109,17 +129,28 @@ class Exports:
         text = request.model_dump_json()
         export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
         key = export_record(export)
-        if self._redis.hsetnx(key, "job", job):
-            now = time.time()
-            self._redis.hset(
-                key,
-                mapping={"schema": SCHEMA, "request": text, "state": "queued", "items": 0, "total": 0, "size": 0,
-                         "skipped": 0, "error": "", "created_at": now, "attempts": 0},
-            )  # fmt: skip
-            self._redis.zadd(job_exports_key(job), {export: now})
+        now = time.time()
+        pipeline = self._redis.pipeline(transaction=True)  # a record is there whole or not at all
+        for field, value in (
+            {
+                "schema": SCHEMA,
+                "job": job,
+                "request": text,
+                "state": "queued",
+                "created_at": now,
+                "error": "",
+                "left_out": "[]",
+            }
+            | dict.fromkeys(("items", "total", "size", "skipped", "attempts"), 0)
+        ).items():
+            pipeline.hsetnx(key, field, value)
+        pipeline.zadd(job_exports_key(job), {export: now}, nx=True)
+        if pipeline.execute()[0]:
             self._redis.zadd(EXPORTS_ACTIVE, {export: now})
             return self.get(job, export), True
         found = self.get(job, export)
+        if found.state in ("queued", "running"):  # whoever made the record may have died before this
+            self._redis.zadd(EXPORTS_ACTIVE, {export: now}, nx=True)
         if found.state == "failed":
             self._redis.hset(key, mapping={"state": "queued", "error": "", "attempts": 0})
             self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()})
@@ -140,6 +171,7 @@ class Exports:
             total=int(found["total"]),
             size=int(found["size"]),
             skipped=int(found["skipped"]),
+            left_out=_LEFT_OUT.validate_json(found.get("left_out") or "[]"),
             error=ItemError.model_validate_json(found["error"]) if found["error"] else None,
             created_at=float(found["created_at"]),
         )
@@ -204,29 +236,28 @@ class Exports:
         query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
         total = self._index.find(record.job, query, limit=1).total
         self._redis.hset(export_record(record.id), "total", total)
-        written = skipped = 0
         key = export_key(record.job, record.id)
-        with (
-            self._store.writer(key) as stream,
-            ZipSink(stream) as sink,
-            open_writer(record.request.format, sink, vocabulary, record.request.options) as writer,
-        ):
-            for item in self._index.each(record.job, query):
-                if record.request.decisions == "not_rejected" and item.decision == "reject":
-                    continue
-                try:
-                    writer.add(self._labelled(item))
-                    written += 1
-                except ObjectNotFound as error:
-                    skipped += 1
-                    logger.warning("item left out of export", extra={"item": item.id, "detail": str(error)})
-                if (written + skipped) % _PROGRESS_ITEMS == 0:
-                    self._note(record.id, lock, lease_seconds, items=written, skipped=skipped)
+
+        def note(_item: LabelledItem, report: ExportReport) -> None:
+            if (report.written + len(report.errors)) % _PROGRESS_ITEMS == 0:
+                self._note(record.id, lock, lease_seconds, items=report.written, skipped=len(report.errors))
+
+        wanted = record.request
+        with self._store.writer(key) as stream, ZipSink(stream) as sink:
+            sinks: dict[str, Sink] = {name: SubfolderSink(sink, name) for name in wanted.formats}
+            if len(sinks) == 1:
+                sinks = dict.fromkeys(sinks, sink)
+            items = (self._labelled(item) for item in self._index.each(record.job, query) if _is_wanted(item, wanted))
+            report = export_items(items, sinks, vocabulary, wanted.options, on_item=note)
+            left_out = report.left_out
+            if left_out:
+                sink.write("left_out.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in left_out).encode())
         size = self._store.head(key).size
-        self._redis.hset(
-            export_record(record.id), mapping={"state": "done", "items": written, "skipped": skipped, "size": size}
-        )
-        logger.info("export built", extra={"items": written, "skipped": skipped, "bytes": size})
+        done = {"state": "done", "items": report.written, "skipped": len(left_out), "size": size}
+        shown = _LEFT_OUT.dump_json(tuple(left_out[:_SHOWN_LEFT_OUT])).decode()
+        self._redis.hset(export_record(record.id), mapping=done | {"left_out": shown})
+        names = [entry.name for entry in left_out[:_SHOWN_LEFT_OUT]]
+        logger.info("export built", extra={"items": report.written, "left_out": names, "bytes": size})
 
     def _note(self, export: str, lock: str, lease_seconds: float, **progress: int) -> None:
         self._redis.hset(export_record(export), mapping=dict(progress))
@@ -239,7 +270,11 @@ class Exports:
         def load(name: str) -> bytes | None:
             return self._store.get(artifact_key(item.job, item.id, name)) if name in artifacts else None
 
-        return LabelledItem.from_artifacts(item.name, load, load_image=lambda: self._store.get(item.image_key))
+        return LabelledItem(item.name, load, load_image=lambda: self._store.get(item.image_key))
 
     def _vocabulary(self, model: str) -> Vocabulary:
         return self._catalogue.find(model).spec.vocabulary
+
+
+def _is_wanted(item: ItemRecord, request: ExportRequest) -> bool:
+    return request.decisions != "not_rejected" or item.decision != "reject"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toco.jobs.transitions import ITEM_STATES
 from toco.model.errors import TocoError
+from toco.model.formats.artifacts import Output
 from toco.model.options import LabelOptions
 
 Priority = Literal["interactive", "batch"]
@@ -35,7 +36,7 @@ class JobOptions(BaseModel):
     model: str
     model_version: str
     label: LabelOptions
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
     unknown_tags: UnknownTags = "error"
 
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,10 @@ from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
 from toco.jobs.store import Store, artifact_key
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import ALL_OUTPUTS, PICTURE_SIDE, RESULT, encode_artifacts, encode_result
+from toco.model.formats.artifacts import ALL_OUTPUTS, RESULT, encode_artifacts, encode_result
 from toco.model.formats.result import result_of
 from toco.model.options import LabelOptions
-from toco.model.photos.images import probe_image, read_image
+from toco.model.photos.images import DecodedImage, read_image
 from toco.workers.leases import LeaseKeeper
 from toco.workers.summary import summarise
 from toco.workers.warm_model import halved, is_out_of_memory
@@ -123,7 +124,7 @@ class Shard:
                     lease = leases.pop(request.name)
                     open_items = [record for record in open_items if record.id != request.name]
                     self._room.acquire()
-                    future = encoders.submit(self._settle, lease, request, outcome)
+                    future = encoders.submit(self._settle, lease, outcome)
                     future.add_done_callback(lambda _: self._room.release())
                     handed.append(future)
                 for lease in leases.values():
@@ -166,18 +167,19 @@ class Shard:
                 leases[record.id] = lease
                 self._leases.keep(lease)
                 self._begun += 1
-            try:
-                source = self._store.get(record.image_key)
-                # Photos that were labelled in place have not been looked at before.
-                probe_image(
-                    source, max_pixels=self._settings.max_image_pixels, max_bytes=self._settings.max_image_bytes
-                )
-            except TocoError as error:
-                self._give_back(leases.pop(record.id), error)
-                continue
-            yield LabelRequest(
-                source, record.tags, name=record.id, skip_unknown=self._job.options.unknown_tags == "ignore"
-            )
+            source = partial(self._opened, record.image_key)
+            skip_unknown = self._job.options.unknown_tags == "ignore"
+            yield LabelRequest(source, record.tags, name=record.id, skip_unknown=skip_unknown)
+
+    def _opened(self, key: str, long_side: int) -> DecodedImage:
+        """Fetch and decode a photo; the threads of the labeler that decode call this."""
+        limits = self._settings
+        return read_image(
+            self._store.get(key),
+            max_pixels=limits.max_image_pixels,
+            max_bytes=limits.max_image_bytes,
+            long_side=long_side,
+        )
 
     def _must_stop(self) -> bool:
         """Say whether the rest has to wait for another message. The first item is always labelled."""
@@ -187,36 +189,29 @@ class Shard:
             return True
         return self._job.priority == "batch" and self._queue.interactive_waits()
 
-    def _settle(self, lease: Lease, request: "LabelRequest", outcome: "Label | TocoError") -> None:
+    def _settle(self, lease: Lease, outcome: "Label | TocoError") -> None:
         """Store and record one outcome. Runs on an encoder thread; never raises for what an item can cause."""
         with log_context(job=lease.job, item=lease.item, request_id=self._job.request_id):
             if isinstance(outcome, TocoError):
                 self._give_back(lease, outcome)
                 return
             try:
-                self._finish(lease, request, outcome)
+                self._finish(lease, outcome)
             except TocoError as error:
                 self._give_back(lease, error)
             except Exception as error:
                 logger.exception("labelling failed")
                 self._give_back(lease, LabellingFault(f"{type(error).__name__}: {error}", fix="See the worker's log."))
 
-    def _finish(self, lease: Lease, request: "LabelRequest", label: "Label") -> None:
+    def _finish(self, lease: Lease, label: "Label") -> None:
         options = self._job.options
         clock = _Clock(label.timings)
-        source = request.source if isinstance(request.source, bytes) else b""
-        picture = read_image(source, long_side=PICTURE_SIDE, max_pixels=self._settings.max_image_pixels).pixels
-        outputs = [output for output in sorted(ALL_OUTPUTS) if not options.outputs or output in options.outputs]
-        artifacts = encode_artifacts(
-            label, picture, model_version=options.model_version, options=options.label, outputs=outputs
-        )
+        artifacts = encode_artifacts(label, outputs=options.outputs or ALL_OUTPUTS)
         clock.lap("encode")
         for name, content in artifacts.items():
-            if name != RESULT:
-                self._store.put(artifact_key(lease.job, lease.item, name), content)
+            self._store.put(artifact_key(lease.job, lease.item, name), content)
         clock.lap("store")
-        result = result_of(label, model_version=options.model_version, options=options.label)
-        result = result.model_copy(update={"timings": clock.seconds})
+        result = result_of(label, model_version=options.model_version, options=options.label, timings=clock.seconds)
         artifacts[RESULT] = encode_result(result)
         self._store.put(artifact_key(lease.job, lease.item, RESULT), artifacts[RESULT])
         outcome = self._records.complete(lease, summarise(result, artifacts, clock.seconds))

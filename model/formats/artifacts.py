@@ -9,15 +9,15 @@
 | `overlay.jpg` | the pseudo mask over the photo, for people |
 | `result.json` | `ItemResult` |
 
-Exports are built from these alone. The bytes depend on nothing but the label, photo and options.
+Exports are built from these alone. The bytes depend on nothing but the label, the photo and the options.
 """
 
 import io
 import re
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from toco.model.errors import InvalidArray, InvalidOption, TocoError
-from toco.model.formats.result import ItemResult, result_of
+from toco.model.formats.result import ItemResult
 from toco.model.method.label import Label
-from toco.model.options import LabelOptions
 from toco.model.photos.palette import PALETTE
 from toco.model.photos.pictures import heat_picture, overlay_picture
 
@@ -38,10 +37,10 @@ OVERLAY: Final = "overlay.jpg"
 RESULT: Final = "result.json"
 
 Output = Literal["cam", "heat", "pseudo_mask", "segmentation", "overlay"]
-ALL_OUTPUTS: Final[frozenset[Output]] = frozenset(get_args(Output))
+ALL_OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
 PICTURE_SIDE: Final = 1280
-"""Longest side in pixels of the pictures for people."""
+"""Longest side in pixels of the pictures for people; they are no larger than the photo was at its labelling."""
 
 JPEG_QUALITY: Final = 90
 
@@ -87,47 +86,46 @@ def heat_name(tag: str) -> str:
     return f"heat_{safe}.jpg"
 
 
-def encode_artifacts(
-    label: Label,
-    image: npt.NDArray[np.uint8],
-    *,
-    model_version: str,
-    options: LabelOptions,
-    outputs: Collection[Output] = ALL_OUTPUTS,
-) -> dict[str, bytes]:
-    """Encode a label as its artifacts.
+def encode_artifacts(label: Label, *, outputs: Collection[Output] = ALL_OUTPUTS) -> dict[str, bytes]:
+    """Encode a label as its artifacts, all but `result.json`, which describes them and is written last.
 
     Args:
         label: the label of the photo.
-        image: (H, W, 3) uint8 RGB, the upright photo; it may be a shrunk copy, since only pictures are made from it.
-        model_version: of the model that made the label.
-        options: with which it was made.
-        outputs: the artifacts wanted; a segmentation map that was not made is left out. `result.json` always comes.
+        outputs: the artifacts wanted; a segmentation map that was not made is left out.
 
     Returns:
         Bytes by artifact name.
 
     Raises:
         InvalidOption: an unknown output.
-        InvalidArray: the photo is not (H, W, 3) uint8.
     """
-    unknown = sorted(set(outputs) - ALL_OUTPUTS)
-    if unknown:
-        raise InvalidOption(f"Unknown outputs {unknown}.", fix=f"Use some of {', '.join(sorted(ALL_OUTPUTS))}.")
+    require_outputs(outputs)
     artifacts: dict[str, bytes] = {}
     if "cam" in outputs:
         artifacts[CAMS] = encode_cams(label)
     if "heat" in outputs:
         for tag, cam in zip(label.tags, label.cams, strict=True):
-            artifacts[heat_name(tag)] = encode_jpeg(heat_picture(cam, image, side=PICTURE_SIDE))
+            artifacts[heat_name(tag)] = encode_jpeg(heat_picture(cam, label.photo.pixels, side=PICTURE_SIDE))
     if "pseudo_mask" in outputs:
         artifacts[PSEUDO_MASK] = encode_mask(label.pseudo_mask)
     if "segmentation" in outputs and label.segmentation is not None:
         artifacts[SEGMENTATION] = encode_mask(label.segmentation)
     if "overlay" in outputs:
-        artifacts[OVERLAY] = encode_jpeg(overlay_picture(image, label.pseudo_mask, side=PICTURE_SIDE))
-    artifacts[RESULT] = encode_result(result_of(label, model_version=model_version, options=options))
+        artifacts[OVERLAY] = encode_jpeg(overlay_picture(label.photo.pixels, label.pseudo_mask, side=PICTURE_SIDE))
     return artifacts
+
+
+def require_outputs(names: Iterable[str]) -> tuple[Output, ...]:
+    """Return the names of outputs, each once, if there are such outputs.
+
+    Raises:
+        InvalidOption: names the first that is none.
+    """
+    wanted = tuple(dict.fromkeys(names))
+    unknown = [name for name in wanted if name not in ALL_OUTPUTS]
+    if unknown:
+        raise InvalidOption(f"Unknown output {unknown[0]!r}.", fix=f"Use some of {', '.join(ALL_OUTPUTS)}.")
+    return cast("tuple[Output, ...]", wanted)
 
 
 def encode_mask(mask: npt.NDArray[np.uint8]) -> bytes:
@@ -146,26 +144,6 @@ def encode_mask(mask: npt.NDArray[np.uint8]) -> bytes:
     picture = Image.fromarray(mask)
     picture.putpalette(PALETTE.tobytes())
     return encode_png(picture)
-
-
-def read_mask(data: bytes) -> npt.NDArray[np.uint8]:
-    """Read a palette or 8-bit grey PNG as mask indices.
-
-    Returns:
-        (H, W) uint8.
-
-    Raises:
-        InvalidArtifact: no PNG, a damaged one, or one with colours instead of indices.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            if picture.mode not in {"P", "L"}:
-                raise InvalidArtifact(f"A mask PNG of mode {picture.mode}.", fix="Give a palette or 8-bit grey PNG.")
-            return np.array(picture, np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidArtifact(
-            f"A mask of {len(data):,} bytes cannot be read: {error}.", fix="Label the photo again."
-        ) from None
 
 
 def encode_cams(label: Label) -> bytes:

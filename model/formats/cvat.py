@@ -35,7 +35,7 @@ from toco.model.photos.palette import PALETTE
 MAX_INSTANCES = 255  # colours of the instance PNG, background taken off
 
 
-def encode_mask(mask: npt.NDArray[np.bool_]) -> list[int]:
+def encode_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
     """Encode a mask as the `points` of a CVAT shape of type `mask`.
 
     Args:

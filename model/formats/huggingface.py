@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 from toco.model.formats.artifacts import encode_mask
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.photo import export_photo
 from toco.model.formats.sink import Sink
 from toco.model.formats.spool import LineSpool, compact_json
 from toco.model.formats.writer import ExportOptions, ExportWriter
@@ -38,7 +37,7 @@ class HuggingFaceWriter(ExportWriter):
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
         mask = self.mask_of(item)
-        suffix, photo = export_photo(self.loader_of(item)(), item.name)
+        suffix, photo = item.photo()
         stem, result = self.stem_of(item), item.result
         row: dict[str, Any] = {
             "file_name": f"images/{stem}{suffix}",

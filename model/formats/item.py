@@ -1,88 +1,109 @@
 """One labelled photo as the export formats take it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from toco.model.errors import InvalidArray
+from toco.model.errors import TocoError
 from toco.model.formats.artifacts import (
     CAMS,
     PSEUDO_MASK,
     RESULT,
     SEGMENTATION,
     Cams,
+    InvalidArtifact,
     read_cams,
-    read_mask,
     read_result,
 )
+from toco.model.formats.photo import export_photo
 from toco.model.formats.result import ItemResult
+from toco.model.photos.images import read_mask
 from toco.model.photos.names import require_relative
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledItem:
-    """A photo and its label; what is large is loaded when a format asks for it.
+class MissingPart(TocoError):
+    """The export needs a part of the item that is not there."""
 
-    Attributes:
+    code = "missing_part"
+    kind = "invalid"
+
+
+class LabelledItem:
+    """A photo and its label; each part is read when a format first asks for it, and once however many do.
+
+    Args:
         name: relative path of the photo, forward slashes.
-        result: the description of the label.
-        pseudo_mask: (H, W) uint8 mask indices, 0 background, 255 ignore.
-        segmentation: (H, W) uint8 mask indices, or None where it was not made.
+        load: returns an artifact's bytes by its name, or None where it was not made.
         load_image: returns the photo's original bytes; None where they are not at hand.
-        load_cams: returns the class activation maps; None where they were not kept.
 
     Raises:
         InvalidName: `name` is no contained relative path.
-        InvalidArray: a mask is not (H, W) uint8, or not of the size that the result states.
     """
 
-    name: str
-    result: ItemResult
-    pseudo_mask: npt.NDArray[np.uint8]
-    segmentation: npt.NDArray[np.uint8] | None = None
-    load_image: Callable[[], bytes] | None = None
-    load_cams: Callable[[], Cams] | None = None
+    def __init__(
+        self, name: str, load: Callable[[str], bytes | None], *, load_image: Callable[[], bytes] | None = None
+    ) -> None:
+        self.name = require_relative(name)
+        self._load = load
+        self._load_image = load_image
+        self._photos: dict[bool, tuple[str, bytes]] = {}
 
-    def __post_init__(self) -> None:
-        require_relative(self.name)
-        size = (self.result.size.height, self.result.size.width)
-        for mask in (self.pseudo_mask, self.segmentation):
-            if mask is not None and (mask.shape != size or mask.dtype != np.uint8):
-                raise InvalidArray(
-                    f"The mask of {self.name!r} has shape {mask.shape} and dtype {mask.dtype}.",
-                    fix=f"Its result states uint8 {size}: read both from the same run.",
-                )
+    @cached_property
+    def result(self) -> ItemResult:
+        """The description of the label. Raises InvalidArtifact if it is missing or does not fit."""
+        return read_result(self._load(RESULT) or b"")
 
-    @classmethod
-    def from_artifacts(
-        cls, name: str, load: Callable[[str], bytes | None], *, load_image: Callable[[], bytes] | None = None
-    ) -> Self:
-        """Build an item from its stored artifacts.
-
-        Args:
-            name: relative path of the photo.
-            load: returns an artifact's bytes by its name, or None where it was not made.
-            load_image: returns the photo's original bytes.
+    @cached_property
+    def pseudo_mask(self) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8 mask indices, 0 background, 255 ignore.
 
         Raises:
-            InvalidArtifact: `result.json` or `pseudo_mask.png` is missing or does not fit.
-            InvalidName, InvalidArray: as the class itself.
+            MissingPart: it was not made.
+            InvalidArtifact: it is damaged, or not of the size that the result states.
         """
-        result = read_result(load(RESULT) or b"")
-        pseudo_mask = read_mask(load(PSEUDO_MASK) or b"")
-        segmentation = load(SEGMENTATION)
+        return self._mask(PSEUDO_MASK)
 
-        def cams() -> Cams:
-            return read_cams(load(CAMS) or b"")
+    @cached_property
+    def segmentation(self) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8 mask indices. Raises like `pseudo_mask`."""
+        return self._mask(SEGMENTATION)
 
-        return cls(
-            name=name,
-            result=result,
-            pseudo_mask=pseudo_mask,
-            segmentation=None if segmentation is None else read_mask(segmentation),
-            load_image=load_image,
-            load_cams=cams,
-        )
+    @cached_property
+    def cams(self) -> Cams | None:
+        """The class activation maps, or None where they were not kept. Raises InvalidArtifact."""
+        data = self._load(CAMS)
+        return None if data is None else read_cams(data)
+
+    @cached_property
+    def image(self) -> bytes:
+        """The photo's original bytes. Raises MissingPart, or what the loader raises."""
+        if self._load_image is None:
+            raise MissingPart(f"The photo {self.name!r} is not at hand.", fix="Export without images.")
+        return self._load_image()
+
+    def photo(self, *, jpeg_only: bool = False) -> tuple[str, bytes]:
+        """Return the suffix and bytes under which the photo goes into an export; see `export_photo`."""
+        if jpeg_only not in self._photos:
+            kind, turned = self.result.photo_format, self.result.turned
+            self._photos[jpeg_only] = export_photo(self.image, self.name, kind=kind, turned=turned, jpeg_only=jpeg_only)
+        return self._photos[jpeg_only]
+
+    def _mask(self, artifact: str) -> npt.NDArray[np.uint8]:
+        data = self._load(artifact)
+        if data is None:
+            raise MissingPart(f"{artifact} of {self.name!r} was not made.", fix="Label again with it as an output.")
+        size = (self.result.size.height, self.result.size.width)
+        try:
+            mask = read_mask(data, max_pixels=size[0] * size[1])
+        except TocoError as error:
+            raise InvalidArtifact(
+                f"{artifact} of {self.name!r} cannot be read: {error.detail}", fix="Label the photo again."
+            ) from None
+        if mask.shape != size:
+            raise InvalidArtifact(
+                f"{artifact} of {self.name!r} has {mask.shape} pixels; its result states {size}.",
+                fix="Label the photo again.",
+            )
+        return mask

@@ -242,15 +242,14 @@ class LabelStudioWriter(ExportWriter):
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
         mask, photo = self.mask_of(item), self.photo_of(item)
-        name = item.name
-        if photo:
-            name = f"{self.stem_of(item)}{photo[0]}"
-            self.sink.write(f"images/{name}", photo[1])
+        name = f"{self.stem_of(item)}{photo[0]}" if photo else item.name
         prediction = {
             "model_version": f"{item.result.model_version}+{item.result.options_digest}",
             "score": round(item.result.score, 4),
             "result": list(self._regions(item, mask)),
         }
+        if photo:
+            self.sink.write(f"images/{name}", photo[1])
         data = {"image": self.options.image_prefix + quote(name), "tags": list(item.result.tags)}
         self._tasks.add({"data": data, "predictions": [prediction]})
 

@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from toco.model.formats.artifacts import encode_npz
-from toco.model.formats.item import LabelledItem
+from toco.model.formats.item import LabelledItem, MissingPart
 from toco.model.formats.voc import labels_list
-from toco.model.formats.writer import ExportWriter, MissingPart
+from toco.model.formats.writer import ExportWriter
 
 
 class NpzWriter(ExportWriter):
@@ -25,9 +25,9 @@ class NpzWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        if item.load_cams is None:
+        cams = item.cams
+        if cams is None:
             raise MissingPart(f"The CAMs of {item.name!r} are not at hand.", fix="Label with the output `cam`.")
-        cams = item.load_cams()
         data = encode_npz(
             cams=cams.maps.astype(self.options.cam_dtype),
             names=np.array(cams.names, dtype=np.str_),

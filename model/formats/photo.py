@@ -1,20 +1,19 @@
 """The photo's own file in an export: copied byte for byte where tools will read it right."""
 
-import io
 from pathlib import PurePosixPath
 from typing import Final
 
-from PIL import ExifTags, Image
-
 from toco.model.formats.artifacts import encode_jpeg
-from toco.model.photos.images import SUFFIXES, probe_image, read_image
+from toco.model.photos.images import SUFFIXES, read_image
 
 _SUFFIX_OF_FORMAT: Final = {"JPEG": ".jpg"}
 # Photos that must be written anew lose as little as JPEG allows.
 _JPEG_QUALITY: Final = 95
 
 
-def export_photo(data: bytes, name: str, *, jpeg_only: bool = False) -> tuple[str, bytes]:
+def export_photo(
+    data: bytes, name: str, *, kind: str = "", turned: bool = False, jpeg_only: bool = False
+) -> tuple[str, bytes]:
     """Return the suffix and bytes under which a photo goes into an export.
 
     The bytes are the original ones, unless the photo is turned by its EXIF data (most training tools ignore that, and
@@ -24,20 +23,21 @@ def export_photo(data: bytes, name: str, *, jpeg_only: bool = False) -> tuple[st
     Args:
         data: the original bytes.
         name: the photo's name, whose suffix is kept if the bytes are.
+        kind: what the labelling found the file to be, one of `PHOTO_FORMATS`; empty looks for itself.
+        turned: what the labelling found about its EXIF data; counts with `kind` alone.
         jpeg_only: the format takes no other kind of file.
 
     Raises:
-        UnreadableImage, UnsupportedImageFormat, ImageTooLarge: as `probe_image` and `read_image`.
+        UnreadableImage, UnsupportedImageFormat, ImageTooLarge: as `read_image`.
     """
-    kind = probe_image(data).format
+    decoded = None
+    if not kind:
+        decoded = read_image(data)
+        kind, turned = decoded.format, decoded.turned
+    if turned or (jpeg_only and kind != "JPEG"):
+        decoded = decoded or read_image(data)
+        return ".jpg", encode_jpeg(decoded.pixels, quality=_JPEG_QUALITY)
     suffix = PurePosixPath(name).suffix
-    if _is_upright(data) and (kind == "JPEG" or not jpeg_only):
-        if jpeg_only or suffix.lower() not in SUFFIXES:
-            suffix = _SUFFIX_OF_FORMAT.get(kind, f".{kind.lower()}")
-        return suffix, data
-    return ".jpg", encode_jpeg(read_image(data).pixels, quality=_JPEG_QUALITY)
-
-
-def _is_upright(data: bytes) -> bool:
-    with Image.open(io.BytesIO(data)) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
+    if jpeg_only or suffix.lower() not in SUFFIXES:
+        suffix = _SUFFIX_OF_FORMAT.get(kind, f".{kind.lower()}")
+    return suffix, data

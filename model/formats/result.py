@@ -1,5 +1,6 @@
 """`result.json`: everything about one labelled photo but its pixels."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
@@ -52,6 +53,8 @@ class ItemResult(Frozen):
         options_digest: changes with any of them.
         size: of the photo, upright, and of its masks.
         working_size: at which the CAMs were refined and are stored.
+        photo_format: of the photo's file, one of `images.PHOTO_FORMATS`; empty where it is not known.
+        turned: EXIF says that the file's own pixels are turned or mirrored.
         capped: the photo was shrunk for refinement and the result mapped back to its own size.
         ignore_ratio: share of the pixels that the pseudo mask leaves open.
         classes: a row a tag, in the order of `tags`.
@@ -67,6 +70,8 @@ class ItemResult(Frozen):
     options_digest: str = ""
     size: Size
     working_size: Size
+    photo_format: str = ""
+    turned: bool = False
     capped: bool
     ignore_ratio: Share
     classes: tuple[ClassResult, ...]
@@ -83,13 +88,16 @@ class ItemResult(Frozen):
         return next((entry.score for entry in self.classes if entry.name == name), None)
 
 
-def result_of(label: Label, *, model_version: str, options: LabelOptions) -> ItemResult:
+def result_of(
+    label: Label, *, model_version: str, options: LabelOptions, timings: Mapping[str, float] | None = None
+) -> ItemResult:
     """Describe a label.
 
     Args:
         label: the label.
         model_version: of the model that made it.
         options: with which it was made.
+        timings: seconds a stage, those outside the model included; None takes the model's alone.
     """
     (height, width), (low, narrow) = label.size, label.working_size
     rows: list[dict[str, Any]] = label.class_report()
@@ -105,8 +113,10 @@ def result_of(label: Label, *, model_version: str, options: LabelOptions) -> Ite
         options_digest=options.digest(),
         size=Size(height=height, width=width),
         working_size=Size(height=low, width=narrow),
+        photo_format=label.photo.format,
+        turned=label.photo.turned,
         capped=label.working_size != label.size,
         ignore_ratio=label.ignore_ratio,
         classes=tuple(ClassResult(**row) for row in rows),
-        timings=label.timings,
+        timings=dict(label.timings if timings is None else timings),
     )

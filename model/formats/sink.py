@@ -1,6 +1,5 @@
 """Where an export goes: a folder, or a zip that is streamed as it grows."""
 
-import os
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from typing import IO, Final, Protocol, Self
 
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import ZIP_TIME
-from toco.model.photos.names import require_relative
+from toco.model.photos.names import InvalidName, require_relative
+from toco.model.whole_file import whole_file, write_whole
 
 
 class DuplicateName(TocoError):
@@ -19,6 +19,10 @@ class DuplicateName(TocoError):
 
     code = "duplicate_name"
     kind = "conflict"
+
+
+FILE_LIST: Final = ".toco-files"
+"""In a folder that holds an export: the files that exports wrote, a line each."""
 
 
 class ByteStream(Protocol):
@@ -53,21 +57,35 @@ class Sink(ABC):
     def close(self) -> None:
         """Finish the export."""
 
+    def abandon(self) -> None:
+        """Let go of an export that failed."""
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
 
 
 class FolderSink(Sink):
-    """Writes an export into a folder; each file appears whole or not at all, and replaces an older one."""
+    """Writes an export into a folder; each file appears whole or not at all, and replaces an older one.
+
+    The folder keeps a list of what exports wrote into it (`FILE_LIST`). Closing an export that went well removes the
+    files of an earlier one that this one does not have; files that no export wrote stay.
+
+    Args:
+        root: the folder; it is made with the first file.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._names: set[str] = set()
+        self._names: dict[str, None] = {}
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -75,18 +93,68 @@ class FolderSink(Sink):
         path = self._root / require_relative(name)
         if name in self._names:
             raise DuplicateName(f"The export has {name!r} already.", fix="Give each photo a name of its own.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                yield file
-            os.replace(part, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
-        finally:
-            part.unlink(missing_ok=True)
-        self._names.add(name)
+        self._note(name)
+        with whole_file(path) as file:
+            yield file
+        self._names[name] = None
 
     def close(self) -> None:
-        """Do nothing: every file is whole already."""
+        """Remove what an earlier export left, and write down what this one wrote."""
+        path = self._root / FILE_LIST
+        known = path.read_text("utf-8").splitlines() if path.is_file() else []
+        for name in dict.fromkeys(known):
+            if name not in self._names and _is_relative(name):
+                (self._root / name).unlink(missing_ok=True)
+                self._prune((self._root / name).parent)
+        if known:
+            write_whole(path, "".join(f"{name}\n" for name in self._names).encode())
+
+    def abandon(self) -> None:
+        """Leave everything as it is; the list names the files of both exports, for the next one to tidy up."""
+
+    def _note(self, name: str) -> None:
+        """Write a name into the list before its file can be there, so that a broken export is tidied up too."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / FILE_LIST).open("ab") as file:
+            file.write(f"{name}\n".encode())
+
+    def _prune(self, folder: Path) -> None:
+        """Remove folders that became empty, up to the export's own."""
+        while folder != self._root and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+
+def _is_relative(name: str) -> bool:
+    """Say whether a line of the list, which anybody may have changed, names a file inside the export."""
+    try:
+        return bool(require_relative(name))
+    except InvalidName:
+        return False
+
+
+class SubfolderSink(Sink):
+    """A folder inside another sink, which stays open.
+
+    Args:
+        sink: the other one.
+        folder: its name.
+    """
+
+    def __init__(self, sink: Sink, folder: str) -> None:
+        self._sink = sink
+        self._folder = folder
+
+    def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """See `Sink.open`."""
+        return self._sink.open(f"{self._folder}/{name}")
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `Sink.write`."""
+        self._sink.write(f"{self._folder}/{name}", data)
+
+    def close(self) -> None:
+        """Do nothing: the other sink is closed by its owner."""
 
 
 _STORED: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".npz"})

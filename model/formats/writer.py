@@ -1,32 +1,26 @@
 """What all export formats share: options, names, checks and the order of calls."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from toco.model.errors import InvalidArray, TocoError
+from toco.model.errors import InvalidArray
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.photo import export_photo
 from toco.model.formats.sink import Sink
 from toco.model.formats.spool import Spool
 from toco.model.options import Frozen
 from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
+from toco.model.photos.names import fitted
+
+_SUFFIX_BYTES: Final = 5  # of `.jpeg`, the longest suffix that a photo keeps
 
 SpoolT = TypeVar("SpoolT", bound=Spool)
-
-
-class MissingPart(TocoError):
-    """The export needs a part of the item that is not there."""
-
-    code = "missing_part"
-    kind = "invalid"
 
 
 class ExportOptions(Frozen):
@@ -82,10 +76,11 @@ class ExportWriter(ABC):
 
     @abstractmethod
     def add(self, item: LabelledItem) -> None:
-        """Write one photo's files.
+        """Write one photo's files; whatever may be wrong with it is found before the first is written.
 
         Raises:
             MissingPart: the format needs a part that the item does not have.
+            InvalidArtifact: a part that the format needs is damaged.
             InvalidArray: the mask holds an index that the vocabulary does not know.
             UnreadableImage, UnsupportedImageFormat, ImageTooLarge: the photo cannot be read.
         """
@@ -118,10 +113,6 @@ class ExportWriter(ABC):
     def mask_of(self, item: LabelledItem) -> npt.NDArray[np.uint8]:
         """Return the mask that the options choose, (H, W) uint8. Raises like `add`."""
         mask = item.pseudo_mask if self.options.mask == "pseudo_mask" else item.segmentation
-        if mask is None:
-            raise MissingPart(
-                f"{item.name!r} has no segmentation map.", fix="Label with segmentation, or export the pseudo masks."
-            )
         unknown = np.flatnonzero((np.bincount(mask.ravel(), minlength=256) > 0) & ~self._known)
         if unknown.size:
             raise InvalidArray(
@@ -131,22 +122,17 @@ class ExportWriter(ABC):
         return mask
 
     def stem_of(self, item: LabelledItem) -> str:
-        """Return the photo's path without suffix, made unique: the `a.png` beside an `a.jpg` becomes `a_png`."""
+        """Return the photo's path without suffix, made unique: the `a.png` beside an `a.jpg` becomes `a_png`.
+
+        File systems take it with any of the formats' suffixes.
+        """
         path = PurePosixPath(item.name)
-        stem = str(path.with_suffix(""))
+        stem = fitted(str(path.with_suffix("")), room=_SUFFIX_BYTES)
         while stem in self._stems:
-            stem = f"{stem}_{path.suffix.lstrip('.') or 'image'}"
+            stem = fitted(f"{stem}_{path.suffix.lstrip('.') or 'image'}", room=_SUFFIX_BYTES)
         self._stems.add(stem)
         return stem
 
     def photo_of(self, item: LabelledItem, *, jpeg_only: bool = False) -> tuple[str, bytes] | None:
         """Return suffix and bytes of the photo (see `export_photo`), or None if it is not wanted. Raises like `add`."""
-        if not self.options.images:
-            return None
-        return export_photo(self.loader_of(item)(), item.name, jpeg_only=jpeg_only)
-
-    def loader_of(self, item: LabelledItem) -> Callable[[], bytes]:
-        """Return the loader of the photo's bytes. Raises MissingPart if there is none."""
-        if item.load_image is None:
-            raise MissingPart(f"The photo {item.name!r} is not at hand.", fix="Export without images.")
-        return item.load_image
+        return item.photo(jpeg_only=jpeg_only) if self.options.images else None

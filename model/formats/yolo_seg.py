@@ -46,5 +46,6 @@ class YoloSegWriter(ExportWriter):
         """See `ExportWriter.finish`."""
         folder = f"images/{self.options.subset}"
         names = "".join(f"  {channel}: {json.dumps(name)}\n" for channel, name in enumerate(self.vocabulary.names))
-        # Validation needs a path; the user splits the set or names another one.
-        self.sink.write("data.yaml", f"path: .\ntrain: {folder}\nval: {folder}\nnames:\n{names}".encode())
+        # Without `path`, Ultralytics takes the folder of data.yaml itself; `path: .` would be the working directory.
+        # Validation needs a folder; the user splits the set or names another one.
+        self.sink.write("data.yaml", f"train: {folder}\nval: {folder}\nnames:\n{names}".encode())

@@ -9,31 +9,40 @@ A photo is finished when its `result.json` is there; it is written last, and who
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Final, Literal, Protocol
 
-import numpy as np
-
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import CAMS, OVERLAY, PICTURE_SIDE, PSEUDO_MASK, RESULT, Output, encode_artifacts
+from toco.model.formats.artifacts import (
+    CAMS,
+    OVERLAY,
+    PSEUDO_MASK,
+    RESULT,
+    Output,
+    encode_artifacts,
+    encode_result,
+)
 from toco.model.formats.artifacts import SEGMENTATION as SEGMENTATION_FILE
+from toco.model.formats.export import ExportReport, export_items
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.registry import open_writer
+from toco.model.formats.result import result_of
 from toco.model.formats.sink import FolderSink
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.labeler import LabelRequest
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
-from toco.model.photos.images import read_image
+from toco.model.photos.images import UnreadableImage
 from toco.model.photos.names import require_relative
 from toco.model.photos.tags import TagTable
 from toco.model.spec import ModelSpec
+from toco.model.whole_file import write_whole
 
 ARTIFACTS: Final = "artifacts"
 ASKED: Final = "asked.json"
@@ -42,8 +51,6 @@ FAILURES: Final = "failures.jsonl"
 Untagged = Literal["refuse", "model", "skip", "background"]
 Event = Literal["done", "resumed", "failed"]
 
-_PICTURES: Final[frozenset[Output]] = frozenset({"heat", "overlay"})
-_NO_PHOTO: Final = np.zeros((1, 1, 3), np.uint8)
 _FILE_OF: Final[dict[Output, str]] = {"cam": CAMS, "pseudo_mask": PSEUDO_MASK, "overlay": OVERLAY}
 
 
@@ -255,7 +262,7 @@ class FolderRun:
         for photo in photos:
             if photo.name not in failed:
                 folder = self._folder(photo)
-                yield LabelledItem.from_artifacts(photo.name, _loader(folder), load_image=photo.path.read_bytes)
+                yield LabelledItem(photo.name, _loader(folder), load_image=partial(_read_photo, photo.path))
 
     def export(
         self, photos: Sequence[Photo], formats: Sequence[str], summary: RunSummary, options: ExportOptions
@@ -263,21 +270,29 @@ class FolderRun:
         """Write the finished photos in each format to `OUT/<format>/`, and count them.
 
         Args:
-            photos: those of the run; failed ones are left out.
+            photos: those of the run; failed ones are left out, and those that cannot be exported become failures.
             formats: names of export formats.
             summary: finished photos are counted here.
             options: of the exports.
 
         Raises:
-            UnknownFormat, MissingPart, InvalidArtifact
+            UnknownFormat
+            TocoError: a format can take none of the photos; the reason of the first.
         """
-        vocabulary = self._labeler.spec.vocabulary
-        for item in self.finished_items(photos, summary.failures):
-            summary.count(item)
-        for name in formats if summary.pixels else ():
-            with FolderSink(self._out / name) as sink, open_writer(name, sink, vocabulary, options) as writer:
-                for item in self.finished_items(photos, summary.failures):
-                    writer.add(item)
+        failed = frozenset(summary.failures)
+        if all(photo.name in failed for photo in photos):
+            return
+
+        def count(item: LabelledItem, report: ExportReport) -> None:
+            if item.name in report.errors:
+                summary.failures[item.name] = report.errors[item.name]
+            else:
+                summary.count(item)
+
+        with ExitStack() as stack:
+            sinks = {name: stack.enter_context(FolderSink(self._out / name)) for name in formats}
+            items = self.finished_items(photos, failed)
+            export_items(items, sinks, self._labeler.spec.vocabulary, options, on_item=count)
 
     def write_failures(self, summary: RunSummary) -> None:
         """Write `failures.jsonl`, or remove it where nothing failed."""
@@ -289,7 +304,7 @@ class FolderRun:
             json.dumps({"image": name, "code": error.code, "detail": error.detail, "fix": error.fix})
             for name, error in summary.failures.items()
         )
-        _write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+        write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
     def _requests(
         self, photos: Iterable[Photo], asked: dict[str, _Asked], summary: RunSummary, on_event: Callable[[Event], None]
@@ -337,16 +352,8 @@ class FolderRun:
     def _write(self, photo: Photo, label: Label, question: dict[str, Any]) -> TocoError | None:
         """Write the artifacts of a photo, `result.json` last. Runs in a thread of its own."""
         try:
-            pixels = _NO_PHOTO
-            if self._outputs & _PICTURES:
-                pixels = read_image(photo.path, long_side=PICTURE_SIDE).pixels
-            artifacts = encode_artifacts(
-                label,
-                pixels,
-                model_version=self._labeler.spec.version,
-                options=self._options,
-                outputs=self._outputs,
-            )
+            artifacts = encode_artifacts(label, outputs=self._outputs)
+            result = result_of(label, model_version=self._labeler.spec.version, options=self._options)
         except TocoError as error:
             return error
         folder = self._folder(photo)
@@ -354,11 +361,10 @@ class FolderRun:
         (folder / RESULT).unlink(missing_ok=True)
         for old in (*folder.glob("heat_*.jpg"), *(folder / name for name in (CAMS, SEGMENTATION_FILE, OVERLAY))):
             old.unlink(missing_ok=True)  # of an earlier run with other tags or outputs
-        result = artifacts.pop(RESULT)
         for name, data in artifacts.items():
-            _write_whole(folder / name, data)
-        _write_whole(folder / ASKED, json.dumps(question).encode())
-        _write_whole(folder / RESULT, result)
+            write_whole(folder / name, data)
+        write_whole(folder / ASKED, json.dumps(question).encode())
+        write_whole(folder / RESULT, encode_result(result))
         return None
 
 
@@ -370,6 +376,13 @@ def _settle(name: str, error: TocoError | None, summary: RunSummary, on_event: C
     on_event("done" if error is None else "failed")
 
 
+def _read_photo(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{str(path)!r} cannot be opened: {error.strerror}.", fix="Check the path.") from None
+
+
 def _loader(folder: Path) -> Callable[[str], bytes | None]:
     def load(name: str | PurePath) -> bytes | None:
         try:
@@ -378,13 +391,3 @@ def _loader(folder: Path) -> Callable[[str], bytes | None]:
             return None
 
     return load
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
-    finally:
-        part.unlink(missing_ok=True)

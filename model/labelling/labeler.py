@@ -31,11 +31,11 @@ from toco.model.method.network import Classified, ToCoNetwork, normalise_images
 from toco.model.method.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
 from toco.model.method.segmentation import multi_scale_logits, object_maps, segmentation_map
 from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
-from toco.model.photos.images import DecodedImage, read_image
+from toco.model.photos.images import DecodedImage, Opener, read_image
 from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.model.weights_io.checkpoint import load_model
 
-Source = bytes | Path | npt.NDArray[np.uint8]
+Source = bytes | Path | Opener | npt.NDArray[np.uint8]
 Refinement = Callable[[], Label]
 
 
@@ -44,7 +44,7 @@ class LabelRequest:
     """One photo to label.
 
     Attributes:
-        source: file, its bytes, or (H, W, 3) uint8 RGB pixels.
+        source: file, its bytes, what opens it (called by the threads that decode), or (H, W, 3) uint8 RGB pixels.
         tags: names or synonyms; empty for a photo of nothing known; None lets the classifier choose.
         name: how to call the photo in reports.
         skip_unknown: leave tags that the model does not know out instead of refusing the photo.
@@ -378,7 +378,7 @@ class Labeler:
             pseudo_mask=_to_size(mask, original),
             segmentation=None if segmentation is None else _to_size(segmentation, original),
             tag_probabilities=maps.tag_probabilities,
-            working_size=job.photo.pixels.shape[:2],
+            photo=job.photo,
             timings=job.timings,
         )
 
@@ -419,6 +419,8 @@ def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tup
 def _load(source: Source, long_side: int) -> DecodedImage:
     if isinstance(source, bytes | Path):
         return read_image(source, long_side=long_side)
+    if not isinstance(source, np.ndarray):
+        return source(long_side)
     if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
         raise InvalidArray(f"Pixels of shape {source.shape}, {source.dtype}.", fix="Give (H, W, 3) uint8 RGB.")
     height, width = source.shape[:2]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toco.model.photos.classes import IGNORE, Vocabulary
+from toco.model.photos.images import DecodedImage
 
 TagSource = Literal["user", "model"]
 
@@ -24,7 +25,7 @@ class Label:
         pseudo_mask: (H, W) uint8 mask indices, 0 background, 255 ignore, at the photo's own size.
         segmentation: (H, W) uint8 mask indices, or None where it was not asked for.
         tag_probabilities: (K,) float32 in 0..1, the classifier's own belief in each tag.
-        working_size: (h, w) in pixels at which CAMs were refined; smaller than the photo where it was capped.
+        photo: the photo at the working size, at which its CAMs were refined; smaller than its own where it was capped.
         timings: seconds a stage.
     """
 
@@ -36,13 +37,19 @@ class Label:
     pseudo_mask: npt.NDArray[np.uint8]
     segmentation: npt.NDArray[np.uint8] | None
     tag_probabilities: npt.NDArray[np.float32]
-    working_size: tuple[int, int]
+    photo: DecodedImage
     timings: dict[str, float] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the photo in pixels."""
         height, width = self.pseudo_mask.shape
+        return int(height), int(width)
+
+    @property
+    def working_size(self) -> tuple[int, int]:
+        """(h, w) in pixels at which CAMs were refined."""
+        height, width = self.photo.pixels.shape[:2]
         return int(height), int(width)
 
     @property

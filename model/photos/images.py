@@ -6,7 +6,7 @@ decoded. Every function may be called from several threads at once.
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ MAX_PIXELS: Final = 100_000_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 """Default limit on the encoded size; an uncompressed photo of `MAX_PIXELS` still fits."""
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """Pillow's names of the formats that are read. GIF, JPEG, WebP, AVIF and TIFF of many pictures: the first one."""
 
 SUFFIXES: Final = frozenset(
@@ -93,7 +93,7 @@ class ImageHeader:
     """What the first bytes of a photo say.
 
     Attributes:
-        format: one of `FORMATS`.
+        format: one of `PHOTO_FORMATS`.
         width, height: in pixels as stored; a photo that EXIF turns by a quarter is read with the two swapped.
     """
 
@@ -114,10 +114,18 @@ class DecodedImage:
     Attributes:
         pixels: (H, W, 3) uint8 RGB, C-contiguous.
         original_size: (H, W) of the upright photo before any shrinking.
+        format: one of `PHOTO_FORMATS`; empty where the pixels came from no file.
+        turned: EXIF says that the file's own pixels are turned or mirrored.
     """
 
     pixels: npt.NDArray[np.uint8]
     original_size: tuple[int, int]
+    format: str = ""
+    turned: bool = False
+
+
+Opener = Callable[[int], DecodedImage]
+"""Fetches and decodes a photo, shrunk so that its longer side has at most the given number of pixels."""
 
 
 def probe_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> ImageHeader:
@@ -129,13 +137,12 @@ def probe_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes
         max_bytes: limit on the encoded size.
 
     Raises:
-        UnsupportedImageFormat: the content is none of `FORMATS`.
+        UnsupportedImageFormat: the content is none of `PHOTO_FORMATS`.
         UnreadableImage: there is no such file, or the header is broken.
         ImageTooLarge: over a limit.
     """
     with _opened(source, max_pixels, max_bytes) as image:
-        # Pillow's MPO is a JPEG with more pictures behind it, as many telephones write it.
-        return ImageHeader("JPEG" if image.format == "MPO" else image.format or "", image.width, image.height)
+        return ImageHeader(_format(image), image.width, image.height)
 
 
 def read_image(
@@ -155,7 +162,7 @@ def read_image(
             large JPEGs are then decoded at an eighth, a quarter or half of their size, which saves time and memory.
 
     Raises:
-        UnsupportedImageFormat: the content is none of `FORMATS`, or its samples are of a kind that is not read.
+        UnsupportedImageFormat: the content is none of `PHOTO_FORMATS`, or its samples are of a kind that is not read.
         UnreadableImage: there is no such file, or it is truncated or corrupt.
         ImageTooLarge: over a limit; nothing was decoded.
     """
@@ -171,7 +178,7 @@ def read_image(
             rgb = rgb.transpose(_UPRIGHT[orientation])
             if orientation >= 5:  # a quarter turn
                 width, height = height, width
-        return DecodedImage(np.array(rgb), (height, width))
+        return DecodedImage(np.array(rgb), (height, width), _format(image), orientation in _UPRIGHT)
 
 
 def read_mask(
@@ -237,7 +244,7 @@ def _name(source: Path | bytes) -> str:
 
 def _sniff(prefix: bytes) -> str | None:
     Image.init()
-    for name in FORMATS:
+    for name in PHOTO_FORMATS:
         # Pillow's own tests of first bytes; one that answers with text means "known, but not built in".
         accept = Image.OPEN[name][1] if name in Image.OPEN else None
         if accept is not None and accept(prefix) is True:
@@ -265,6 +272,11 @@ def _opened(source: Path | bytes, max_pixels: int, max_bytes: int) -> Iterator[I
                     fix="Scale it down.",
                 )
             yield image
+
+
+def _format(image: ImageFile.ImageFile) -> str:
+    # Pillow's MPO is a JPEG with more pictures behind it, as many telephones write it.
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _parsed(file: IO[bytes], prefix: bytes, name: str) -> ImageFile.ImageFile:

@@ -1,10 +1,14 @@
 """Names of photos: contained relative paths that every list and archive can hold."""
 
+import hashlib
 import unicodedata
 from pathlib import PureWindowsPath
 from typing import Final
 
 from toco.model.errors import TocoError
+
+MAX_PART_BYTES: Final = 255
+"""The longest name of a file or folder that file systems take, in UTF-8."""
 
 _FORBIDDEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -27,3 +31,22 @@ def require_relative(name: str) -> str:
     if outside or "\\" in name or any(unicodedata.category(letter) in _FORBIDDEN for letter in name):
         raise InvalidName(f"{name!r} cannot be the name of a photo.", fix="Use a relative path such as 'farm/cow.jpg'.")
     return name
+
+
+def fitted(name: str, *, room: int = 0) -> str:
+    """Return a path whose every part a file system takes: longer ones are cut, and end in a digest of the whole.
+
+    Args:
+        name: relative path with forward slashes.
+        room: bytes that the last part must leave for what is appended to it.
+    """
+    *folders, last = name.split("/")
+    return "/".join([*(_fitted(folder, MAX_PART_BYTES) for folder in folders), _fitted(last, MAX_PART_BYTES - room)])
+
+
+def _fitted(part: str, most: int) -> str:
+    data = part.encode()
+    if len(data) <= most:
+        return part
+    digest = "~" + hashlib.sha256(data).hexdigest()[:8]
+    return data[: most - len(digest)].decode(errors="ignore") + digest

@@ -1,7 +1,7 @@
 """What the API answers with, and the values of its requests."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,11 +22,12 @@ from toco.jobs.job import (
     UnknownTags,
 )
 from toco.jobs.store import media_type
+from toco.model.formats.artifacts import Output
+from toco.model.formats.export import LeftOut
 from toco.model.options import PresetName
 
 JobId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a job.", examples=["01k9z3v6m3q2f1x8a7b5c4d2e0"])]
 ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: six digits.", examples=["000000"])]
-OutputName = Literal["cam", "heat", "pseudo_mask", "segmentation", "overlay"]
 
 
 class JobView(BaseModel):
@@ -39,7 +40,7 @@ class JobView(BaseModel):
     model: str
     model_version: str
     preset: PresetName
-    outputs: list[str] = Field(description="Artifacts asked for; empty means all that the preset makes.")
+    outputs: list[Output] = Field(description="Artifacts asked for; empty means all that the preset makes.")
     unknown_tags: UnknownTags
     total: int = Field(description="Items in all.")
     counts: dict[str, int] = Field(description="Items by state.")
@@ -200,12 +201,14 @@ class ExportView(BaseModel):
 
     id: str
     job: str
-    format: str
+    format: str = Field(description="Names of the formats with commas between.")
+    formats: list[str] = Field(description="The formats; of several, each has a folder in the zip.")
     decisions: Decisions
     state: ExportState
     items: int = Field(description="Photos written so far.")
     total: int = Field(description="Photos in all; 0 until the work begins.")
-    skipped: int = Field(description="Photos left out because a part of them is gone.")
+    skipped: int = Field(description="Photos that some format lacks, because a part of them is gone or damaged.")
+    left_out: list[LeftOut] = Field(description="The first of them, and why; `left_out.jsonl` in the zip has all.")
     size: int = Field(description="Bytes of the finished zip.")
     error: ItemError | None
     created_at: datetime
@@ -219,12 +222,14 @@ class ExportView(BaseModel):
         return cls(
             id=export.id,
             job=export.job,
-            format=export.request.format,
+            format=",".join(export.request.formats),
+            formats=list(export.request.formats),
             decisions=export.request.decisions,
             state=export.state,
             items=export.items,
             total=export.total,
             skipped=export.skipped,
+            left_out=list(export.left_out),
             size=export.size,
             error=export.error,
             created_at=_moment(export.created_at),

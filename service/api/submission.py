@@ -19,6 +19,7 @@ from toco.jobs.outbound import refuse_forbidden
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.store import ObjectNotFound, image_key
 from toco.model.errors import InvalidOption, TocoError
+from toco.model.formats.artifacts import Output
 from toco.model.options import PRESETS, SegmentationOptions
 from toco.model.photos.images import probe_image
 from toco.model.photos.names import InvalidName, require_relative
@@ -76,7 +77,7 @@ class JobRequest:
     model: str = ""
     preset: str = "balanced"
     options: dict[str, Any] | None = None
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
     unknown_tags: UnknownTags = "error"
     name: str = ""
     priority: Priority = "batch"

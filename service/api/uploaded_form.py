@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from toco.jobs.settings import Settings
 from toco.model.errors import InvalidOption, TocoError
+from toco.model.formats.artifacts import Output, require_outputs
 from toco.model.photos.archives import ArchiveLimits, read_archive
 from toco.model.photos.tables.reading import parse_table
 from toco.model.photos.tags import TagTable, split_tags
@@ -54,14 +55,9 @@ def job_request(form: FormData, *, idempotency_key: str) -> JobRequest:
     )
 
 
-def output_names(values: Sequence[str]) -> tuple[str, ...]:
+def output_names(values: Sequence[str]) -> tuple[Output, ...]:
     """Read the artifacts wanted: repeated, comma-separated, or both. Raises InvalidOption."""
-    known = ("cam", "heat", "pseudo_mask", "segmentation", "overlay")
-    names = tuple(dict.fromkeys(name for value in values for name in split_tags(value)))
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InvalidOption(f"Unknown output {unknown[0]!r}.", fix=f"Use some of {', '.join(known)}.")
-    return names
+    return require_outputs(name for value in values for name in split_tags(value))
 
 
 def tag_field(values: Sequence[str]) -> tuple[str, ...] | None:

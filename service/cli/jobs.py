@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from toco.jobs.settings import load_settings
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.cli.labelling import format_names
 from toco.service.client.client import Client
 from toco.service.one_machine.running import running_service
 
@@ -108,14 +109,21 @@ def delete(job: JobArgument, url: Url = "", key: Key = "") -> None:
 def export(
     job: JobArgument,
     out: Annotated[Path, typer.Option(help="Zip to write.")] = Path("labels.zip"),
-    export_format: Annotated[str, typer.Option("--format", help="Name of an export format.")] = "voc",
+    formats: Annotated[
+        str, typer.Option("--format", help="Export formats with commas between; of several, each has a folder.")
+    ] = "voc",
     decisions: Annotated[str, typer.Option(help="all, accepted or not_rejected.")] = "all",
     url: Url = "",
     key: Key = "",
 ) -> None:
-    """Export a job and download the zip."""
+    """Export a job and download the zip. Exit code 1: some photos could not be exported."""
+    ended: dict[str, Any] = {}
     with connected(url, key) as client:
-        typer.echo(str(client.export(job, export_format, out, decisions=decisions)))
+        typer.echo(str(client.export(job, format_names(formats), out, decisions=decisions, progress=ended.update)))
+    for entry in ended["left_out"]:
+        typer.echo(f"left out of {', '.join(entry['formats'])}: {entry['name']}: {entry['detail']}", err=True)
+    if ended["skipped"]:
+        raise typer.Exit(SOME_FAILED)
 
 
 def connected(url: str, key: str) -> Client:

@@ -15,6 +15,7 @@ from toco.service.cli.labelling import (
     Preset,
     Settings,
     find_tags,
+    format_names,
     load_labeler,
     make_options,
     progress,
@@ -76,17 +77,13 @@ def label(
     """
     options = make_options(preset, settings, model=model, **_changes(crf=crf, segmentation=segmentation))
     # What is wrong with the command shows before the model loads.
-    from toco.model.formats.artifacts import ALL_OUTPUTS, Output
-    from toco.model.formats.registry import writer_class
+    from toco.model.formats.artifacts import require_outputs
     from toco.model.formats.writer import ExportOptions
     from toco.model.photos.images import find_images
+    from toco.model.photos.tags import split_tags
 
-    wanted_formats = [name for name in map(str.strip, formats.split(",")) if name]
-    for name in wanted_formats:
-        writer_class(name)
-    wanted: set[Output] = {output for output in ALL_OUTPUTS if output in {name.strip() for name in outputs.split(",")}}
-    if len(wanted) != len({name for name in outputs.split(",") if name.strip()}):
-        raise InvalidOption(f"Unknown outputs in {outputs!r}.", fix=f"Use some of {', '.join(sorted(ALL_OUTPUTS))}.")
+    wanted_formats = format_names(formats)
+    wanted = set(require_outputs(split_tags(outputs)))
     if "npz" in wanted_formats:
         wanted.add("cam")
     files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
@@ -111,9 +108,11 @@ def label(
     with progress("Labelling", len(photos)) as finished:
         run.label(photos, summary, on_event=lambda _: finished())
     export = ExportOptions(mask=mask, images=copy_images, subset=subset)
-    run.export(photos, wanted_formats, summary, export)
-    run.write_failures(summary)
-    (out / "summary.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n", encoding="utf-8")
+    try:
+        run.export(photos, wanted_formats, summary, export)
+    finally:
+        run.write_failures(summary)
+        (out / "summary.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n", encoding="utf-8")
     if tags is not None and table is not None:
         _warn_of_unused(table.unused(photo.name for photo in photos), tags)
     _print_summary(summary, out, options.long_side)

@@ -86,6 +86,16 @@ def parse_settings(
     return nested
 
 
+def format_names(text: str) -> tuple[str, ...]:
+    """Read names of export formats with commas between. Raises UnknownFormat."""
+    from toco.model.formats.registry import writer_class
+
+    names = tuple(dict.fromkeys(name for name in map(str.strip, text.split(",")) if name))
+    for name in names:
+        writer_class(name)
+    return names
+
+
 def load_labeler(model: Path | None, device: str) -> "Labeler":
     """Load a model; this is where torch is imported.
 

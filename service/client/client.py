@@ -23,6 +23,7 @@ from toco.model.errors import TocoError
 from toco.model.photos.images import find_images
 from toco.model.photos.tables.reading import read_tags
 from toco.model.photos.tags import TagTable
+from toco.model.whole_file import whole_file
 
 JsonObject = dict[str, Any]
 Progress = Callable[[JsonObject], None]
@@ -214,7 +215,7 @@ class Client:
     def export(
         self,
         job: str,
-        export_format: str,
+        formats: str | Sequence[str],
         target: Path | str,
         *,
         decisions: str = "all",
@@ -225,36 +226,35 @@ class Client:
 
         Args:
             job: id.
-            export_format: a name that `GET /v1/formats` lists.
+            formats: names that `GET /v1/formats` lists; of several, each has a folder in the zip.
             target: file to write; it appears whole or not at all.
             decisions: `all`, `accepted` or `not_rejected`.
-            options: settings of the format.
-            progress: called with the export whenever it changed.
+            options: settings of the formats.
+            progress: called with the export as it goes on and as it ended; its `left_out` names photos that it lacks.
 
         Raises:
             ServiceError
         """
-        wanted = {"format": export_format, "decisions": decisions, "options": dict(options or {})}
+        names = [formats] if isinstance(formats, str) else list(formats)
+        wanted = {"formats": names, "decisions": decisions, "options": dict(options or {})}
         found = self._send("POST", f"/v1/jobs/{job}/exports", json=wanted).json()
         while found["state"] in ("queued", "running"):
             time.sleep(0.25)
             found = self._send("GET", f"/v1/jobs/{job}/exports/{found['id']}").json()
             if progress is not None:
                 progress(found)
+        if progress is not None:
+            progress(found)
         if found["state"] == "failed":
             raise ServiceError(f"The export failed: {found['error']['detail']}", problem=found["error"])
         path = Path(target)
-        part = path.with_name(f".{path.name}.part")
         try:
-            with self._http.stream("GET", found["download_url"]) as answer, part.open("wb") as file:
+            with self._http.stream("GET", found["download_url"]) as answer, whole_file(path) as file:
                 _raise_for(answer)
                 for piece in answer.iter_bytes():
                     file.write(piece)
-            part.replace(path)
         except httpx.HTTPError as error:
             raise ServiceError(f"The download broke off: {error}", fix="Try again.") from None
-        finally:
-            part.unlink(missing_ok=True)
         return path
 
     def models(self) -> JsonObject:

@@ -22,13 +22,14 @@ from cvat_sdk import models
 from PIL import Image
 
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_mask, read_result
-from toco.model.formats.cvat import encode_mask
+from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_result
+from toco.model.formats.cvat import encode_runs
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import classes_in
 from toco.model.formats.result import ItemResult
 from toco.model.options import preset_options
 from toco.model.photos.classes import ClassName, Vocabulary
+from toco.model.photos.images import read_mask
 from toco.model.photos.tables.reading import read_tags
 from toco.model.photos.tags import TagTable
 
@@ -187,7 +188,7 @@ def _shapes(
     entry: ClassName, region: npt.NDArray[np.bool_], score: float, *, polygons: bool
 ) -> list[models.LabeledShapeRequest]:
     if not polygons:
-        return [cvataa.mask(entry.index, encode_mask(region), score=score)]
+        return [cvataa.mask(entry.index, encode_runs(region), score=score)]
     found = mask_to_polygons(region, tolerance=_POLYGON_TOLERANCE, min_area=_POLYGON_MIN_AREA)
     return [
         cvataa.polygon(entry.index, polygon.bridged().astype(float).ravel().tolist(), score=score) for polygon in found

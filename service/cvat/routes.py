@@ -16,11 +16,11 @@ from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.store import artifact_key
 from toco.model.errors import InvalidOption, TocoError
-from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_mask, read_result
+from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_result
 from toco.model.formats.cvat import encode_bits
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import classes_in
-from toco.model.photos.images import probe_image
+from toco.model.photos.images import probe_image, read_mask
 from toco.service.annotation.shared_labels import Place, SharedLabels, Wanted, is_settled
 from toco.service.annotation.task_image import TaskImage
 from toco.service.api.auth import Labeller

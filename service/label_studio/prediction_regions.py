@@ -8,7 +8,6 @@ for the same reason a prediction holds a limited number of regions. Polygons are
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from toco.model.formats.artifacts import Cams
 from toco.model.formats.coco import encode_rle
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.label_studio import Canvas, RegionKind, encode_brush_rle
@@ -83,10 +81,6 @@ class RegionBuilder:
         height, width = item.pseudo_mask.shape
         self._canvas = Canvas(height=height, width=width, to_name=config.image_name, key=item.name)
 
-    @cached_property
-    def _cams(self) -> Cams | None:
-        return self._item.load_cams() if self._item.load_cams else None
-
     def refined(self, *, without: frozenset[RegionKind] = frozenset()) -> list[dict[str, Any]]:
         """Return the regions of the pseudo mask, and key points where its CAMs peak.
 
@@ -97,7 +91,7 @@ class RegionBuilder:
 
     def unrefined(self, *, threshold: float) -> list[dict[str, Any]]:
         """Return the regions where the CAM of a tag is the highest and over a threshold (0..1)."""
-        cams = self._cams
+        cams = self._item.cams
         if cams is None or not cams.names:
             return []
         height, width = self._item.pseudo_mask.shape
@@ -148,7 +142,7 @@ class RegionBuilder:
             yield from ((area, point) for point in self._key_points(control, found))
 
     def _key_points(self, control: Control, found: LabelMask) -> Iterator[dict[str, Any]]:
-        cams = self._cams
+        cams = self._item.cams
         if cams is None:
             return
         for class_name in found.classes:

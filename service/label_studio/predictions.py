@@ -60,7 +60,7 @@ class Predictions:
         """
         job = self._state.records.job(place.job)
         spec = self._state.catalogue.find(job.options.model).spec
-        item = LabelledItem.from_artifacts(record.name, lambda name: self._load(place, name))
+        item = LabelledItem(record.name, lambda name: self._load(place, name))
         builder = RegionBuilder(item, parse_labelling_config(terms.label_config), spec.vocabulary, terms.options)
         regions = builder.refined(without=without)
         found = [{"result": regions, "score": round(item.result.score, 4), "model_version": terms.version}]

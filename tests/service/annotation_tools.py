@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from toco.jobs.settings import Settings, load_settings
-from toco.model.formats.artifacts import Cams
+from toco.model.formats.artifacts import CAMS, PSEUDO_MASK, RESULT, encode_mask, encode_npz, encode_result
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.result import ClassResult, ItemResult, Size
 from toco.model.photos.classes import VOC
@@ -132,8 +132,9 @@ def labelled() -> Callable[..., LabelledItem]:
             classes=tuple(rows),
         )
         names, indices = tuple(entry.name for entry in shown), np.array([entry.index for entry in shown], np.uint8)
-        cams = Cams(names=names, indices=indices, maps=maps, size=(height, width))
-        return LabelledItem("photo.jpg", result, mask, load_cams=lambda: cams)
+        cams = encode_npz(cams=maps, names=np.array(names, np.str_), indices=indices, size=np.array(mask.shape))
+        artifacts = {RESULT: encode_result(result), PSEUDO_MASK: encode_mask(mask), CAMS: cams}
+        return LabelledItem("photo.jpg", artifacts.get)
 
     return make
 

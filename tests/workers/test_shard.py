@@ -15,8 +15,9 @@ from toco.jobs.queue import WorkQueue
 from toco.jobs.stats import Stats
 from toco.jobs.store import StorageFull, Store, artifact_key
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import read_cams, read_mask, read_result
+from toco.model.formats.artifacts import read_cams, read_result
 from toco.model.options import GPU_BATCH_PIXELS, preset_options
+from toco.model.photos.images import read_mask
 from toco.workers.leases import LeaseKeeper
 from toco.workers.shard import Shard
 from toco.workers.warm_model import ModelChanged, WarmModels

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from toco.jobs.store import StoredObject, artifact_key, media_type
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import CAMS, heat_name, read_cams
-from toco.model.photos.images import FORMATS, probe_image
+from toco.model.photos.images import PHOTO_FORMATS, probe_image
 from toco.service.api.auth import Reader
 from toco.service.api.cam_picture import cam_png
 from toco.service.api.problem import problems
@@ -24,7 +24,7 @@ _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The file is the one that the client has."},
     416: {"description": "The range lies outside the file."},
 }
-_MEDIA_TYPES: Final = {name: f"image/{name.lower()}" for name in FORMATS}
+_MEDIA_TYPES: Final = {name: f"image/{name.lower()}" for name in PHOTO_FORMATS}
 
 
 class ArtifactNotFound(TocoError):

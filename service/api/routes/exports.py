@@ -46,7 +46,8 @@ def list_formats(_: Reader) -> list[FormatView]:
 @router.post("/jobs/{job}/exports", status_code=202, responses=problems(404, 415), summary="Export a job")
 def create_export(state: State, _: Reader, job: JobId, wanted: ExportRequest) -> ExportView:
     """Have a worker build a zip; the same request of an unchanged job gives the same export."""
-    writer_class(wanted.format)
+    for name in wanted.formats:
+        writer_class(name)
     record, new = state.exports.request(job, wanted)
     if new:
         try:
@@ -90,7 +91,7 @@ async def download_export(request: Request, state: State, _: Reader, job: JobId,
     if record.state != "done":
         why = record.error.detail if record.error else f"{record.items} of {record.total} photos are written."
         raise ExportNotReady(f"The export is {record.state}: {why}", fix="Ask for its state until it is done.")
-    name = f"{job}-{record.request.format}.zip"
+    name = f"{job}-{'-'.join(record.request.formats)}.zip"
     return await stored_response(
         request, state, export_key(job, export), media_type="application/zip", name=name, attachment=True
     )

@@ -9,9 +9,10 @@ from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import Decision, ItemState
 from toco.jobs.records import Measure
 from toco.model.errors import InvalidOption, TocoError
+from toco.model.formats.artifacts import Output
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId, JobView, OutputName
+from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId, JobView
 from toco.service.api.state import State
 from toco.service.api.submission import JobRequest, Photo, Submission
 
@@ -99,7 +100,7 @@ class Relabel(BaseModel):
     model: str = Field("", description="Empty: as it was.")
     preset: str = Field("", description="Empty: as it was.")
     options: dict[str, object] = Field({}, description="Changes to the preset.")
-    outputs: list[OutputName] = []
+    outputs: list[Output] = []
 
 
 @router.post(

@@ -18,9 +18,10 @@ from toco.jobs.job import ItemState, JobRecord, JobState, Priority, UnknownTags
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
+from toco.model.formats.artifacts import Output
 from toco.service.api.auth import Admin, Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.schemas import JobDetails, JobId, JobPage, JobView, OutputName, RetryView
+from toco.service.api.schemas import JobDetails, JobId, JobPage, JobView, RetryView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission
 from toco.service.api.uploaded_form import archive_photos, form_photos, job_request, read_form
@@ -69,7 +70,7 @@ class JobBody(BaseModel):
     model: str = ""
     preset: str = "balanced"
     options: dict[str, Any] = Field({}, description="Changes to the preset.")
-    outputs: list[OutputName] = []
+    outputs: list[Output] = []
     unknown_tags: UnknownTags = "error"
     priority: Priority = "batch"
     webhook: Annotated[str, Field(max_length=2048)] = ""

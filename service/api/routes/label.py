@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse
 from toco.jobs.job import ItemError, ItemRecord, JobRecord, UnknownTags
 from toco.jobs.store import artifact_key, media_type
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import PSEUDO_MASK
+from toco.model.formats.artifacts import PSEUDO_MASK, Output
 from toco.model.photos.images import probe_image
 from toco.service.api.auth import Labeller
 from toco.service.api.problem import STATUS_OF_KIND, problems
-from toco.service.api.schemas import ItemView, JobView, LabelView, OutputName
+from toco.service.api.schemas import ItemView, JobView, LabelView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission, parse_options
 from toco.service.api.uploaded_form import output_names, tag_field
@@ -59,7 +59,7 @@ async def label_image(
     model: Annotated[str, Form(description="Name of a model; empty: the default.")] = "",
     preset: Annotated[str, Form(description="`fast`, `balanced` or `paper`.")] = "balanced",
     options: Annotated[str, Form(description="Changes to the preset, as a JSON object.")] = "",
-    outputs: Annotated[list[OutputName] | None, Form(description="Artifacts wanted; empty: the usual ones.")] = None,
+    outputs: Annotated[list[Output] | None, Form(description="Artifacts wanted; empty: the usual ones.")] = None,
     unknown_tags: Annotated[UnknownTags, Form(description="Refuse unknown tags, or leave them out.")] = "error",
     wait_seconds: Annotated[float | None, Form(ge=0, le=300, description="At most the service's own limit.")] = None,
     accept: Annotated[str, Header(description="`application/json`, `image/png` or `multipart/form-data`.")] = "*/*",

@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toco.model.formats.artifacts import encode_artifacts
+from toco.model.formats.artifacts import RESULT, encode_artifacts, encode_result
 from toco.model.formats.item import LabelledItem
+from toco.model.formats.result import result_of
 from toco.model.method.label import Label
 from toco.model.options import preset_options
 from toco.model.photos.classes import IGNORE, VOC
+from toco.model.photos.images import DecodedImage
 
 OPTIONS = preset_options("fast")
 CAT, PERSON = 8, 15
 
 
-def draw_label(height=90, width=120, *, tags=("cat", "person"), segmentation=True, working_size=None):
+def draw_label(
+    height=90, width=120, *, tags=("cat", "person"), segmentation=True, working_size=None, kind="", turned=False
+):
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - height * 0.45, x - width * 0.35)
     mask = np.zeros((height, width), np.uint8)
@@ -36,9 +40,15 @@ def draw_label(height=90, width=120, *, tags=("cat", "person"), segmentation=Tru
         pseudo_mask=mask if tags else np.zeros_like(mask),
         segmentation=np.where(mask == IGNORE, np.uint8(CAT), mask) if segmentation else None,
         tag_probabilities=np.linspace(0.9, 0.6, len(tags), dtype=np.float32),
-        working_size=(low, narrow),
+        photo=DecodedImage(np.full((low, narrow, 3), 90, np.uint8), (height, width), kind, turned),
         timings={"network": 0.25, "refine": 0.5},
     )
+
+
+def encode_label(label=None, **settings):
+    label = label or draw_label()
+    result = result_of(label, model_version="tiny@0123", options=OPTIONS)
+    return encode_artifacts(label, **settings) | {RESULT: encode_result(result)}
 
 
 def draw_photo(height=90, width=120, kind="JPEG", **settings):
@@ -60,15 +70,19 @@ def make_photo():
 
 
 @pytest.fixture
+def encode():
+    """Encode a label as all its artifacts."""
+    return encode_label
+
+
+@pytest.fixture
 def make_item():
     """An item that went through its artifacts, as exports see it."""
 
     def make(name="cat.jpg", *, photo=None, outputs=("cam", "pseudo_mask", "segmentation"), **settings):
         label = draw_label(**settings)
-        photo = draw_photo(*label.size) if photo is None else photo
-        image = np.zeros((*label.size, 3), np.uint8)
-        artifacts = encode_artifacts(label, image, model_version="tiny@0123", options=OPTIONS, outputs=outputs)
-        return LabelledItem.from_artifacts(name, artifacts.get, load_image=lambda: photo)
+        content = draw_photo(*label.size) if photo is None else photo
+        return LabelledItem(name, encode_label(label, outputs=outputs).get, load_image=lambda: content)
 
     return make
 

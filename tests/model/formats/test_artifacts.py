@@ -10,28 +10,17 @@ from PIL import Image
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.artifacts import (
     InvalidArtifact,
-    encode_artifacts,
     encode_mask,
     heat_name,
     read_cams,
-    read_mask,
     read_result,
 )
 from toco.model.options import preset_options
 from toco.model.photos.classes import COCO, VOC, Vocabulary
+from toco.model.photos.images import read_mask
 from toco.model.photos.palette import PALETTE
 
 OPTIONS = preset_options("fast")
-
-
-@pytest.fixture
-def encode(make_label):
-    def run(label=None, **settings):
-        label = label or make_label()
-        image = np.full((*label.size, 3), 90, np.uint8)
-        return encode_artifacts(label, image, model_version="tiny@0123", options=OPTIONS, **settings)
-
-    return run
 
 
 def test_an_item_has_all_its_artifacts(encode):
@@ -100,11 +89,18 @@ def test_an_untagged_photo_has_a_result_too(encode, make_label):
 
 
 def test_pictures_for_people_are_small_jpegs(encode, make_label):
-    artifacts = encode(make_label(1500, 2000, working_size=(30, 40)))
+    artifacts = encode(make_label(1500, 2000, working_size=(1200, 1600)))
     for name in ("overlay.jpg", "heat_cat.jpg"):
         with Image.open(io.BytesIO(artifacts[name])) as picture:
             assert (picture.format, picture.size) == ("JPEG", (1280, 960))
     assert read_mask(artifacts["pseudo_mask.png"]).shape == (1500, 2000)
+
+
+def test_pictures_for_people_are_no_larger_than_the_photo_was_at_its_labelling(encode, make_label):
+    artifacts = encode(make_label(150, 200, working_size=(30, 40)))
+    for name in ("overlay.jpg", "heat_cat.jpg"):
+        with Image.open(io.BytesIO(artifacts[name])) as picture:
+            assert picture.size == (40, 30)
 
 
 def test_heat_pictures_have_safe_names_of_their_own():
@@ -118,13 +114,6 @@ def test_heat_pictures_have_safe_names_of_their_own():
 
 def test_damaged_artifacts_are_named(encode):
     artifacts = encode()
-    colours = io.BytesIO()
-    Image.new("RGB", (3, 3)).save(colours, "PNG")
-    for data in (b"", b"text", artifacts["pseudo_mask.png"][:60], artifacts["overlay.jpg"]):
-        with pytest.raises(InvalidArtifact, match="cannot be read"):
-            read_mask(data)
-    with pytest.raises(InvalidArtifact, match="mode RGB"):
-        read_mask(colours.getvalue())
     for data in (b"", b"text", artifacts["cam.npz"][:-200]):
         with pytest.raises(InvalidArtifact, match=r"cam\.npz"):
             read_cams(data)

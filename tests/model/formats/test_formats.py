@@ -19,10 +19,11 @@ from pycocotools.coco import COCO
 
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.cvat import CvatWriter
+from toco.model.formats.item import LabelledItem, MissingPart
 from toco.model.formats.label_studio import Canvas, labelling_config
 from toco.model.formats.registry import FORMATS, UnknownFormat, open_writer
-from toco.model.formats.sink import FolderSink, ZipSink
-from toco.model.formats.writer import ExportOptions, MissingPart
+from toco.model.formats.sink import FILE_LIST, FolderSink, ZipSink
+from toco.model.formats.writer import ExportOptions
 from toco.model.photos.classes import COCO as COCO_CLASSES
 from toco.model.photos.classes import IGNORE, VOC, Vocabulary
 from toco.model.photos.images import UnsupportedImageFormat
@@ -358,11 +359,9 @@ def test_hugging_face_datasets_loads_the_folder(export, items, tmp_path, monkeyp
     assert json.loads((folder / "id2label.json").read_text())["8"] == "cat"
 
 
-def test_hugging_face_cannot_do_without_photos(export, make_item):
-    item = make_item()
-    bare = type(item)(item.name, item.result, item.pseudo_mask)
+def test_hugging_face_cannot_do_without_photos(export, encode):
     with pytest.raises(MissingPart, match=r"cat\.jpg"):
-        export("huggingface", bare)
+        export("huggingface", LabelledItem("cat.jpg", encode().get))
 
 
 # Raw CAMs
@@ -383,9 +382,12 @@ def test_npz_is_read_by_numpy(export, items, dtype):
 
 
 def test_npz_needs_cams(export, make_item):
-    item = make_item()
     with pytest.raises(MissingPart, match="CAMs"):
-        export("npz", type(item)(item.name, item.result, item.pseudo_mask))
+        export("npz", make_item(outputs=("pseudo_mask",)))
+
+
+def test_npz_needs_nothing_but_cams(export, make_item):
+    assert (export("npz", make_item(outputs=("cam",))) / "cams/cat.npz").is_file()
 
 
 # All formats
@@ -416,6 +418,7 @@ def test_a_zip_holds_the_files_of_the_folder(export, items, format_name, tmp_pat
         assert archive.testzip() is None
         found = {name: archive.read(name) for name in archive.namelist()}
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert files.pop(FILE_LIST).decode().splitlines() == list(found)
     assert found == files
     assert zipped() == (tmp_path / "export.zip").read_bytes()
 
@@ -455,7 +458,7 @@ def test_a_turned_photo_is_written_upright(export, make_item, make_photo):
 
 
 def test_what_cannot_be_exported_is_named(export, make_item):
-    with pytest.raises(MissingPart, match=r"'cat\.jpg' has no segmentation map"):
+    with pytest.raises(MissingPart, match=r"segmentation\.png of 'cat\.jpg' was not made"):
         export("voc", make_item(outputs=("pseudo_mask",)), mask="segmentation")
     with pytest.raises(UnsupportedImageFormat):
         export("voc", make_item(photo=b"no photo"))

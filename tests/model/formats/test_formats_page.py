@@ -3,13 +3,10 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from toco.model.formats.artifacts import encode_artifacts
 from toco.model.formats.registry import FORMATS, open_writer
 from toco.model.formats.sink import FolderSink
-from toco.model.options import preset_options
 from toco.model.photos.classes import VOC
 
 PAGE = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
@@ -17,7 +14,7 @@ BLOCKS = re.findall(r"^## (.*?)$|^```python\n(.*?)^```$", PAGE, re.MULTILINE | r
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_the_code_of_the_page_runs(tmp_path, monkeypatch, make_item, make_label, make_photo):
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch, make_item, encode, make_photo):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("cat.jpg", "two dogs.jpg"):
@@ -25,9 +22,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, make_item, make_label,
         folder.mkdir(parents=True)
         (tmp_path / "photos").mkdir(exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(make_photo())
-        label, image = make_label(), np.zeros((90, 120, 3), np.uint8)
-        artifacts = encode_artifacts(label, image, model_version="tiny@0", options=preset_options("fast"))
-        for file, data in artifacts.items():
+        for file, data in encode().items():
             (folder / file).write_bytes(data)
     for format_name in FORMATS:
         with FolderSink(tmp_path / format_name) as sink, open_writer(format_name, sink, VOC) as writer:

@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.coco import encode_rle, rle_box
-from toco.model.formats.cvat import encode_bits, encode_mask
+from toco.model.formats.cvat import encode_bits, encode_runs
 from toco.model.formats.label_studio import encode_brush_rle
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import classes_in, connected_regions, drop_specks
@@ -89,7 +89,7 @@ def test_coco_rle_of_random_masks(mask):
 
 
 def check_cvat(mask):
-    points = encode_mask(mask)
+    points = encode_runs(mask)
     assert points == cvat_sdk.masks.encode_mask(mask)
     assert all(type(value) is int for value in points)
     size = {"image_width": mask.shape[1], "image_height": mask.shape[0]}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import read_mask
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.folder_run import (
     ARTIFACTS,
@@ -21,7 +20,7 @@ from toco.model.labelling.folder_run import (
 )
 from toco.model.labelling.labeler import Labeler
 from toco.model.options import preset_options
-from toco.model.photos.images import UnreadableImage, find_images
+from toco.model.photos.images import UnreadableImage, find_images, read_mask
 from toco.model.photos.tables.reading import parse_table
 
 OPTIONS = preset_options("fast", refine="none", cam={"size": 64}, long_side=64)
@@ -153,15 +152,50 @@ def test_segmentation_maps_are_part_of_the_result(labeler, photos, out):
     assert run(labeler, photos, out, options=options)[0].done == 1
 
 
-def test_a_photo_that_breaks_between_label_and_picture_fails_alone(labeler, photos, out, monkeypatch):
-    def broken(*_, **__):
-        raise UnreadableImage("It is gone.")
+def test_a_photo_is_decoded_once_for_label_and_pictures(labeler, photos, out, monkeypatch):
+    opened = []
+    monkeypatch.setattr("toco.model.photos.images._loaded", lambda image, name: opened.append(name) or image)
+    for name in ("b.png", "broken.jpg"):
+        (photos / name).unlink()
+    summary, _ = run(labeler, photos, out, outputs=frozenset({"overlay", "heat"}))
+    assert summary.done == 2
+    assert sorted(map(str, opened[:2])) == sorted(str(photos / name) for name in ("a.jpg", "farm/c.jpg"))
+    assert all(isinstance(source, bytes) for source in opened[2:])  # the masks, for the export
+    assert len(opened) == 4
 
-    monkeypatch.setattr("toco.model.labelling.folder_run.read_image", broken)
-    summary, _ = run(labeler, photos, out, outputs=frozenset({"overlay"}))
-    assert set(summary.failures) == {"a.jpg", "b.png", "broken.jpg", "farm/c.jpg"}
-    assert summary.done == 0
-    assert summary.ignore_ratio == 0.0
+
+@pytest.mark.parametrize("broken", ["mask", "photo"])
+def test_a_photo_that_cannot_be_exported_fails_alone(broken, labeler, photos, out):
+    planned, summary = plan(photos)
+    folder_run = FolderRun(labeler, OPTIONS, out)
+    folder_run.label(planned, summary)
+    if broken == "mask":
+        (out / ARTIFACTS / "b.png" / "pseudo_mask.png").write_bytes(b"no mask")
+    else:
+        (photos / "b.png").unlink()
+    folder_run.export(planned, ["voc", "npz"], summary, ExportOptions())
+    folder_run.write_failures(summary)
+    assert summary.failures["b.png"].code == ("invalid_artifact" if broken == "mask" else "unreadable_image")
+    assert [json.loads(line)["image"] for line in (out / FAILURES).read_text().splitlines()] == ["broken.jpg", "b.png"]
+    assert {path.stem for path in (out / "voc" / "SegmentationClass").rglob("*.png")} == {"a", "c"}
+    assert summary.pixels == 2 * 48 * 64
+
+
+def test_an_export_made_anew_has_nothing_of_photos_that_are_gone(labeler, photos, out):
+    run(labeler, photos, out)
+    (photos / "a.jpg").unlink()
+    (photos / "farm" / "c.jpg").unlink()
+    run(labeler, photos, out)
+    assert {path.name for path in (out / "voc").rglob("*.[jp][pn]g")} == {"b.jpg", "b.png"}
+    assert not (out / "voc" / "JPEGImages" / "farm").exists()
+
+
+def test_a_photo_of_a_long_name_is_labelled_and_exported(labeler, photos, out):
+    long = f"{'n' * 246}.jpg"
+    (photos / "a.jpg").rename(photos / long)
+    summary, _ = run(labeler, photos, out, table=None)
+    assert set(summary.failures) == {"broken.jpg"}
+    assert (out / "voc" / "JPEGImages" / long).is_file()
 
 
 def test_a_photo_that_vanishes_is_reported(labeler, photos, out):

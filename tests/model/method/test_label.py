@@ -5,6 +5,7 @@ import pytest
 
 from toco.model.method.label import Label
 from toco.model.photos.classes import VOC
+from toco.model.photos.images import DecodedImage
 
 
 def label(mask, cams, tags, probabilities):
@@ -17,7 +18,7 @@ def label(mask, cams, tags, probabilities):
         pseudo_mask=np.array(mask, np.uint8),
         segmentation=None,
         tag_probabilities=np.array(probabilities, np.float32),
-        working_size=(2, 2),
+        photo=DecodedImage(np.zeros((2, 2, 3), np.uint8), (2, 2)),
     )
 
 
@@ -41,6 +42,6 @@ def test_class_report_counts_pixels_and_averages_scores_inside():
 
 def test_a_photo_of_nothing_has_an_empty_report():
     empty = Label(VOC, (), "user", (), np.zeros((0, 2, 2), np.float32), np.zeros((2, 2), np.uint8), None,
-                  np.zeros(0, np.float32), (2, 2))  # fmt: skip
+                  np.zeros(0, np.float32), DecodedImage(np.zeros((2, 2, 3), np.uint8), (2, 2)))  # fmt: skip
     assert empty.class_report() == []
     assert empty.ignore_ratio == 0.0

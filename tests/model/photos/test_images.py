@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from toco.model.photos.images import (
-    FORMATS,
+    PHOTO_FORMATS,
     ImageHeader,
     ImageTooLarge,
     UnreadableImage,
@@ -52,7 +52,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", PHOTO_FORMATS)
 def test_every_format_is_known_by_its_content(kind, tmp_path):
     pixels = quadrants()
     data = encode(Image.fromarray(pixels), kind, **LOSSLESS.get(kind, {}))
@@ -249,7 +249,7 @@ def test_other_files_are_named(content, message):
         assert "JPEG" in caught.value.fix
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", PHOTO_FORMATS)
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow warns of corrupt metadata before it gives up
 def test_truncated_files_are_refused(kind):
     rng = np.random.default_rng(0)
@@ -262,7 +262,7 @@ def test_truncated_files_are_refused(kind):
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_corrupt_bytes_raise_nothing_else():
     rng = np.random.default_rng(1)
-    for kind in FORMATS:
+    for kind in PHOTO_FORMATS:
         clean = encode(Image.fromarray(quadrants()), kind)
         for _ in range(60):
             data = bytearray(clean)

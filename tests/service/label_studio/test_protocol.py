@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from toco.jobs.api_keys import ApiKeys
-from toco.model.formats.artifacts import read_mask
 from toco.model.formats.label_studio import encode_brush_rle, labelling_config
 from toco.model.photos.classes import VOC
+from toco.model.photos.images import read_mask
 from toco.service.label_studio.late_results import LateTask
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

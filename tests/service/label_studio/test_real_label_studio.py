@@ -18,8 +18,8 @@ from tests.service.page.chromium import PATIENCE_MS
 from tests.service.page.conftest import browser  # noqa: F401 - a fixture
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.model_catalogue import known_models
-from toco.model.formats.artifacts import read_mask
 from toco.model.photos.classes import VOC
+from toco.model.photos.images import read_mask
 from toco.service.cli.main import app
 from toco.service.one_machine.embedded import free_port
 from toco.service.one_machine.supervisor import Program

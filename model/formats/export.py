@@ -1,0 +1,119 @@
+"""Exports of many photos in several formats at once: each photo is read once, and one that cannot go in is left out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import Final
+
+from toco.model.errors import TocoError
+from toco.model.formats.item import LabelledItem
+from toco.model.formats.registry import open_writer
+from toco.model.formats.sink import Sink
+from toco.model.formats.writer import ExportOptions
+from toco.model.options import Frozen
+from toco.model.photos.classes import Vocabulary
+
+# Kinds of errors that lie with one photo: the others can be exported all the same.
+_OF_A_PHOTO: Final = frozenset({"invalid", "unsupported", "not_found", "too_large", "conflict"})
+
+
+class LeftOut(Frozen):
+    """A photo that could not be exported.
+
+    Attributes:
+        name: of the photo.
+        formats: that lack it.
+        code, detail, fix: of the error, as everywhere.
+    """
+
+    name: str
+    formats: tuple[str, ...]
+    code: str
+    detail: str
+    fix: str = ""
+
+
+class ExportReport:
+    """How far an export is.
+
+    Attributes:
+        written: photos that every format has.
+        errors: by name of the photo, for those that some format lacks.
+    """
+
+    def __init__(self, formats: Iterable[str]) -> None:
+        self.written = 0
+        self.errors: dict[str, TocoError] = {}
+        self._lacking: dict[str, list[str]] = {}
+        self._empty = set(formats)
+
+    def count(self, name: str, failed: Mapping[str, TocoError]) -> None:
+        """Add a photo.
+
+        Args:
+            name: of the photo.
+            failed: why it is missing, by format.
+        """
+        self._empty &= failed.keys()
+        if failed:
+            self.errors[name] = next(iter(failed.values()))
+            self._lacking[name] = list(failed)
+        else:
+            self.written += 1
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """The photos that some format lacks, in their order."""
+        return [
+            LeftOut(name=name, formats=tuple(self._lacking[name]), code=error.code, detail=error.detail, fix=error.fix)
+            for name, error in self.errors.items()
+        ]
+
+    def require_some(self) -> None:
+        """Raise the first error if there were photos, and a format could take none of them."""
+        for name, error in self.errors.items():
+            if self._empty & set(self._lacking[name]):
+                raise error
+
+
+def export_items(
+    items: Iterable[LabelledItem],
+    sinks: Mapping[str, Sink],
+    vocabulary: Vocabulary,
+    options: ExportOptions,
+    *,
+    on_item: Callable[[LabelledItem, ExportReport], None] = lambda _item, _report: None,
+) -> ExportReport:
+    """Write photos in several formats, one photo after the other.
+
+    Args:
+        items: the photos.
+        sinks: where the files go, by format; closing them is up to the caller.
+        vocabulary: the classes of the masks.
+        options: of all formats.
+        on_item: called after each photo.
+
+    Returns:
+        What was written, and what was left out.
+
+    Raises:
+        UnknownFormat: no such format.
+        TocoError: what goes wrong is not one photo's fault, or is every photo's.
+    """
+    report = ExportReport(sinks)
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(open_writer(name, sink, vocabulary, options)) for name, sink in sinks.items()
+        }
+        for item in items:
+            failed: dict[str, TocoError] = {}
+            for name, writer in writers.items():
+                try:
+                    writer.add(item)
+                except TocoError as error:
+                    if error.kind not in _OF_A_PHOTO:
+                        raise
+                    failed[name] = error
+            report.count(item.name, failed)
+            on_item(item, report)
+        report.require_some()
+    return report
