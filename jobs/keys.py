@@ -26,7 +26,9 @@
     idempotency:{owner}:{digest}     text: the job that an Idempotency-Key made
     totals, workers, worker_reports  figures of the workers; `workers` is a sorted set by the end of a report's time
     speed                            measured seconds a photo by model and options
-    models:default                   text; models:wanted and models:unwanted are sets
+    models:default                   text
+    models:wishes                    text: number of the newest wish to load or unload a model
+    models:warm, models:cold         the number of the last wish, by model
     waiting:{errand}                 text: a message for an errand waits on its queue
     trash_attempts                   how often the objects of a deleted job were to be deleted, by job
     query:{query}                    sorted sets: what a search is narrowed down to, for seconds
@@ -62,8 +64,9 @@ WORKERS: Final = f"{PREFIX}workers"
 WORKER_REPORTS: Final = f"{PREFIX}worker_reports"
 SPEED: Final = f"{PREFIX}speed"
 DEFAULT_MODEL_NAME: Final = f"{PREFIX}models:default"
-MODELS_WANTED: Final = f"{PREFIX}models:wanted"
-MODELS_UNWANTED: Final = f"{PREFIX}models:unwanted"
+MODEL_WISHES: Final = f"{PREFIX}models:wishes"
+MODELS_WARM: Final = f"{PREFIX}models:warm"
+MODELS_COLD: Final = f"{PREFIX}models:cold"
 SWEEP: Final = f"{PREFIX}sweep"
 LATE_PREDICTIONS: Final = f"{PREFIX}annotation:late"
 

@@ -25,6 +25,7 @@ from toco.jobs.broker import (
 from toco.jobs.expired_uploads import remove_expired_uploads
 from toco.jobs.logs import log_context, set_up_logs
 from toco.jobs.migrations import migrate_patiently
+from toco.jobs.model_catalogue import ModelBroken
 from toco.jobs.parent_death import die_with_parent
 from toco.jobs.records import JobNotFound, connect
 from toco.jobs.settings import Settings
@@ -119,9 +120,10 @@ def _label_shard(process: WorkerProcess, job: str, items: list[str], *, owner: s
     process.models.sync()
     try:
         labeler = process.models.get(record.options.model, record.options.model_version)
-    except TocoError as error:
+    except (TocoError, OSError) as error:
         logger.exception("the job's model cannot be used")
-        _fail_all(process, job, items, owner, error)
+        known = error if isinstance(error, TocoError) else ModelBroken(f"The model cannot be read: {error}")
+        _give_back_all(process, job, items, owner, known)
         return
     Shard(
         settings=process.settings,
@@ -138,14 +140,23 @@ def _label_shard(process: WorkerProcess, job: str, items: list[str], *, owner: s
         process.queue.deliver_webhooks()
 
 
-def _fail_all(process: WorkerProcess, job: str, items: list[str], owner: str, error: TocoError) -> None:
+def _give_back_all(process: WorkerProcess, job: str, items: list[str], owner: str, error: TocoError) -> None:
+    """Put items back whose model cannot be used now: a folder that is away or half copied may be whole in a moment.
+
+    They fail after the usual number of attempts, and at once where the model is another one by now.
+    """
     settings = process.settings
     for item in items:
         lease = process.records.lease(
             job, item, owner=owner, seconds=settings.lease_seconds, max_attempts=settings.max_attempts
         )
-        if not isinstance(lease, str):
+        if isinstance(lease, str):
+            continue
+        if error.kind == "conflict" or lease.attempt >= settings.max_attempts:
             process.records.fail(lease, error)
+        elif process.records.release(lease, error) == "queued":
+            delay = settings.retry_delay_seconds * 2 ** (lease.attempt - 1)
+            process.queue.label_later(job, [item], seconds=delay)
 
 
 def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:

@@ -3,11 +3,12 @@
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.model_catalogue import ModelCatalogue, Wishes
 from toco.model.errors import TocoError
 from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
 
@@ -41,15 +42,23 @@ class WarmModels:
         self._device = device
         self._most = most
         self._loaded: OrderedDict[str, Labeler] = OrderedDict()
+        self._used: dict[str, int] = {}  # number of the newest wish when a loaded model was last used
 
     def get(self, name: str, version: str = "") -> "Labeler":
         """Return a model, loading it if need be.
 
         Raises:
-            ModelNotFound, InvalidCheckpoint, DeviceUnavailable
+            ModelNotFound, ModelBroken, InvalidCheckpoint, DeviceUnavailable
             ModelChanged: it has another version than the one asked for.
         """
-        known = self._catalogue.find(name)
+        try:
+            known = self._catalogue.find(name)
+        except TocoError:
+            # Its folder is away or being copied anew; what is in memory is what the job was submitted for.
+            warm = self._loaded.get(name)
+            if warm is None or not version or warm.spec.version != version:
+                raise
+            return warm
         name = known.spec.name
         if version and known.spec.version != version:
             raise ModelChanged(
@@ -60,14 +69,16 @@ class WarmModels:
         if labeler is None or labeler.spec.version != known.spec.version:
             labeler = self._load(name)
         self._loaded.move_to_end(name)
+        self._used[name] = self._catalogue.wishes().number
         return labeler
 
     def sync(self) -> None:
         """Load and unload what the API asks for."""
-        for name in self._catalogue.unwanted() & self._loaded.keys():
-            del self._loaded[name]
-            logger.info("model unloaded", extra={"model": name})
-        for name in sorted(self._catalogue.wanted() - self._loaded.keys())[: self._most]:
+        used = {name: self._used[name] for name in self._loaded}
+        drop, load = warm_plan(used, self._catalogue.wishes(), most=self._most)
+        for name in drop:
+            self._drop(name)
+        for name in load:
             try:
                 self.get(name)
             except TocoError:
@@ -102,8 +113,7 @@ class WarmModels:
         known = self._catalogue.find(name)
         self._loaded.pop(name, None)
         while len(self._loaded) >= self._most:
-            dropped, _ = self._loaded.popitem(last=False)
-            logger.info("model unloaded", extra={"model": dropped})
+            self._drop(next(iter(self._loaded)))
         started = time.perf_counter()
         labeler = Labeler.from_folder(known.folder, device=self._device)
         self._loaded[name] = labeler
@@ -112,6 +122,35 @@ class WarmModels:
             labeler.label_one(pixels, known.spec.vocabulary.names[:count])
         logger.info("model loaded", extra={"model": name, "seconds": round(time.perf_counter() - started, 3)})
         return labeler
+
+    def _drop(self, name: str) -> None:
+        del self._loaded[name]
+        logger.info("model unloaded", extra={"model": name})
+
+
+def warm_plan(used: Mapping[str, int], wishes: Wishes, *, most: int) -> tuple[list[str], list[str]]:
+    """Return which models to unload, and which to load.
+
+    A wish is heeded once. Whoever uses a model after it was to go keeps it; what was used after another was wanted
+    need not make way for it. So nothing is loaded again and again.
+
+    Args:
+        used: loaded models, least recently used first, by the number of the newest wish when they were last used.
+        wishes: of people.
+        most: how many models there is room for.
+    """
+    drop = [name for name, last in used.items() if wishes.cold.get(name, 0) > last]
+    kept = [name for name in used if name not in drop]
+    load: list[str] = []
+    for name in sorted(wishes.warm.keys() - set(kept), key=lambda name: -wishes.warm[name]):
+        if len(kept) + len(load) >= most:
+            idle = [other for other in kept if other not in wishes.warm and used[other] < wishes.warm[name]]
+            if not idle:
+                continue
+            kept.remove(idle[0])
+            drop.append(idle[0])
+        load.append(name)
+    return drop, load
 
 
 def is_out_of_memory(error: BaseException) -> bool:

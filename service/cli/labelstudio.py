@@ -80,13 +80,9 @@ def serve(
 
 
 def _spec(settings: Any, name: str) -> Any:
-    from toco.jobs.model_catalogue import ModelNotFound, known_models
+    from toco.jobs.model_catalogue import find_models
 
-    known = known_models(settings.models_dir)
-    wanted = name or settings.default_model or next(iter(known), "")
-    if wanted not in known:
-        raise ModelNotFound(f"No model {wanted!r}.", fix=f"Known models: {', '.join(known) or 'none'}.")
-    return known[wanted].spec
+    return find_models(settings.models_dir).named(name or settings.default_model).spec
 
 
 def _address(settings: Any, backend: str) -> str:

@@ -21,11 +21,19 @@ router = APIRouter(prefix="/v1", tags=["models"])
 ModelName = Annotated[str, Path(max_length=200, description="Name of a model.")]
 
 
+class BrokenModelView(BaseModel):
+    """A model folder that cannot be used."""
+
+    name: str = Field(description="Name of the model, or of its folder.")
+    reason: str = Field(description="What is wrong with it.")
+
+
 class ModelList(BaseModel):
     """The models that can be asked for."""
 
     default: str = Field(description="Used when a request names none.")
     models: list[ModelView]
+    broken: list[BrokenModelView] = Field(description="Folders that cannot be used, such as half-copied ones.")
 
 
 class DefaultModel(BaseModel):
@@ -44,11 +52,13 @@ class OptionsView(BaseModel):
 @router.get("/models", responses=problems(), summary="List the models")
 def list_models(state: State, _: Reader) -> ModelList:
     """List models with their vocabularies and figures."""
-    known = state.catalogue.all()
-    default = state.catalogue.default_name(known)
+    found = state.catalogue.all()
+    default = state.catalogue.default_name(found)
     warm = _warm(state)
     return ModelList(
-        default=default, models=[_view(model, name == default, warm.get(name, [])) for name, model in known.items()]
+        default=default,
+        models=[_view(model, name == default, warm.get(name, [])) for name, model in found.known.items()],
+        broken=[BrokenModelView(name=model.name, reason=model.reason) for model in found.broken],
     )
 
 
