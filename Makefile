@@ -52,6 +52,10 @@ figures: setup ## Measure the default model and write its tables (needs the phot
 bench: setup ## Measure speed and memory, and write docs/performance.md
 	$(BIN)/python -m benchmarks.performance --measure
 
+.PHONY: openapi
+openapi: setup ## Write docs/openapi.json anew, after a change of the API
+	$(BIN)/toco openapi > docs/openapi.json
+
 .PHONY: pictures
 pictures: setup ## Take the pictures of docs/page.md anew, with the default model
 	$(BIN)/python -m tests.service.page.screenshots

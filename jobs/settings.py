@@ -69,6 +69,8 @@ class Settings(BaseSettings):
         max_upload_bytes: largest resumable upload.
         max_files_per_job: most images in one job.
         max_image_bytes, max_image_pixels: largest single image, checked before it is decoded.
+        max_photo_memory_bytes: most memory that labelling one photo may take, as estimated from its settings.
+        max_photo_seconds: most time likewise, in seconds of one processor core.
         max_archive_ratio: largest ratio of unpacked to packed bytes of an archive.
         label_wait_seconds: how long `POST /v1/label` waits before it answers 202.
         models_dir: folder of further model folders beside the one that ships.
@@ -122,6 +124,8 @@ class Settings(BaseSettings):
     max_files_per_job: Annotated[int, Field(ge=1)] = 10_000
     max_image_bytes: Annotated[int, Field(ge=1024)] = 64 * MEBI
     max_image_pixels: Annotated[int, Field(ge=1024)] = 64_000_000
+    max_photo_memory_bytes: Annotated[int, Field(ge=MEBI)] = 4 * 1024 * MEBI
+    max_photo_seconds: Annotated[float, Field(gt=0)] = 300.0
     max_archive_ratio: Annotated[float, Field(ge=1)] = 20.0
     label_wait_seconds: Annotated[float, Field(ge=0, le=300)] = 30.0
 

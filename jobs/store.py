@@ -10,6 +10,7 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
 
 import datetime as dt
 import mimetypes
+import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectStore, S3Store, from_url
 
 from toco.jobs.settings import InvalidSettings, Settings, masked_url
-from toco.model.errors import TocoError
+from toco.model.errors import TocoError, shown
 
 STREAM_CHUNK_BYTES = 1024 * 1024
 _UPLOAD_BUFFER_BYTES = 8 * 1024 * 1024
@@ -32,6 +33,13 @@ class ObjectNotFound(TocoError):
 
     code = "object_not_found"
     kind = "not_found"
+
+
+class InvalidObjectKey(TocoError):
+    """No object can have this key."""
+
+    code = "invalid_object_key"
+    kind = "invalid"
 
 
 class StorageFull(TocoError):
@@ -46,6 +54,18 @@ class StorageUnavailable(TocoError):
 
     code = "storage_unavailable"
     kind = "unavailable"
+
+
+def require_key(key: str) -> str:
+    """Return a key that a user named, if an object can have it.
+
+    Raises:
+        InvalidObjectKey: an empty, `.` or `..` part, or a sign that is no character (control, lone surrogate).
+    """
+    wrong_signs = any(unicodedata.category(sign) in ("Cc", "Cs") for sign in key)
+    if wrong_signs or any(part in ("", ".", "..") for part in key.split("/")):
+        raise InvalidObjectKey(f"{shown(key)} is no key of the object store.", fix="Use a key such as inputs/1.jpg.")
+    return key
 
 
 def image_key(job: str, item: str) -> str:

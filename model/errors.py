@@ -21,6 +21,8 @@ Kind = Literal[
     "internal",
 ]
 
+_SHOWN_CHARACTERS = 200
+
 
 class TocoError(Exception):
     """Base of all typed errors.
@@ -62,3 +64,12 @@ class InvalidArray(TocoError):
 
     code = "invalid_array"
     kind = "invalid"
+
+
+def shown(value: object) -> str:
+    """Return a value that a user sent as a message may show it: cut, and whatever it is, printable."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

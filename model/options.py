@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toco.model.crf.settings import CrfSettings
-from toco.model.errors import InvalidOption
+from toco.model.errors import InvalidOption, shown
 
 Unit = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -153,28 +153,31 @@ PRESETS: dict[PresetName, LabelOptions] = {
 }
 
 
-def preset_options(name: str, **changes: object) -> LabelOptions:
+def preset_options(name: str, /, **changes: object) -> LabelOptions:
     """Return the options of a preset with some settings replaced.
 
     Where some thresholds or CRF settings alone are to change, `ModelSpec.label_options` fills in the model's others.
 
     Args:
         name: `fast`, `balanced` or `paper`.
-        changes: fields of `LabelOptions`; nested ones as mappings (`cam={"scales": [1.0]}`) that are merged in.
+        changes: fields of `LabelOptions` but `preset`; nested ones as mappings (`cam={"scales": [1.0]}`) that are
+            merged in.
 
     Raises:
         InvalidOption: unknown preset, unknown field or a value out of range.
     """
     if name not in PRESETS:
-        raise InvalidOption(f"Unknown preset {name!r}.", fix=f"Use one of {', '.join(PRESETS)}.")
+        raise InvalidOption(f"Unknown preset {shown(name)}.", fix=f"Use one of {', '.join(PRESETS)}.")
+    if "preset" in changes:
+        raise InvalidOption("The options hold a preset.", fix=f"Name it beside them: preset={'|'.join(PRESETS)}.")
     base = PRESETS[name].model_dump()
     try:
         return LabelOptions.model_validate(merge_settings(base, changes))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "options"
+        where = ".".join(str(part) for part in first["loc"])[:100] or "options"
         raise InvalidOption(
-            f"Option {where} = {first['input']!r}: {first['msg'].lower()}.", fix="See the labelling options."
+            f"Option {where} = {shown(first['input'])}: {first['msg'].lower()}.", fix="See the labelling options."
         ) from None
 
 

@@ -95,7 +95,7 @@ class ModelSpec(Frozen):
         """Model version: the name and the first 12 hex digits of the weights' digest."""
         return f"{self.name}@{self.weights_sha256[:12]}"
 
-    def label_options(self, preset: str, **changes: object) -> LabelOptions:
+    def label_options(self, preset: str, /, **changes: object) -> LabelOptions:
         """Return the options of a preset with some settings replaced, for this model.
 
         Args:

@@ -5,12 +5,14 @@ References:
     equation 3: an appearance (bilateral) kernel and a smoothness (Gaussian) kernel under a Potts model.
 """
 
-import math
 from dataclasses import dataclass, fields
 
-from toco.model.errors import InvalidOption
+from toco.model.errors import InvalidOption, shown
 
 MAX_ITERATIONS = 1000
+# Beyond them the kernels, in float32, run out of range. A deviation of 0.01 pixels or levels tells all apart already.
+LEAST_DEVIATION = 0.01
+GREATEST = 1e6
 # The least probability that counts: the unary energy is -log(max(p, PROBABILITY_FLOOR)), as in `unary_from_softmax`
 # of pydensecrf with its default `clip`, which every published recipe uses.
 PROBABILITY_FLOOR = 1e-5
@@ -32,7 +34,8 @@ class CrfSettings:
         bilateral_weight: its weight in the energy (`compat`); 0 leaves the kernel out.
 
     Raises:
-        InvalidOption: a value is not finite, a deviation is not positive, or a weight or the count is negative.
+        InvalidOption: a value is out of range: iterations 0 to `MAX_ITERATIONS`, deviations `LEAST_DEVIATION` to
+            `GREATEST`, weights 0 to `GREATEST`.
     """
 
     iterations: int = 10
@@ -45,16 +48,15 @@ class CrfSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.iterations <= MAX_ITERATIONS or self.iterations != int(self.iterations):
             raise InvalidOption(
-                f"CRF iterations are {self.iterations!r}.",
+                f"CRF iterations are {shown(self.iterations)}.",
                 fix=f"Give a whole number from 0 to {MAX_ITERATIONS}; 10 is usual.",
             )
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
-            deviation = not field.name.endswith("weight")
-            if not math.isfinite(value) or value < 0 or (deviation and value == 0):
+            least = 0.0 if field.name.endswith("weight") else LEAST_DEVIATION
+            if not least <= value <= GREATEST:
                 raise InvalidOption(
-                    f"CRF setting {field.name} is {value!r}.",
-                    fix="Give a finite number above 0." if deviation else "Give a finite number of 0 or more.",
+                    f"CRF setting {field.name} is {shown(value)}.", fix=f"Give a number from {least:g} to {GREATEST:g}."
                 )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -74,14 +74,22 @@ def _refuse_foreign_pages(request: Request, state: AppState) -> None:
     across origins, or by a host name that resolves to this machine (DNS rebinding).
     """
     allowed = state.settings.allowed_hosts
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = _split(f"//{request.headers.get('host', '')}").hostname or ""
     if not is_loopback(host) and host not in allowed:
         raise ForeignOrigin(f"Requests for the host {host!r} are not served.", fix="Use localhost, or API keys.")
     origin = request.headers.get("origin")
     if origin is None or origin in state.settings.cors_origins:
         return
-    if urlsplit(origin).netloc != request.headers.get("host"):
+    if _split(origin).netloc != request.headers.get("host"):
         raise ForeignOrigin(f"The web origin {origin!r} is not allowed.", fix="List it in TOCO_CORS_ORIGINS.")
+
+
+def _split(address: str) -> SplitResult:
+    """Split an address that a header names; one that is none (`[`) has no parts."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def require(scope: Scope) -> Callable[..., ApiKey]:

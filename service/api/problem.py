@@ -4,6 +4,7 @@ References:
     RFC 9457 (problem details for HTTP APIs).
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,7 +15,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from toco.model.errors import Kind, TocoError
 
@@ -76,16 +78,18 @@ class LimitReached(TocoError):
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route for the OpenAPI: those given and those that every route can answer with."""
     always = (401, 403, 422, 429, 500, 503)
+    return {status: problem_response(status) for status in sorted({*always, *statuses})}
+
+
+def problem_response(status: int) -> dict[str, Any]:
+    """Return how the OpenAPI describes a problem of a status."""
     return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in sorted({*always, *statuses})
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 
 
-def render(request: Request, error: TocoError) -> JSONResponse:
+def render(request: Request, error: TocoError) -> Response:
     """Render a typed error."""
     status = STATUS_OF_KIND[error.kind]
     headers = {}
@@ -101,7 +105,7 @@ def render(request: Request, error: TocoError) -> JSONResponse:
 def install_problem_handlers(app: FastAPI) -> None:
     """Make an application answer every error as a problem."""
 
-    async def typed(request: Request, error: Exception) -> JSONResponse:
+    async def typed(request: Request, error: Exception) -> Response:
         found = error if isinstance(error, TocoError) else TocoError(str(error))
         if found.kind == "internal":
             logger.error("request failed", exc_info=error)
@@ -109,7 +113,7 @@ def install_problem_handlers(app: FastAPI) -> None:
             logger.warning("request failed", extra={"code": found.code, "detail": str(found)})
         return render(request, found)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> Response:
         raw = error.errors() if isinstance(error, RequestValidationError) else []
         wrong = [
             WrongField(where=".".join(str(part) for part in entry["loc"]), message=str(entry["msg"])) for entry in raw
@@ -117,20 +121,24 @@ def install_problem_handlers(app: FastAPI) -> None:
         detail = f"{wrong[0].where}: {wrong[0].message}." if wrong else "The request does not fit."
         return _answer(request, 422, "invalid_request", detail, fix="See the API's description.", errors=wrong)
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = str(error.detail) if isinstance(error, HTTPException) else ""
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
         return _answer(request, status, _CODE_OF_STATUS.get(status, "http_error"), detail, headers=headers)
 
-    async def records(request: Request, error: Exception) -> JSONResponse:
+    async def records(request: Request, error: Exception) -> Response:
         logger.error("Redis failed", exc_info=error)
         return _answer(
             request, 503, "records_unavailable", "The records do not answer.", fix="Try again in a few seconds.",
             headers={"retry-after": str(_RETRY_SECONDS)},
         )  # fmt: skip
 
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def gone(request: Request, _: Exception) -> Response:
+        logger.info("the client went before it had sent everything")
+        return _answer(request, 400, "client_gone", "The request ended early.")
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
         logger.error("request failed", exc_info=error)
         return _answer(request, 500, "internal", "Something went wrong on our side.", fix="See the service's log.")
 
@@ -138,6 +146,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(redis.RedisError, records)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, unforeseen)
 
 
@@ -150,7 +159,7 @@ def _answer(
     fix: str = "",
     errors: list[WrongField] | None = None,
     headers: dict[str, str] | None = None,
-) -> JSONResponse:
+) -> Response:
     problem = Problem(
         type=f"urn:toco:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -161,4 +170,5 @@ def _answer(
         request_id=getattr(request.state, "request_id", ""),
         errors=errors or [],
     )
-    return JSONResponse(problem.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
+    # Escaped, so that a message may hold whatever a user sent, lone surrogates too.
+    return Response(json.dumps(problem.model_dump()), status, headers=headers, media_type=MEDIA_TYPE)

@@ -17,6 +17,7 @@ logger = logging.getLogger("toco.requests")
 
 REQUEST_ID: Final = "x-request-id"
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+_MOST_DIGITS: Final = 18  # of a length that can be one
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds
 
 
@@ -70,7 +71,7 @@ class RequestContext:
             f"The body passes the limit of {self._most:,} bytes.", fix="Use a resumable upload (POST /v1/uploads)."
         )
         declared = request.headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > self._most:
+        if declared.isdecimal() and (len(declared) > _MOST_DIGITS or int(declared) > self._most):
             await render(request, error)(scope, receive, send)
             return
         received = 0

@@ -30,6 +30,37 @@ JobId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a job.", exam
 ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: six digits.", examples=["000000"])]
 
 
+class StoredImage(BaseModel):
+    """An image that is in the object store already."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Annotated[str, Field(min_length=1, max_length=1024, description="Key under the input prefix.")]
+    name: Annotated[str, Field(max_length=512, description="As it is called in exports; empty: the key.")] = ""
+    tags: list[Annotated[str, Field(max_length=512)]] | None = Field(None, description="null: the classifier's own.")
+
+
+class JobBody(BaseModel):
+    """A job of images that are in the object store, or in a finished resumable upload."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"items": [{"key": "inputs/farm/1.jpg", "tags": ["cow"]}], "preset": "fast"}]},
+    )
+
+    items: list[StoredImage] = []
+    upload: Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}$|^$")] = Field("", description="A finished upload's id.")
+    name: Annotated[str, Field(max_length=200)] = ""
+    model: str = ""
+    preset: str = "balanced"
+    options: dict[str, Any] = Field({}, description="Changes to the preset.")
+    outputs: list[Output] = []
+    unknown_tags: UnknownTags = "error"
+    priority: Priority = "batch"
+    webhook: Annotated[str, Field(max_length=2048)] = ""
+    webhook_secret: Annotated[str, Field(max_length=256)] = ""
+
+
 class JobView(BaseModel):
     """A job as it stands."""
 

@@ -86,8 +86,14 @@ def _span(request: Request, found: StoredObject) -> tuple[int, int] | None:
         return whole  # ranges that we do not understand are ignored, as the RFC allows
     first, last = wanted.groups()
     if not first:
-        length = min(int(last), found.size)
+        length = _at_most(last, found.size)
         return (found.size - length, found.size) if length else None
-    start = int(first)
-    end = min(int(last) + 1 if last else found.size, found.size)
+    start = _at_most(first, found.size)
+    end = _at_most(last, found.size - 1) + 1 if last else found.size
     return (start, end) if start < end else None
+
+
+def _at_most(digits: str, most: int) -> int:
+    """Read a whole number of however many digits, cut to `most`; Python itself refuses thousands of digits."""
+    digits = digits.lstrip("0")
+    return most if len(digits) > len(str(most)) else min(int(digits or "0"), most)

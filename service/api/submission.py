@@ -17,10 +17,12 @@ from toco.jobs.ids import item_id
 from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority, UnknownTags
 from toco.jobs.outbound import refuse_forbidden
 from toco.jobs.queue import QueueUnavailable
-from toco.jobs.store import ObjectNotFound, image_key
+from toco.jobs.settings import Settings
+from toco.jobs.store import ObjectNotFound, image_key, require_key
+from toco.model.cost import Cost, photo_cost, require_affordable
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
-from toco.model.options import PRESETS, SegmentationOptions
+from toco.model.options import SegmentationOptions
 from toco.model.photos.images import probe_image
 from toco.model.photos.names import InvalidName, require_relative
 from toco.model.photos.tags import normalise_name
@@ -113,7 +115,7 @@ class Submission:
         request_id: for the logs.
 
     Raises:
-        ModelNotFound, InvalidOption, AddressRefused: at once, before any photo is looked at.
+        ModelNotFound, InvalidOption, TooCostly, AddressRefused: at once, before any photo is looked at.
     """
 
     def __init__(self, state: AppState, caller: ApiKey, request: JobRequest, *, request_id: str) -> None:
@@ -123,7 +125,7 @@ class Submission:
         self._request_id = request_id
         known = state.catalogue.find(request.model)
         self.spec: ModelSpec = known.spec
-        self.options = frozen_options(known.spec, request)
+        self.options = frozen_options(known.spec, request, state.settings)
         if request.webhook:
             refuse_forbidden(request.webhook, state.settings)
         self._names: set[str] = set()
@@ -132,6 +134,12 @@ class Submission:
         """Raise UnknownTag for the first tag that the model does not know, unless the request leaves those out."""
         if self._request.unknown_tags == "error":
             self.spec.vocabulary.channels(tags)
+
+    def check_cost(self, tags: Sequence[str] | None, size: tuple[int, int] | None) -> None:
+        """Raise TooCostly if labelling a photo with these tags and of this size would take more than is allowed."""
+        number = None if tags is None else len(tags)
+        cost = photo_cost(self.spec, self.options.label, tags=number, size=size)
+        _require_affordable(cost, self._state.settings)
 
     def submit(self, photos: Iterable[Photo]) -> tuple[JobRecord, bool]:
         """Store the photos and make the job.
@@ -232,6 +240,7 @@ class Submission:
             header = probe_image(
                 photo.content, max_pixels=settings.max_image_pixels, max_bytes=settings.max_image_bytes
             )
+            self.check_cost(photo.tags, (header.height, header.width))
         except TocoError as error:
             size = len(photo.content)
             return NewItem(name, "", digest=digest, size=size, tags=photo.tags, error=ItemError.of(error))
@@ -249,12 +258,13 @@ class Submission:
     def _existing(self, name: str, photo: Photo) -> NewItem:
         """Describe a photo that stays where it is; the worker reads its header before decoding it."""
         prefix = self._state.settings.input_prefix
-        parts = PurePosixPath(photo.key).parts
-        if not prefix or not photo.key.startswith(prefix) or ".." in parts or photo.key.startswith("/"):
+        require_key(photo.key)
+        if not prefix or not photo.key.startswith(prefix):
             raise KeyNotAllowed(
                 f"The key {photo.key!r} may not be labelled in place.",
                 fix=f"Use keys under {prefix!r}." if prefix else "Upload the photos; labelling in place is off.",
             )
+        self.check_cost(photo.tags, None)
         try:
             found = self._state.store.head(photo.key)
         except ObjectNotFound as error:
@@ -291,15 +301,17 @@ class Submission:
         self._state.records.forget(job)
 
 
-def frozen_options(spec: ModelSpec, request: JobRequest) -> JobOptions:
+def frozen_options(spec: ModelSpec, request: JobRequest, limits: Settings) -> JobOptions:
     """Return the settings of a job, complete and checked.
 
     Raises:
         InvalidOption: an unknown preset, field or output, or a value out of range.
+        TooCostly: even the smallest photo would take more memory or time than the limits allow.
     """
     label = spec.label_options(request.preset, **(request.options or {}))
     if "segmentation" in request.outputs and label.segmentation is None:
         label = label.model_copy(update={"segmentation": SegmentationOptions()})
+    _require_affordable(photo_cost(spec, label, tags=1, size=(1, 1)), limits)
     return JobOptions(
         model=spec.name,
         model_version=spec.version,
@@ -307,6 +319,10 @@ def frozen_options(spec: ModelSpec, request: JobRequest) -> JobOptions:
         outputs=request.outputs,
         unknown_tags=request.unknown_tags,
     )
+
+
+def _require_affordable(cost: Cost, limits: Settings) -> None:
+    require_affordable(cost, memory_bytes=limits.max_photo_memory_bytes, seconds=limits.max_photo_seconds)
 
 
 def parse_options(text: str) -> dict[str, Any]:
@@ -319,12 +335,10 @@ def parse_options(text: str) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a whole number that Python does not read: too many digits
         raise InvalidOption(
-            f"options is not JSON: {error}.", fix='Send an object such as {"refine": "none"}.'
+            f"options is not JSON: {str(error).partition(';')[0]}.", fix='Send an object such as {"refine": "none"}.'
         ) from None
-    if not isinstance(found, dict) or "preset" in found:
-        raise InvalidOption(
-            "options must be a JSON object without a preset.", fix=f"Send preset={'|'.join(PRESETS)} beside it."
-        )
+    if not isinstance(found, dict):
+        raise InvalidOption("options must be a JSON object.", fix='Send an object such as {"refine": "none"}.')
     return found

@@ -3,17 +3,18 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from toco.jobs.settings import Settings, load_settings
-from toco.service.api.problem import Problem, install_problem_handlers
+from toco.service.api.description import complete_description
+from toco.service.api.problem import install_problem_handlers
 from toco.service.api.request_context import RequestContext
 from toco.service.api.routes import (
     artifacts,
+    documentation,
     events,
     exports,
     health,
@@ -60,6 +61,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=_version(),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load scripts of other hosts: see `documentation`
+        redoc_url=None,
         separate_input_output_schemas=False,
         strict_content_type=False,
     )
@@ -68,7 +71,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(label_studio_routes.router, prefix="/labelstudio")
     app.include_router(cvat_routes.router)
-    for routes in (label, jobs, items, artifacts, previews, events, exports, uploads, models, health, page):
+    for routes in (
+        label,
+        jobs,
+        items,
+        artifacts,
+        previews,
+        events,
+        exports,
+        uploads,
+        models,
+        health,
+        page,
+        documentation,
+    ):
         app.include_router(routes.router)
     if settings.cors_origins:
         app.add_middleware(
@@ -79,27 +95,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["location", "upload-offset", "upload-length", "x-request-id", "etag", "retry-after"],
         )
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
-    _describe_problems(app)
+    complete_description(app)
     return app
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Add the problem's schema to the OpenAPI, and drop FastAPI's own error schema, which is never sent."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            described = plain()
-            schemas = described["components"]["schemas"]
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            app.openapi_schema = described
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend the OpenAPI
 
 
 def _version() -> str:

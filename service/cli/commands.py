@@ -54,6 +54,7 @@ COMMANDS: Final = {
     "serve": Entry(help="Serve the REST API; TOCO_REDIS_URL and TOCO_STORE_URL name what it works with."),
     "worker": Entry(help="Run one worker: one process on one device, with warm models."),
     "worker-health": Entry(help="Fail unless a worker of this host sent its heartbeat lately.", hidden=True),
+    "openapi": Entry(help="Print the OpenAPI of the service, which docs/openapi.json holds (`make openapi`)."),
     "settings": Entry(help="Print every setting in force as JSON, secrets masked; each is the variable TOCO_NAME."),
     "keys": Entry(help="Make, list and revoke API keys."),
     "jobs": Entry(help="Label folders on a running service, follow and export jobs."),

@@ -21,9 +21,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from toco.model.cost import TooCostly, photo_cost, require_affordable
 from toco.model.errors import InvalidOption
 from toco.model.options import LabelOptions
-from toco.model.spec import DEFAULT_MODEL, read_spec
+from toco.model.spec import DEFAULT_MODEL, ModelSpec, read_spec
 from toco.service.cli.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
@@ -52,8 +53,26 @@ def make_options(preset: str, settings: Sequence[str] | None, *, model: Path | N
     Raises:
         InvalidOption: a pair does not fit.
         InvalidCheckpoint: there is no such model.
+        TooCostly: even the smallest photo would take more memory or time than TOCO_MAX_PHOTO_... allow.
     """
-    return read_spec(model or DEFAULT_MODEL).label_options(preset, **parse_settings(settings, changes))
+    spec = read_spec(model or DEFAULT_MODEL)
+    options = spec.label_options(preset, **parse_settings(settings, changes))
+    _weigh(spec, options)
+    return options
+
+
+def _weigh(spec: ModelSpec, options: LabelOptions) -> None:
+    """Refuse settings that no photo can be labelled with, and warn of those that are too much for a large one."""
+    from toco.jobs.settings import load_settings
+
+    limits = load_settings()
+    most = {"memory_bytes": limits.max_photo_memory_bytes, "seconds": limits.max_photo_seconds}
+    require_affordable(photo_cost(spec, options, tags=1, size=(1, 1)), **most)
+    try:
+        require_affordable(photo_cost(spec, options, tags=1), **most)
+    except TooCostly as error:
+        side = options.long_side
+        typer.echo(f"toco: warning, for photos of {side} x {side} pixels: {error}", err=True)
 
 
 def parse_settings(

@@ -252,7 +252,7 @@ class LabelStudioBackend:
 
     def _version(self, options: ProjectOptions) -> str:
         spec = self._state.catalogue.find(options.model).spec
-        return options.version(spec, frozen_options(spec, _job_request(options)).label)
+        return options.version(spec, frozen_options(spec, _job_request(options), self._state.settings).label)
 
 
 def _job_request(options: ProjectOptions, *, name: str = "") -> JobRequest:

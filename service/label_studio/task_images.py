@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from toco.jobs.outbound import ForbiddenAddress, Outbound, OutboundFailed, OutboundTooLarge
 from toco.jobs.settings import Settings
-from toco.jobs.store import Store
+from toco.jobs.store import Store, require_key
 from toco.model.errors import TocoError
 from toco.service.annotation.task_image import TaskImage
 from toco.service.label_studio.tool_api import LabelStudioApi
@@ -94,16 +94,20 @@ class TaskImages:
         return TaskImage(answer.body)
 
     def _key(self, reference: str) -> str:
-        """Return the key of an object that may be labelled in place. Raises ForbiddenAddress or ObjectNotFound."""
+        """Return the key of an object that may be labelled in place.
+
+        Raises:
+            ForbiddenAddress, InvalidObjectKey, ObjectNotFound
+        """
         base = self._settings.effective_store_url.rstrip("/") + "/"
         key = unquote(reference).removeprefix(base)
         inside = self._settings.input_prefix
-        if not unquote(reference).startswith(base) or not inside or not key.startswith(inside) or ".." in key:
+        if not unquote(reference).startswith(base) or not inside or not key.startswith(inside):
             raise ForbiddenAddress(
                 f"{reference[:200]!r} is not under the inputs of the configured store.",
                 fix=f"Store photos under {base}{inside or 'a TOCO_INPUT_PREFIX'}, or let Label Studio sign its links.",
             )
-        self._store.head(key)
+        self._store.head(require_key(key))
         return key
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import Decision, ItemState
 from toco.jobs.records import Measure
-from toco.model.errors import InvalidOption, TocoError
+from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
@@ -112,8 +112,6 @@ def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: 
     before = state.records.job(job).options
     if not record.image_key:
         raise ImageGone(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
-    if "preset" in how.options:
-        raise InvalidOption("options must not hold a preset.", fix="Send it as `preset`.")
     asked = JobRequest(
         model=how.model or before.model,
         preset=how.preset or before.label.preset,

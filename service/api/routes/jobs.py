@@ -4,24 +4,23 @@ import logging
 import time
 from contextlib import closing
 from tempfile import TemporaryFile
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import JSONResponse
 
 from toco.jobs.api_keys import ApiKey
 from toco.jobs.ids import ID_PATTERN
-from toco.jobs.job import ItemState, JobRecord, JobState, Priority, UnknownTags
+from toco.jobs.job import ItemState, JobRecord, JobState
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import Output
 from toco.service.api.auth import Admin, Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.schemas import JobDetails, JobId, JobPage, JobView, RetryView
+from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, RetryView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission
 from toco.service.api.uploaded_form import archive_photos, form_photos, job_request, read_form
@@ -44,37 +43,6 @@ class InvalidBody(TocoError):
 
     code = "invalid_request"
     kind = "invalid"
-
-
-class StoredImage(BaseModel):
-    """An image that is in the object store already."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    key: Annotated[str, Field(min_length=1, max_length=1024, description="Key under the input prefix.")]
-    name: Annotated[str, Field(max_length=512, description="As it is called in exports; empty: the key.")] = ""
-    tags: list[Annotated[str, Field(max_length=512)]] | None = Field(None, description="null: the classifier's own.")
-
-
-class JobBody(BaseModel):
-    """A job of images that are in the object store, or in a finished resumable upload."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"items": [{"key": "inputs/farm/1.jpg", "tags": ["cow"]}], "preset": "fast"}]},
-    )
-
-    items: list[StoredImage] = []
-    upload: Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}$|^$")] = Field("", description="A finished upload's id.")
-    name: Annotated[str, Field(max_length=200)] = ""
-    model: str = ""
-    preset: str = "balanced"
-    options: dict[str, Any] = Field({}, description="Changes to the preset.")
-    outputs: list[Output] = []
-    unknown_tags: UnknownTags = "error"
-    priority: Priority = "batch"
-    webhook: Annotated[str, Field(max_length=2048)] = ""
-    webhook_secret: Annotated[str, Field(max_length=256)] = ""
 
 
 _BODY = {
@@ -109,7 +77,7 @@ _BODY = {
                 },
             },
         },
-        "application/json": {"schema": JobBody.model_json_schema(ref_template="#/components/schemas/{model}")},
+        "application/json": {"schema": {"$ref": "#/components/schemas/JobBody"}},
     },
 }
 
@@ -118,7 +86,7 @@ _BODY = {
     "",
     status_code=202,
     response_model=JobView,
-    responses=problems(400, 404, 409, 413, 415)
+    responses=problems(404, 409, 415)
     | {200: {"description": "This Idempotency-Key made the job before.", "model": JobView}},
     openapi_extra={"requestBody": _BODY},
     summary="Label many images",

@@ -98,7 +98,8 @@ def _submit(state: AppState, caller: Labeller, asked: JobRequest, photo: Photo, 
     submission = Submission(state, caller, asked, request_id=request_id)
     limits = state.settings
     # A single bad image is the request's fault, where in a batch it would be one failed item.
-    probe_image(photo.content or b"", max_pixels=limits.max_image_pixels, max_bytes=limits.max_image_bytes)
+    header = probe_image(photo.content or b"", max_pixels=limits.max_image_pixels, max_bytes=limits.max_image_bytes)
+    submission.check_cost(photo.tags, (header.height, header.width))
     return submission.submit([photo])[0]
 
 
