@@ -10,7 +10,7 @@ LINE_SECONDS: Final = 10.0
 
 
 class ProgressLines:
-    """Prints a line at the beginning, one every `LINE_SECONDS` while something ends, and one at the end.
+    """Prints a line every `LINE_SECONDS` while something ends, and one at the end of what took longer than that.
 
     Args:
         title: what goes on.
@@ -28,7 +28,6 @@ class ProgressLines:
         self._clock = clock
         self._begun = self._printed = clock()
         self._first: int | None = None
-        self._print(0, "")
 
     def show(self, done: int, detail: str = "", *, seconds_left: float | None = None) -> None:
         """Tell how far the work is.
@@ -41,13 +40,12 @@ class ProgressLines:
         now = self._clock()
         if self._first is None:
             self._first = done - 1  # a resumed run begins late: its pace counts from there
-        if done < self._total and now - self._printed < LINE_SECONDS:
+        at_end = done == self._total and now - self._begun >= LINE_SECONDS
+        if now - self._printed < LINE_SECONDS and not at_end:
             return
         self._printed = now
         here = done - self._first
         left = seconds_left if seconds_left is not None else (now - self._begun) / max(1, here) * (self._total - done)
         times = f"{timedelta(seconds=round(now - self._begun))}, {timedelta(seconds=round(left))} left"
-        self._print(done, f", {times}{f'  {detail}' if detail else ''}")
-
-    def _print(self, done: int, more: str) -> None:
-        print(f"{self._title} {done}/{self._total}{more}", file=self._stream or sys.stderr, flush=True)
+        more = f"  {detail}" if detail else ""
+        print(f"{self._title} {done}/{self._total}, {times}{more}", file=self._stream or sys.stderr, flush=True)
