@@ -1,6 +1,6 @@
 r"""A CVAT auto-annotation function: run by `cvat-cli task auto-annotate`, or by an agent, on the user's machine.
 
-    cvat-cli task auto-annotate 7 --function-module service.annotation.cvat_function \
+    cvat-cli task auto-annotate 7 --function-module toco.service.cvat.function \
         -p url=str:http://127.0.0.1:8000 -p tags=str:tags.csv
 
 `--function-file` with this file's path does the same. Without `url` the model runs in this very process.
