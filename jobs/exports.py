@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from toco.jobs.ids import new_id
 from toco.jobs.item_index import ItemIndex, ItemQuery
 from toco.jobs.job import ItemError, ItemRecord
 from toco.jobs.keys import EXPORTS_ACTIVE, export_record, job_exports_key, job_key, lock_of
@@ -128,34 +129,10 @@ class Exports:
         record = self._records.job(job)
         text = request.model_dump_json()
         export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
-        key = export_record(export)
-        now = time.time()
-        pipeline = self._redis.pipeline(transaction=True)  # a record is there whole or not at all
-        for field, value in (
-            {
-                "schema": SCHEMA,
-                "job": job,
-                "request": text,
-                "state": "queued",
-                "created_at": now,
-                "error": "",
-                "left_out": "[]",
-            }
-            | dict.fromkeys(("items", "total", "size", "skipped", "attempts"), 0)
-        ).items():
-            pipeline.hsetnx(key, field, value)
-        pipeline.zadd(job_exports_key(job), {export: now}, nx=True)
-        if pipeline.execute()[0]:
-            self._redis.zadd(EXPORTS_ACTIVE, {export: now})
-            return self.get(job, export), True
-        found = self.get(job, export)
-        if found.state in ("queued", "running"):  # whoever made the record may have died before this
-            self._redis.zadd(EXPORTS_ACTIVE, {export: now}, nx=True)
-        if found.state == "failed":
-            self._redis.hset(key, mapping={"state": "queued", "error": "", "attempts": 0})
-            self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()})
-            return self.get(job, export), True
-        return found, False
+        fields = {"schema": SCHEMA, "request": text, "state": "queued", "error": "", "left_out": "[]"}
+        fields |= dict.fromkeys(("items", "total", "size", "skipped", "attempts"), 0)
+        new = self._records.open_export(job, export, fields)
+        return self.get(job, export), new
 
     def get(self, job: str, export: str) -> ExportRecord:
         """Read an export. Raises ExportNotFound."""
@@ -188,12 +165,6 @@ class Exports:
             self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
         return list(found)
 
-    def delete_of_job(self, job: str) -> None:
-        """Delete the records of a job's exports."""
-        for export in self._redis.zrange(job_exports_key(job), 0, -1):
-            self._redis.delete(export_record(export))
-            self._redis.zrem(EXPORTS_ACTIVE, export)
-
     def build(self, export: str, *, lease_seconds: float, max_attempts: int) -> None:
         """Build an export, unless it is built or someone is at it.
 
@@ -208,15 +179,18 @@ class Exports:
             if record.state in ("done", "failed"):
                 return
             lock = lock_of(export_record(export))
-            if not self._redis.set(lock, 1, nx=True, ex=math.ceil(lease_seconds)):
+            builder = new_id()
+            if not self._redis.set(lock, builder, nx=True, ex=math.ceil(lease_seconds)):
                 return
             self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
             error: TocoError | None = None
-            if int(self._redis.hincrby(export_record(export), "attempts", 1)) > max_attempts:
+            attempts = int(self._redis.hget(export_record(export), "attempts") or 0)
+            self._note(export, attempts=attempts + 1)
+            if attempts >= max_attempts:
                 error = ExportFailed("The worker process ended at every attempt to build this export.")
             else:
                 try:
-                    self._redis.hset(export_record(export), "state", "running")
+                    self._note(export, state="running")
                     self._write(record, lock, lease_seconds)
                 except TocoError as found:
                     error = found
@@ -225,22 +199,24 @@ class Exports:
                     error = ExportFailed(f"{type(found).__name__}: {found}", fix="See the worker's log.")
             if error is not None:
                 text = ItemError.of(error).model_dump_json()
-                self._redis.hset(export_record(export), mapping={"state": "failed", "error": text})
+                self._note(export, state="failed", error=text)
                 logger.warning("export failed", extra={"detail": str(error)})
             self._redis.zrem(EXPORTS_ACTIVE, export)
-            self._redis.delete(lock)
+            self._records.scripts.unlock(args=[lock, builder])
 
     def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
         job = self._records.job(record.job)
         vocabulary = self._vocabulary(job.options.model)
         query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
         total = self._index.find(record.job, query, limit=1).total
-        self._redis.hset(export_record(record.id), "total", total)
+        self._note(record.id, total=total)
         key = export_key(record.job, record.id)
 
         def note(_item: LabelledItem, report: ExportReport) -> None:
             if (report.written + len(report.errors)) % _PROGRESS_ITEMS == 0:
-                self._note(record.id, lock, lease_seconds, items=report.written, skipped=len(report.errors))
+                self._note(record.id, items=report.written, skipped=len(report.errors))
+                self._redis.expire(lock, math.ceil(lease_seconds))
+                self._redis.zadd(EXPORTS_ACTIVE, {record.id: time.time()}, xx=True)
 
         wanted = record.request
         with self._store.writer(key) as stream, ZipSink(stream) as sink:
@@ -253,16 +229,16 @@ class Exports:
             if left_out:
                 sink.write("left_out.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in left_out).encode())
         size = self._store.head(key).size
-        done = {"state": "done", "items": report.written, "skipped": len(left_out), "size": size}
         shown = _LEFT_OUT.dump_json(tuple(left_out[:_SHOWN_LEFT_OUT])).decode()
-        self._redis.hset(export_record(record.id), mapping=done | {"left_out": shown})
+        done = {"state": "done", "items": report.written, "skipped": len(left_out), "size": size, "left_out": shown}
+        if not self._note(record.id, **done):
+            self._store.delete([key])  # its job was deleted meanwhile
         names = [entry.name for entry in left_out[:_SHOWN_LEFT_OUT]]
         logger.info("export built", extra={"items": report.written, "left_out": names, "bytes": size})
 
-    def _note(self, export: str, lock: str, lease_seconds: float, **progress: int) -> None:
-        self._redis.hset(export_record(export), mapping=dict(progress))
-        self._redis.expire(lock, math.ceil(lease_seconds))
-        self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
+    def _note(self, export: str, **fields: str | int) -> bool:
+        """Change an export's record; False, and nothing is written, if it was deleted meanwhile."""
+        return self._records.change(export_record(export), fields)
 
     def _labelled(self, item: ItemRecord) -> LabelledItem:
         artifacts = item.summary.artifacts if item.summary else {}

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -145,6 +146,6 @@ def _read_cursor(cursor: str) -> tuple[float, str]:
         position = float(score)
     except (ValueError, binascii.Error):
         raise fault from None
-    if not item.isdigit():
+    if not (item.isdigit() and math.isfinite(position)):
         raise fault
     return position, item

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toco.jobs.migrations import SCHEMA
 from toco.jobs.transitions import ITEM_STATES
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
@@ -61,6 +62,14 @@ class ItemError(BaseModel):
         return cls(code=error.code, kind=error.kind, detail=error.detail, fix=error.fix)
 
 
+POISON = ItemError(
+    code="poison_image",
+    kind="internal",
+    detail="The worker process ended at every attempt to label this image.",
+    fix="Look at the image and at the worker's log, then retry the job.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class NewItem:
     """An image that a job is made of.
@@ -83,6 +92,23 @@ class NewItem:
     height: int = 0
     tags: tuple[str, ...] | None = None
     error: ItemError | None = None
+
+    def to_hash(self) -> dict[str, str | int]:
+        """Return what its Redis hash begins with. Refused for good is one of which there is nothing to try again."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "state": "failed" if self.error else "queued",
+            "image_key": self.image_key,
+            "digest": self.digest,
+            "size": self.size,
+            "width": self.width,
+            "height": self.height,
+            "tags": json.dumps(self.tags) if self.tags is not None else "",
+            "attempts": 0,
+            "error": self.error.model_dump_json() if self.error else "",
+            "rejected": int(self.error is not None and not self.image_key),
+        }
 
 
 class Summary(BaseModel):

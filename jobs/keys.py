@@ -181,6 +181,9 @@ local function orderkey(job, measure) return jobkey(job) .. ':order:' .. measure
 local function tagskey(job) return jobkey(job) .. ':tags' end
 local ITEMS, LEASES, WEBHOOKS = '{ITEMS}', '{LEASES}', '{WEBHOOKS}'
 local JOBS, JOBS_ACTIVE, JOBS_FINISHED = '{JOBS}', '{JOBS_ACTIVE}', '{JOBS_FINISHED}'
-local JOBS_CREATING = '{JOBS_CREATING}'
+local JOBS_CREATING, JOBS_TRASH = '{JOBS_CREATING}', '{JOBS_TRASH}'
+local function exportskey(job) return jobkey(job) .. ':exports' end
+local function exportkey(export) return '{export_record("")}' .. export end
+local EXPORTS_ACTIVE, DELAYED = '{EXPORTS_ACTIVE}', '{DELAYED}'
 """
 """The same names for the scripts."""

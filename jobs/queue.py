@@ -59,13 +59,8 @@ class WorkQueue:
             self._send(LABEL_SHARD, [job.id, shard, job.request_id], job.priority)
         return len(shards)
 
-    def label_later(self, job: str, items: Sequence[str], *, seconds: float) -> None:
-        """Queue items after a time; the sweep does it."""
-        due = time.time() + seconds
-        self._records.redis.zadd(DELAYED, {f"{job}:{item}": due for item in items})
-
     def take_due(self) -> dict[str, list[str]]:
-        """Return, by job, the items whose time has come."""
+        """Return, by job, the items that were put off (`Records.release`) and whose time has come."""
         due: dict[str, list[str]] = {}
         for member in self._records.redis.zrangebyscore(DELAYED, "-inf", time.time(), start=0, num=1000):
             # Two sweeps may see the same item: whoever removes it queues it. If that one dies in between, the item

@@ -4,18 +4,20 @@ All changes of state are scripts in `transitions`.
 """
 
 import contextlib
-import json
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from toco.jobs.idempotency import KEPT_SECONDS, Promise
 from toco.jobs.ids import item_id, new_id
 from toco.jobs.job import (
+    POISON,
     Decision,
     ItemError,
     ItemRecord,
@@ -38,16 +40,16 @@ from toco.jobs.keys import (
     TRASH_ATTEMPTS,
     item_key,
     item_set,
-    job_exports_key,
     job_key,
     jobs_in_state,
     order_key,
-    tags_key,
 )
 from toco.jobs.migrations import SCHEMA, schema_of
 from toco.jobs.settings import Settings
-from toco.jobs.transitions import DONE, FAILED, ITEM_STATES, QUEUED, Transitions
+from toco.jobs.transitions import DONE, FAILED, QUEUED, Transitions
 from toco.model.errors import TocoError
+
+logger = logging.getLogger(__name__)
 
 Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score"]
 MEASURES: tuple[Measure, ...] = ("index", "doubt", "ignore_ratio", "area_ratio", "score")
@@ -55,13 +57,6 @@ _PIPELINE_ITEMS = 500
 _DELETION_WAIT_SECONDS = 10.0
 _LONGEST_DELETION_WAIT_SECONDS = 3600.0
 _DISK_MILLISECONDS = 2000  # servers write to disk once a second
-
-POISON = ItemError(
-    code="poison_image",
-    kind="internal",
-    detail="The worker process ended at every attempt to label this image.",
-    fix="Look at the image and at the worker's log, then retry the job.",
-)
 
 
 class JobNotFound(TocoError):
@@ -124,7 +119,7 @@ class Records:
 
     def __init__(self, client: "redis.Redis") -> None:
         self.redis: Any = client  # typed as its own values: the client's annotations mix sync and async
-        self._scripts = Transitions(client)
+        self.scripts = Transitions(client)
 
     # -- submitting ----------------------------------------------------------------------------------------------
 
@@ -146,68 +141,60 @@ class Records:
         request_id: str = "",
         webhook: str = "",
         webhook_secret: str = "",
+        promise: Promise | None = None,
     ) -> JobRecord:
-        """Write a job and its items; readers see it whole or not at all."""
-        refused = 0
-        position = 0
+        """Write a job and its items; readers see it whole or not at all.
+
+        Returns:
+            The job, or the one that was made before under the same promise; what is here of this one can go then.
+
+        Raises:
+            IdempotencyConflict: another request was promised something under the same key.
+        """
         for start in range(0, len(items), _PIPELINE_ITEMS):
             pipeline = self.redis.pipeline(transaction=False)
             for position, new in enumerate(items[start : start + _PIPELINE_ITEMS], start):
-                item = item_id(position)
-                state = FAILED if new.error else QUEUED
-                refused += new.error is not None
-                pipeline.hset(
-                    item_key(job, item),
-                    mapping={
-                        "schema": SCHEMA,
-                        "name": new.name,
-                        "state": state,
-                        "image_key": new.image_key,
-                        "digest": new.digest,
-                        "size": new.size,
-                        "width": new.width,
-                        "height": new.height,
-                        "tags": json.dumps(new.tags) if new.tags is not None else "",
-                        "attempts": 0,
-                        "error": new.error.model_dump_json() if new.error else "",
-                        "rejected": int(new.error is not None),
-                    },
-                )
-                pipeline.sadd(item_set(job, "state", state), item)
-                pipeline.zadd(order_key(job, "index"), {item: position})
+                item, fields = item_id(position), new.to_hash()
+                pipeline.zadd(order_key(job, "index"), {item: position})  # first: by it the others are found
+                pipeline.hset(item_key(job, item), mapping=fields)
+                pipeline.sadd(item_set(job, "state", str(fields["state"])), item)
             pipeline.execute()
-        now = time.time()
-        pipeline = self.redis.pipeline(transaction=True)
-        pipeline.hset(
-            job_key(job),
-            mapping={
-                "schema": SCHEMA,
-                "name": name,
-                "state": QUEUED,
-                "priority": priority,
-                "options": options.model_dump_json(),
-                "key": key,
-                "request_id": request_id,
-                "webhook": webhook,
-                "webhook_secret": webhook_secret,
-                "created_at": f"{now:.6f}",
-                "cancel_requested": 0,
-                "revision": 0,
-                "total": len(items),
-                "queued": len(items) - refused,
-                "running": 0,
-                "done": 0,
-                "failed": refused,
-                "cancelled": 0,
-            },
-        )
-        pipeline.hincrby(ITEMS, QUEUED, len(items) - refused)
-        pipeline.hincrby(ITEMS, FAILED, refused)
-        self._scripts.open(args=[job, now], client=pipeline)
-        pipeline.execute()
+        refused = sum(new.error is not None for new in items)
+        fields = {
+            "schema": SCHEMA,
+            "name": name,
+            "state": QUEUED,
+            "priority": priority,
+            "options": options.model_dump_json(),
+            "key": key,
+            "request_id": request_id,
+            "webhook": webhook,
+            "webhook_secret": webhook_secret,
+            "cancel_requested": 0,
+            "revision": 0,
+            "total": len(items),
+            "running": 0,
+            "done": 0,
+            "cancelled": 0,
+        }
+        kept = [promise.record, promise.of(job), KEPT_SECONDS] if promise else ["", "", ""]
+        flat = [part for pair in fields.items() for part in pair]
+        earlier = self.scripts.open(args=[job, len(items) - refused, refused, *kept, *flat])
+        if earlier and promise:
+            return self.job(promise.kept_by(earlier))
         if priority == "batch":
             self._until_on_disk()
         return self.job(job)
+
+    def promised(self, promise: Promise) -> str:
+        """Return the job that was made under a promise and is still there, or an empty text.
+
+        Raises:
+            IdempotencyConflict
+        """
+        found = self.redis.get(promise.record)
+        job = promise.kept_by(found) if found else ""
+        return job if job and self.redis.exists(job_key(job)) else ""
 
     def _until_on_disk(self) -> None:
         """Wait until what was written is on disk, so that a promise made to a client outlives a power cut.
@@ -215,7 +202,9 @@ class Records:
         An interactive client waits for its label anyway and would see the loss; it is spared the wait.
         """
         with contextlib.suppress(redis.ResponseError):  # a server without an append-only file, or of before 7.2
-            self.redis.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS)
+            written, _ = self.redis.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS)
+            if not written:
+                logger.warning("the records are not on disk yet", extra={"waited_ms": _DISK_MILLISECONDS})
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -284,14 +273,14 @@ class Records:
         Returns:
             The lease, or why there is none: `gone`, `busy`, `failed` (as of now), or the state it is in.
         """
-        answer = self._scripts.lease(args=[job, item, owner, seconds, max_attempts, POISON.model_dump_json()])
+        answer = self.scripts.lease(args=[job, item, owner, seconds, max_attempts, POISON.model_dump_json()])
         if answer[0] != "leased":
             return str(answer[0])
         return Lease(job, item, answer[1], int(answer[2]))
 
     def renew(self, lease: Lease, *, seconds: float) -> bool:
         """Keep a lease; False if it was lost."""
-        return bool(self._scripts.renew(args=[lease.job, lease.item, lease.token, seconds]))
+        return bool(self.scripts.renew(args=[lease.job, lease.item, lease.token, seconds]))
 
     def complete(self, lease: Lease, summary: Summary) -> str:
         """Mark an item done, after its artifacts are stored.
@@ -307,7 +296,7 @@ class Records:
             "order:score", summary.score,
         ]  # fmt: skip
         return str(
-            self._scripts.finish(
+            self.scripts.finish(
                 args=[lease.job, lease.item, lease.token, DONE, "summary", summary.model_dump_json(), *measures, *tags]
             )
         )
@@ -315,27 +304,32 @@ class Records:
     def fail(self, lease: Lease, error: TocoError) -> str:
         """Mark an item failed for good. Returns as `complete` does."""
         return str(
-            self._scripts.finish(
+            self.scripts.finish(
                 args=[lease.job, lease.item, lease.token, FAILED, "error", ItemError.of(error).model_dump_json()]
             )
         )
 
-    def release(self, lease: Lease, error: TocoError) -> str:
-        """Give an item back to be tried again, with the error of this attempt. Returns as `complete` does."""
+    def release(self, lease: Lease, error: TocoError, *, seconds: float) -> str:
+        """Give an item back with the error of this attempt; it is queued again after a time.
+
+        Returns:
+            `queued`, `cancelled` (its job was), `stale` or `gone`.
+        """
         text = ItemError.of(error).model_dump_json()
-        return str(self._scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "error", text]))
+        args = [lease.job, lease.item, lease.token, QUEUED, "error", text, "after", seconds]
+        return str(self.scripts.finish(args=args))
 
     def hand_back(self, lease: Lease) -> str:
-        """Give an item back that was not begun; it has lost no attempt. Returns as `complete` does."""
+        """Give an item back that was not begun; it has lost no attempt. Returns as `release` does."""
         attempts = lease.attempt - 1
-        return str(self._scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "attempts", attempts]))
+        return str(self.scripts.finish(args=[lease.job, lease.item, lease.token, QUEUED, "attempts", attempts]))
 
     def reclaim_expired(self) -> dict[str, list[str]]:
-        """Bring items whose lease ran out back to queued; return them by job."""
+        """Bring items whose lease ran out back to queued; return them by job. Those of cancelled jobs are cancelled."""
         reclaimed: dict[str, list[str]] = {}
         for member in self.redis.zrangebyscore(LEASES, "-inf", time.time(), start=0, num=1000):
             job, _, item = member.partition(":")
-            if self._scripts.reclaim(args=[job, item]):
+            if self.scripts.reclaim(args=[job, item]) == QUEUED:
                 reclaimed.setdefault(job, []).append(item)
         return reclaimed
 
@@ -349,14 +343,17 @@ class Records:
 
     def touch(self, job: str) -> None:
         """Note that a job was put back on the queue."""
-        if self.redis.exists(job_key(job)):
-            self.redis.hset(job_key(job), "progress_at", f"{time.time():.6f}")
+        self.note(job, progress_at=f"{time.time():.6f}")
 
     # -- steering ------------------------------------------------------------------------------------------------
 
     def cancel(self, job: str) -> int:
-        """Cancel the items that have not begun; return how many. Raises JobNotFound."""
-        count = int(self._scripts.cancel(args=[job]))
+        """Cancel the items that have not begun, and those that come back from a worker undone; return how many now.
+
+        Raises:
+            JobNotFound
+        """
+        count = int(self.scripts.cancel(args=[job]))
         if count < 0:
             self.job(job)
         return count
@@ -367,14 +364,28 @@ class Records:
         Raises:
             JobNotFound
         """
-        moved = self._scripts.retry(args=[job, *states])
+        moved = self.scripts.retry(args=[job, *states])
         if moved is None:
             self.job(job)
         return sorted(moved or ())
 
+    def open_export(self, job: str, export: str, fields: Mapping[str, str | int]) -> bool:
+        """Record an export that is wanted, unless it is there already; one that failed begins anew.
+
+        Returns:
+            Whether it has to be queued.
+
+        Raises:
+            JobNotFound
+        """
+        new = self.scripts.export(args=[job, export, *(part for pair in fields.items() for part in pair)])
+        if new is None:
+            self.job(job)
+        return bool(new)
+
     def decide(self, job: str, item: str, decision: Decision | None) -> None:
         """Store a person's verdict on an item, or remove it. Raises JobNotFound or ItemNotFound."""
-        if not self._scripts.decide(args=[job, item, decision or ""]):
+        if not self.scripts.decide(args=[job, item, decision or ""]):
             self.item(job, item)
 
     def finished_before(self, moment: float) -> list[str]:
@@ -395,31 +406,7 @@ class Records:
 
     def delete_job(self, job: str) -> None:
         """Delete a job's records. Its objects are still there: `forget` it once they are gone too."""
-        key = job_key(job)
-        counts = self.redis.hmget(key, *ITEM_STATES)
-        items = self.redis.zrange(order_key(job, "index"), 0, -1)
-        tags = self.redis.smembers(tags_key(job))
-        pipeline = self.redis.pipeline(transaction=True)
-        pipeline.zadd(JOBS_TRASH, {job: time.time()})
-        by_state = [jobs_in_state(state) for state in get_args(JobState)]
-        for index in (JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING, *by_state):
-            pipeline.zrem(index, job)
-        pipeline.delete(key)
-        if counts[0] is not None:
-            for state, count in zip(ITEM_STATES, counts, strict=True):
-                pipeline.hincrby(ITEMS, state, -int(count))
-        pipeline.execute()
-        pipeline = self.redis.pipeline(transaction=False)
-        pipeline.unlink(tags_key(job), job_exports_key(job))
-        pipeline.unlink(*(item_set(job, "decision", decision) for decision in get_args(Decision)))
-        pipeline.unlink(*(order_key(job, measure) for measure in MEASURES))
-        pipeline.unlink(*(item_set(job, "state", state) for state in ITEM_STATES))
-        for tag in tags:
-            pipeline.unlink(item_set(job, "tag", tag))
-        for item in items:
-            pipeline.unlink(item_key(job, item))
-            pipeline.zrem(LEASES, f"{job}:{item}")
-        pipeline.execute()
+        self.scripts.delete(args=[job, *MEASURES])
 
     def forget(self, job: str) -> None:
         """Note that nothing of a deleted job is left."""
@@ -429,9 +416,11 @@ class Records:
 
     def note(self, job: str, **fields: str) -> bool:
         """Write fields of a job, unless it was deleted: a late word must not bring a part of it back."""
-        return bool(self._scripts.note(args=[job_key(job), *(part for field in fields.items() for part in field)]))
+        return self.change(job_key(job), fields)
 
-    # -- limits --------------------------------------------------------------------------------------------------
+    def change(self, key: str, fields: Mapping[str, str | int]) -> bool:
+        """Change fields of a hash that is there; False, and nothing is written, if it is not."""
+        return bool(self.scripts.note(args=[key, *(part for pair in fields.items() for part in pair)]))
 
     def take_tokens(self, bucket: str, *, most: float, per_second: float, cost: float = 1) -> tuple[float, float]:
         """Take tokens from a bucket that refills steadily.
@@ -439,7 +428,7 @@ class Records:
         Returns:
             How many are left, and the seconds to wait: 0 if the tokens were taken.
         """
-        left, wait = self._scripts.take(args=[bucket, most, per_second, cost])
+        left, wait = self.scripts.take(args=[bucket, most, per_second, cost])
         return float(left), float(wait)
 
     def check(self) -> None:

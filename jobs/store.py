@@ -5,15 +5,17 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
     jobs/{job}/images/{item}            the photo as it was sent
     jobs/{job}/artifacts/{item}/{name}  what the worker made of it
     jobs/{job}/exports/{export}.zip     a whole job in one format
-    uploads/{upload}/{offset}           the pieces of a resumable upload
+    uploads/{upload}/{offset}-{sender}  the pieces of a resumable upload
 """
 
 import datetime as dt
 import mimetypes
+import os
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +27,7 @@ from toco.jobs.settings import InvalidSettings, Settings, masked_url
 from toco.model.errors import TocoError, shown
 
 STREAM_CHUNK_BYTES = 1024 * 1024
+_DELETED_AT_ONCE = 1000  # S3 takes no more in one request
 _UPLOAD_BUFFER_BYTES = 8 * 1024 * 1024
 
 
@@ -93,9 +96,9 @@ def upload_prefix(upload: str) -> str:
     return f"uploads/{upload}/"
 
 
-def upload_key(upload: str, offset: int) -> str:
-    """Key of the piece of an upload that starts at a byte offset; keys sort by offset."""
-    return f"{upload_prefix(upload)}{offset:015d}"
+def upload_key(upload: str, offset: int, sender: str) -> str:
+    """Key of the piece of an upload that starts at a byte offset, as one request sent it; keys sort by offset."""
+    return f"{upload_prefix(upload)}{offset:015d}-{sender}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +140,18 @@ def _typed_errors(key: str) -> Iterator[None]:
 
 
 class Store:
-    """The object store. Safe to use from several threads."""
+    """The object store. Safe to use from several threads.
 
-    def __init__(self, store: ObjectStore) -> None:
+    What a method that writes has put into a local folder is on disk when it returns, as in a remote store.
+
+    Args:
+        store: where objects are.
+        root: its folder, if it is a local one.
+    """
+
+    def __init__(self, store: ObjectStore, root: Path | None = None) -> None:
         self._store = store
+        self._root = root
         # LocalStore and MemoryStore keep no content type and cannot sign.
         self._remote = isinstance(store, S3Store | GCSStore | AzureStore)
 
@@ -155,7 +166,8 @@ class Store:
         options: dict[str, Any] = {name: value.get_secret_value() for name, value in settings.store_options.items()}
         try:
             if url.startswith("file://"):
-                return cls(LocalStore(unquote(urlsplit(url).path), mkdir=True))
+                root = Path(unquote(urlsplit(url).path))
+                return cls(LocalStore(root, mkdir=True, automatic_cleanup=True), root)
             if url.startswith("memory://"):
                 return cls(MemoryStore())
             client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
@@ -175,6 +187,7 @@ class Store:
         attributes = {"Content-Type": media_type(key)} if self._remote else None
         with _typed_errors(key):
             obstore.put(self._store, key, content, attributes=cast("Any", attributes))
+            self._sync(key)
 
     def get(self, key: str) -> bytes:
         """Read a whole object.
@@ -202,12 +215,15 @@ class Store:
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; those that are gone already do not matter. Raises StorageUnavailable."""
-        for key in keys:
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            some = keys[start : start + _DELETED_AT_ONCE]
             try:
-                with _typed_errors(key):
-                    obstore.delete(self._store, key)
-            except ObjectNotFound:
-                continue
+                with _typed_errors(some[0]):
+                    obstore.delete(self._store, some)
+            except ObjectNotFound:  # a local folder stops at the first that is gone
+                for key in some:
+                    with suppress(ObjectNotFound), _typed_errors(key):
+                        obstore.delete(self._store, key)
 
     def delete_prefix(self, prefix: str) -> int:
         """Delete everything under a prefix and return how many objects that were. Raises StorageUnavailable."""
@@ -229,6 +245,7 @@ class Store:
             )
             with sink:
                 yield cast("IO[bytes]", sink)
+            self._sync(key)
 
     async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to `end` (exclusive) of an object in pieces.
@@ -247,6 +264,19 @@ class Store:
             return None
         with _typed_errors(key):
             return obstore.sign(cast("S3Store", self._store), "GET", key, dt.timedelta(seconds=seconds))
+
+    def _sync(self, key: str) -> None:
+        """Write an object of a local folder to disk, and the names that lead to it."""
+        if self._root is None:
+            return
+        path = self._root / key
+        for part in (path, *path.parents[: len(Path(key).parts)]):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                descriptor = os.open(part, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
 
     def check(self) -> None:
         """Write, read and delete a small object. Raises StorageFull or StorageUnavailable."""

@@ -1,9 +1,9 @@
 """The state changes of jobs and items, each one atomic script in Redis.
 
 Items go queued -> running -> done or failed, or queued -> cancelled; a lease that ran out, or a fault that may pass,
-brings an item back to queued. Every change checks the state it starts from, so that a message delivered twice, or a
-worker that comes back from the dead, changes nothing. Counts, indices and the job's own state change in the same
-script. Redis runs a script alone and whole.
+brings an item back to queued, or to cancelled if its job was cancelled meanwhile. Every change checks the state it
+starts from, so that a message delivered twice, or a worker that comes back from the dead, changes nothing. Counts,
+indices and the job's own state change in the same script. Redis runs a script alone and whole.
 
 `KEYS` stays empty: the key names follow from the job, which ties the records to one Redis (no cluster).
 """
@@ -23,6 +23,7 @@ _PRELUDE = (
     + """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local STATES = {'queued', 'running', 'done', 'failed', 'cancelled'}
 local function stamp(t) return string.format('%.6f', t) end
 
 local function move(job, item, from, to)
@@ -74,6 +75,15 @@ local function forget_lease(job, item)
   redis.call('ZREM', LEASES, job .. ':' .. item)
 end
 
+-- Where an item goes that is to be tried again: nowhere, once its job was cancelled.
+local function again(job)
+  return redis.call('HGET', jobkey(job), 'cancel_requested') == '1' and 'cancelled' or 'queued'
+end
+
+local function over(job, item)
+  redis.call('HSET', itemkey(job, item), 'finished_at', stamp(now))
+end
+
 local function holds(job, item, token)
   local held = redis.call('HMGET', itemkey(job, item), 'state', 'token')
   return held[1] == 'running' and held[2] == token
@@ -94,7 +104,8 @@ elseif state ~= 'queued' then return {state} end
 local attempts = tonumber(found[4])
 if attempts >= tonumber(ARGV[5]) then
   local error = (found[5] and found[5] ~= '') and found[5] or ARGV[6]
-  redis.call('HSET', key, 'error', error, 'finished_at', stamp(now))
+  redis.call('HSET', key, 'error', error)
+  over(job, item)
   forget_lease(job, item)
   move(job, item, state, 'failed')
   settle(job)
@@ -116,63 +127,68 @@ return {'leased', token, attempts}
 # job, item, token, lease seconds
 _RENEW = """
 local job, item = ARGV[1], ARGV[2]
-if not holds(job, item, ARGV[3]) then return 0 end
+if redis.call('EXISTS', jobkey(job)) == 0 or not holds(job, item, ARGV[3]) then return 0 end
 redis.call('HSET', itemkey(job, item), 'lease_until', stamp(now + tonumber(ARGV[4])))
 redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), job .. ':' .. item)
 return 1
 """
 
-# job, item, token, state to reach, then pairs: `order:NAME`, value for the sort orders; other fields for the item
+# job, item, token, state to reach, then pairs: `order:NAME`, value for the sort orders; `tag:NAME`, 1 for the classes;
+# `after`, seconds until the item is queued; other fields for the item. Returns the state reached.
 _FINISH = """
 local job, item, to = ARGV[1], ARGV[2], ARGV[4]
 if redis.call('EXISTS', jobkey(job)) == 0 then return 'gone' end
 if not holds(job, item, ARGV[3]) then return 'stale' end
+if to == 'queued' then to = again(job) end
 local key = itemkey(job, item)
 for i = 5, #ARGV, 2 do
   local order = string.match(ARGV[i], '^order:(.+)$')
   local tag = string.match(ARGV[i], '^tag:(.+)$')
   if order then redis.call('ZADD', orderkey(job, order), ARGV[i + 1], item)
+  elseif ARGV[i] == 'after' then
+    if to == 'queued' then redis.call('ZADD', DELAYED, now + tonumber(ARGV[i + 1]), job .. ':' .. item) end
   elseif tag then
     redis.call('SADD', setkey(job, 'tag', tag), item)
     redis.call('SADD', tagskey(job), tag)
   else redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 end
 forget_lease(job, item)
-if to ~= 'queued' then
-  redis.call('HSET', key, 'finished_at', stamp(now))
-  redis.call('HINCRBY', jobkey(job), 'rate_count', 1)
-end
+if to ~= 'queued' then over(job, item) end
+if to == 'done' or to == 'failed' then redis.call('HINCRBY', jobkey(job), 'rate_count', 1) end
 move(job, item, 'running', to)
 settle(job)
 return to
 """
 
-# job, item: a lease that ran out
+# job, item: a lease that ran out. Returns the state reached, or nothing
 _RECLAIM = """
 local job, item = ARGV[1], ARGV[2]
 local found = redis.call('HMGET', itemkey(job, item), 'state', 'lease_until')
 if found[1] ~= 'running' then
   redis.call('ZREM', LEASES, job .. ':' .. item)
-  return 0
+  return false
 end
-if tonumber(found[2] or '0') > now then return 0 end
+if tonumber(found[2] or '0') > now then return false end
+local to = again(job)
 forget_lease(job, item)
-move(job, item, 'running', 'queued')
+if to == 'cancelled' then over(job, item) end
+move(job, item, 'running', to)
 settle(job)
-return 1
+return to
 """
 
 # job
 _CANCEL = """
 local job = ARGV[1]
 if redis.call('EXISTS', jobkey(job)) == 0 then return -1 end
+if not redis.call('ZSCORE', JOBS_ACTIVE, job) then return 0 end
 local items = redis.call('SMEMBERS', statekey(job, 'queued'))
 for _, item in ipairs(items) do
   move(job, item, 'queued', 'cancelled')
-  redis.call('HSET', itemkey(job, item), 'finished_at', stamp(now))
+  over(job, item)
 end
 redis.call('HSET', jobkey(job), 'cancel_requested', 1)
-if #items > 0 then settle(job) end
+settle(job)
 return #items
 """
 
@@ -192,8 +208,11 @@ for i = 2, #ARGV do
   end
 end
 if #moved > 0 then
-  redis.call('HSET', jobkey(job), 'cancel_requested', 0, 'rate_count', 0)
-  redis.call('HDEL', jobkey(job), 'started_at', 'finished_at')
+  redis.call('HSET', jobkey(job), 'cancel_requested', 0)
+  if not redis.call('ZSCORE', JOBS_ACTIVE, job) then
+    redis.call('HSET', jobkey(job), 'rate_count', 0)
+    redis.call('HDEL', jobkey(job), 'started_at', 'finished_at')
+  end
   settle(job)
 end
 return moved
@@ -203,7 +222,7 @@ return moved
 _DECIDE = """
 local job, item = ARGV[1], ARGV[2]
 local key = itemkey(job, item)
-if redis.call('EXISTS', key) == 0 then return 0 end
+if redis.call('EXISTS', jobkey(job)) == 0 or redis.call('EXISTS', key) == 0 then return 0 end
 local before = redis.call('HGET', key, 'decision')
 if before and before ~= '' then redis.call('SREM', setkey(job, 'decision', before), item) end
 redis.call('HSET', key, 'decision', ARGV[3])
@@ -212,13 +231,82 @@ redis.call('HINCRBY', jobkey(job), 'revision', 1)
 return 1
 """
 
-# job: the first settling of a job whose items are all written
+# job, queued items, failed items; key, value and seconds of its promise to an Idempotency-Key (or '' thrice); then the
+# job's fields. Its items are all written. Returns what was promised before, or nothing: then the job is there.
 _OPEN = """
-local job, created = ARGV[1], tonumber(ARGV[2])
+local job, promise = ARGV[1], ARGV[4]
+if redis.call('EXISTS', jobkey(job)) == 1 then return false end
+if promise ~= '' then
+  local before = redis.call('GET', promise)
+  if before and redis.call('EXISTS', jobkey(cjson.decode(before).job)) == 1 then return before end
+  redis.call('SET', promise, ARGV[5], 'EX', ARGV[6])
+end
+redis.call('HSET', jobkey(job), 'created_at', stamp(now), 'queued', ARGV[2], 'failed', ARGV[3], unpack(ARGV, 7))
+redis.call('HINCRBY', ITEMS, 'queued', ARGV[2])
+redis.call('HINCRBY', ITEMS, 'failed', ARGV[3])
 redis.call('ZADD', JOBS, 0, job)
-redis.call('ZADD', JOBS_ACTIVE, created, job)
+redis.call('ZADD', JOBS_ACTIVE, now, job)
 redis.call('ZREM', JOBS_CREATING, job)
-return settle(job)
+settle(job)
+return false
+"""
+
+# job, then the measures by which its items are sorted: nothing of it is left but its objects; it is in the trash
+_DELETE = """
+local job = ARGV[1]
+local key = jobkey(job)
+if redis.call('EXISTS', key) == 1 then
+  for _, state in ipairs(STATES) do redis.call('HINCRBY', ITEMS, state, -redis.call('HGET', key, state)) end
+  redis.call('ZREM', jobsinstate(redis.call('HGET', key, 'state')), job)
+end
+for _, item in ipairs(redis.call('ZRANGE', orderkey(job, 'index'), 0, -1)) do
+  redis.call('UNLINK', itemkey(job, item))
+  redis.call('ZREM', LEASES, job .. ':' .. item)
+end
+for _, export in ipairs(redis.call('ZRANGE', exportskey(job), 0, -1)) do
+  redis.call('UNLINK', exportkey(export))
+  redis.call('ZREM', EXPORTS_ACTIVE, export)
+end
+for _, tag in ipairs(redis.call('SMEMBERS', tagskey(job))) do redis.call('UNLINK', setkey(job, 'tag', tag)) end
+for _, state in ipairs(STATES) do redis.call('UNLINK', statekey(job, state)) end
+for i = 2, #ARGV do redis.call('UNLINK', orderkey(job, ARGV[i])) end
+redis.call('UNLINK', key, tagskey(job), exportskey(job), setkey(job, 'decision', 'accept'),
+  setkey(job, 'decision', 'reject'))
+for _, index in ipairs({JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING}) do redis.call('ZREM', index, job) end
+redis.call('ZADD', JOBS_TRASH, now, job)
+"""
+
+# job, export, then the fields of a new one. Returns whether it has to be queued, as it is new or failed before; or
+# nothing if there is no such job
+_EXPORT = """
+local job, export = ARGV[1], ARGV[2]
+if redis.call('EXISTS', jobkey(job)) == 0 then return false end
+local state = redis.call('HGET', exportkey(export), 'state')
+if state and state ~= 'failed' then return 0 end
+redis.call('HSET', exportkey(export), 'job', job, 'created_at', stamp(now), unpack(ARGV, 3))
+redis.call('ZADD', exportskey(job), now, export)
+redis.call('ZADD', EXPORTS_ACTIVE, now, export)
+return 1
+"""
+
+# key of a hash, then fields: changes it if it is there still, and says whether it is
+_NOTE = """
+if redis.call('EXISTS', ARGV[1]) == 0 then return 0 end
+redis.call('HSET', ARGV[1], unpack(ARGV, 2))
+return 1
+"""
+
+# lock, who took it: frees it, unless it ran out and someone else has it by now
+_UNLOCK = """
+if redis.call('GET', ARGV[1]) == ARGV[2] then redis.call('DEL', ARGV[1]) end
+"""
+
+# upload, its lock, sender, offset, bytes: a piece that was stored counts if the lock is still the sender's
+_TAKE_PIECE = """
+local upload, offset = ARGV[1], tonumber(ARGV[4])
+if redis.call('GET', ARGV[2]) ~= ARGV[3] or tonumber(redis.call('HGET', upload, 'offset')) ~= offset then return 0 end
+redis.call('HSET', upload, 'piece:' .. ARGV[4], ARGV[3], 'offset', offset + tonumber(ARGV[5]))
+return 1
 """
 
 # key, most tokens, tokens a second, cost: a token bucket
@@ -231,14 +319,6 @@ if tokens >= cost then tokens = tokens - cost else wait = (cost - tokens) / rate
 redis.call('HSET', key, 'tokens', stamp(tokens), 'at', stamp(now))
 redis.call('EXPIRE', key, math.ceil(most / rate) + 1)
 return {stamp(tokens), stamp(wait)}
-"""
-
-
-# key of a hash, then its fields and values
-_NOTE = """
-if redis.call('EXISTS', ARGV[1]) == 0 then return 0 end
-redis.call('HSET', ARGV[1], unpack(ARGV, 2))
-return 1
 """
 
 
@@ -257,5 +337,9 @@ class Transitions:
         self.retry = script(_RETRY)
         self.decide = script(_DECIDE)
         self.open = script(_OPEN)
-        self.take = script(_TAKE)
+        self.delete = script(_DELETE)
+        self.export = script(_EXPORT)
         self.note = script(_NOTE)
+        self.unlock = script(_UNLOCK)
+        self.take_piece = script(_TAKE_PIECE)
+        self.take = script(_TAKE)

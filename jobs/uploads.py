@@ -3,14 +3,18 @@
 Any API process may take the next piece. What arrived of a broken request is kept, which is the point of it all.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, cast
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
+from redis import RedisError
 
 from toco.jobs.expired_uploads import remove_upload
 from toco.jobs.ids import new_id
@@ -21,7 +25,7 @@ from toco.jobs.settings import Settings
 from toco.jobs.store import Store, upload_key, upload_prefix
 from toco.model.errors import TocoError
 
-_LOCK_SECONDS: Final = 60
+LOCK_SECONDS: Final = 10  # after which an upload goes on whose server died; clients must wait that long
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 
 
@@ -118,26 +122,47 @@ class Uploads:
         Raises:
             UploadNotFound, UploadConflict, UploadTooLarge, StorageFull, StorageUnavailable
         """
-        found = await run_sync(self.get, upload)
-        lock = lock_of(upload_record(upload))
-        owner = new_id()
-        if not await run_sync(partial(self._redis.set, lock, owner, nx=True, ex=_LOCK_SECONDS)):
-            raise UploadConflict("Another piece is being sent.", fix="Wait for it, then ask for the offset.")
-        try:
+        await run_sync(self.get, upload)
+        sender = new_id()
+        async with self._locked(upload, sender):
             found = await run_sync(self.get, upload)
             if offset != found.offset:
                 raise UploadConflict(
                     f"The piece begins at {offset}, the upload stands at {found.offset}.", fix="Go on from there."
                 )
             with SpooledTemporaryFile(_IN_MEMORY_BYTES) as piece:
-                size = await self._receive(found, body, cast("IO[bytes]", piece), lock)
+                size = await self._receive(found, body, cast("IO[bytes]", piece))
                 if size:
                     piece.seek(0)
-                    await run_sync(self._store.put, upload_key(upload, offset), cast("IO[bytes]", piece))
-                    await run_sync(self._redis.hset, upload_record(upload), "offset", offset + size)
+                    await run_sync(self._store.put, upload_key(upload, offset, sender), cast("IO[bytes]", piece))
+                    await run_sync(self._take, upload, sender, offset, size)
             return await run_sync(self.get, upload)
+
+    @asynccontextmanager
+    async def _locked(self, upload: str, sender: str) -> AsyncIterator[None]:
+        """Keep other pieces out for the time of the block, and for seconds more if this process dies."""
+        lock = lock_of(upload_record(upload))
+        if not await run_sync(partial(self._redis.set, lock, sender, nx=True, ex=LOCK_SECONDS)):
+            raise UploadConflict("Another piece is being sent.", fix="Wait for it, then ask for the offset.")
+        keeper = asyncio.create_task(self._keep(lock))
+        try:
+            yield
         finally:
-            await run_sync(self._redis.delete, lock)
+            keeper.cancel()
+            with CancelScope(shield=True):
+                await run_sync(partial(self._records.scripts.unlock, args=[lock, sender]))
+
+    async def _keep(self, lock: str) -> None:
+        while True:
+            await asyncio.sleep(LOCK_SECONDS / 3)
+            with suppress(RedisError):
+                await run_sync(self._redis.expire, lock, LOCK_SECONDS)
+
+    def _take(self, upload: str, sender: str, offset: int, size: int) -> None:
+        """Note a piece that was stored, unless the lock was lost on the way and another one came first."""
+        record = upload_record(upload)
+        if not self._records.scripts.take_piece(args=[record, lock_of(record), sender, offset, size]):
+            raise UploadConflict("Another piece was sent meanwhile.", fix="Ask for the offset and go on from there.")
 
     def delete(self, upload: str) -> None:
         """Give an upload up. Raises UploadNotFound."""
@@ -156,23 +181,21 @@ class Uploads:
             raise UploadConflict(
                 f"The upload has {found.offset:,} of {found.length:,} bytes.", fix="Send the rest, then make the job."
             )
+        senders = self._redis.hgetall(upload_record(upload))
         for piece in sorted(self._store.under(upload_prefix(upload)), key=lambda piece: piece.key):
-            # A piece beyond the offset was stored by a request that died before saying so; its bytes came again.
-            if file.tell() == int(piece.key.rpartition("/")[2]):
+            offset, _, sender = piece.key.rpartition("/")[2].partition("-")
+            # Another one was stored by a request that died before saying so; its bytes came again.
+            if file.tell() == int(offset) and sender == senders.get(f"piece:{int(offset)}", ""):
                 file.write(self._store.get(piece.key))
         file.seek(0)
 
-    async def _receive(self, found: Upload, body: AsyncIterator[bytes], piece: IO[bytes], lock: str) -> int:
+    async def _receive(self, found: Upload, body: AsyncIterator[bytes], piece: IO[bytes]) -> int:
         size = 0
-        renewed = time.monotonic()
         async for part in body:
             size += len(part)
             if found.offset + size > found.length:
                 raise UploadTooLarge(f"More bytes than the {found.length:,} that were announced.")
             await run_sync(piece.write, part)
-            if time.monotonic() - renewed > _LOCK_SECONDS / 3:
-                await run_sync(self._redis.expire, lock, _LOCK_SECONDS)
-                renewed = time.monotonic()
         return size
 
 

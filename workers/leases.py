@@ -4,6 +4,21 @@ import threading
 import time
 
 from toco.jobs.records import Lease, Records
+from toco.jobs.retries import seconds_until_retry
+from toco.jobs.settings import Settings
+from toco.model.errors import TocoError
+
+
+def give_back(records: Records, settings: Settings, lease: Lease, error: TocoError) -> str:
+    """Fail an item, or put it off if its error may pass and it has attempts left.
+
+    Returns:
+        The state it is in then; `stale` or `gone` if it was lost meanwhile.
+    """
+    seconds = seconds_until_retry(
+        error, lease.attempt, max_attempts=settings.max_attempts, delay_seconds=settings.retry_delay_seconds
+    )
+    return records.fail(lease, error) if seconds is None else records.release(lease, error, seconds=seconds)
 
 
 class LeaseKeeper:

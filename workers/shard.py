@@ -26,7 +26,7 @@ from toco.model.formats.artifacts import ALL_OUTPUTS, RESULT, encode_artifacts, 
 from toco.model.formats.result import result_of
 from toco.model.options import LabelOptions
 from toco.model.photos.images import DecodedImage, read_image
-from toco.workers.leases import LeaseKeeper
+from toco.workers.leases import LeaseKeeper, give_back
 from toco.workers.summary import summarise
 from toco.workers.warm_model import halved, is_out_of_memory
 
@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 _ENCODERS = 2  # threads that encode and store while the next batch is on the device
 _WAITING_LABELS = 8  # labels held for them at most
-_RETRIED_KINDS = frozenset({"unavailable", "internal", "limited"})
 
 
 class LabellingFault(TocoError):
@@ -83,7 +82,7 @@ class Shard:
         self._started = time.monotonic()
         self._begun = 0
         self._left: list[str] = []
-        self._retried: dict[int, list[str]] = {}
+        self._asked: set[str] = set()  # items that the labeler came to
         self._room = BoundedSemaphore(_WAITING_LABELS)
 
     def run(self, items: Sequence[str]) -> int:
@@ -100,10 +99,7 @@ class Shard:
             for record in suspects:
                 self._label([record], encoders)
         if self._left:
-            self._queue.label(self._job, list(dict.fromkeys(self._left)))
-        for attempt, names in self._retried.items():
-            delay = self._settings.retry_delay_seconds * 2 ** (attempt - 1)
-            self._queue.label_later(self._job.id, names, seconds=delay)
+            self._queue.label(self._job, self._left)
         if self._begun:
             seconds = time.monotonic() - self._started
             self._queue.note_speed(self._job, seconds / self._begun)
@@ -129,6 +125,7 @@ class Shard:
                     handed.append(future)
                 for lease in leases.values():
                     self._hand_back(lease)
+                self._leave(open_items)
                 open_items = []
             except Exception as error:
                 if is_out_of_memory(error) and (options := halved(options, used)) is not None:
@@ -140,7 +137,7 @@ class Shard:
                 fault = LabellingFault(f"{type(error).__name__}: {error}", fix="See the worker's log.")
                 for lease in leases.values():
                     self._give_back(lease, fault)
-                self._left += [record.id for record in open_items if record.id not in leases]
+                self._leave(open_items)
                 options = None
             finally:
                 for future in handed:
@@ -149,11 +146,13 @@ class Shard:
     def _requests(self, items: Sequence[ItemRecord], leases: dict[str, Lease]) -> Iterator["LabelRequest"]:
         from toco.model.labelling.labeler import LabelRequest  # noqa: PLC0415 - imports torch: in the worker's child only
 
-        for position, record in enumerate(items):
+        for record in items:
             if record.id not in leases:
+                if record.id in self._asked:
+                    continue  # passed over, or given back
                 if self._must_stop():
-                    self._left += [left.id for left in items[position:]]
                     return
+                self._asked.add(record.id)
                 lease = self._records.lease(
                     record.job,
                     record.id,
@@ -208,6 +207,11 @@ class Shard:
         clock = _Clock(label.timings)
         artifacts = encode_artifacts(label, outputs=options.outputs or ALL_OUTPUTS)
         clock.lap("encode")
+        if not self._records.renew(lease, seconds=self._settings.lease_seconds):
+            # Whoever has the item now, or had it since, stores its own: what is there must stay what its record says.
+            self._leases.drop(lease)
+            logger.warning("labelled too late", extra={"attempt": lease.attempt})
+            return
         for name, content in artifacts.items():
             self._store.put(artifact_key(lease.job, lease.item, name), content)
         clock.lap("store")
@@ -224,6 +228,10 @@ class Shard:
         )
         logger.info("item labelled", extra={"outcome": outcome, "attempt": lease.attempt, "timings": clock.seconds})
 
+    def _leave(self, items: Sequence[ItemRecord]) -> None:
+        """Put items that the labeler never came to back on the queue."""
+        self._left += [record.id for record in items if record.id not in self._asked]
+
     def _hand_back(self, lease: Lease) -> None:
         """Put an item that was read ahead but not begun back on the queue, as if it had not been taken."""
         self._leases.drop(lease)
@@ -235,12 +243,7 @@ class Shard:
         """Fail an item, or put it back if its error may pass and it has attempts left."""
         with log_context(job=lease.job, item=lease.item, request_id=self._job.request_id):
             self._leases.drop(lease)
-            if error.kind in _RETRIED_KINDS and lease.attempt < self._settings.max_attempts:
-                outcome = self._records.release(lease, error)
-                if outcome == "queued":
-                    self._retried.setdefault(lease.attempt, []).append(lease.item)
-            else:
-                outcome = self._records.fail(lease, error)
+            outcome = give_back(self._records, self._settings, lease, error)
             logger.warning("item not labelled", extra={"outcome": outcome, "code": error.code, "detail": str(error)})
 
 

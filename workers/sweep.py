@@ -91,7 +91,6 @@ class Sweep:
         if self._settings.retention_days:
             for job in self._records.finished_before(time.time() - self._settings.retention_days * _DAY_SECONDS):
                 logger.info("job is past its retention", extra={"job": job})
-                self._exports.delete_of_job(job)
                 self._records.delete_job(job)
                 self._queue.delete_objects(job)
         for job in self._records.abandoned(_ABANDONED_SECONDS):

@@ -31,6 +31,7 @@ from toco.jobs.records import JobNotFound, connect
 from toco.jobs.settings import Settings
 from toco.jobs.store import job_prefix
 from toco.model.errors import TocoError
+from toco.workers.leases import give_back
 from toco.workers.process import WorkerProcess
 from toco.workers.shard import Shard
 
@@ -150,13 +151,8 @@ def _give_back_all(process: WorkerProcess, job: str, items: list[str], owner: st
         lease = process.records.lease(
             job, item, owner=owner, seconds=settings.lease_seconds, max_attempts=settings.max_attempts
         )
-        if isinstance(lease, str):
-            continue
-        if error.kind == "conflict" or lease.attempt >= settings.max_attempts:
-            process.records.fail(lease, error)
-        elif process.records.release(lease, error) == "queued":
-            delay = settings.retry_delay_seconds * 2 ** (lease.attempt - 1)
-            process.queue.label_later(job, [item], seconds=delay)
+        if not isinstance(lease, str):
+            give_back(process.records, settings, lease, error)
 
 
 def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from toco.jobs.api_keys import ApiKey
-from toco.jobs.idempotency import Reservation, reserve
+from toco.jobs.idempotency import Promise
 from toco.jobs.ids import item_id
 from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority, UnknownTags
 from toco.jobs.outbound import refuse_forbidden
@@ -128,7 +128,7 @@ class Submission:
         self.options = frozen_options(known.spec, request, state.settings)
         if request.webhook:
             refuse_forbidden(request.webhook, state.settings)
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}  # how many of a name there are
 
     def check_tags(self, tags: Iterable[str]) -> None:
         """Raise UnknownTag for the first tag that the model does not know, unless the request leaves those out."""
@@ -154,7 +154,7 @@ class Submission:
 
         Raises:
             EmptyJob, TooManyFiles, UnknownTag, KeyNotAllowed, LimitReached, StorageFull, StorageUnavailable
-            IdempotencyConflict: the key was used for another request, or its first request is still on its way.
+            IdempotencyConflict: the key was used for another request.
         """
         records = self._state.records
         job = records.begin_job()
@@ -162,24 +162,26 @@ class Submission:
             items = self._store_all(job, photos)
             if not items:
                 raise EmptyJob("The request holds no photo.", fix="Send at least one image.")
-            reservation = self._reserve(job, items)
-            if reservation.earlier_job:
+            promise = self._promise(items)
+            if promise and (earlier := records.promised(promise)):
                 self._discard(job)
-                return records.job(reservation.earlier_job), True
-            with reservation.released_on_error():
-                use_quota(self._state, self._caller, len(items))
-                record = records.create_job(
-                    job,
-                    items,
-                    self.options,
-                    name=self._request.name,
-                    priority=self._request.priority,
-                    key=self._caller.id,
-                    request_id=self._request_id,
-                    webhook=self._request.webhook,
-                    webhook_secret=self._request.webhook_secret,
-                )
-                reservation.settle()
+                return records.job(earlier), True
+            use_quota(self._state, self._caller, len(items))
+            record = records.create_job(
+                job,
+                items,
+                self.options,
+                name=self._request.name,
+                priority=self._request.priority,
+                key=self._caller.id,
+                request_id=self._request_id,
+                webhook=self._request.webhook,
+                webhook_secret=self._request.webhook_secret,
+                promise=promise,
+            )
+            if record.id != job:  # the same request was faster on another way
+                self._discard(job)
+                return record, True
         try:
             self._state.queue.label(record, [item_id(n) for n, item in enumerate(items) if item.error is None])
         except QueueUnavailable:
@@ -223,12 +225,14 @@ class Submission:
             clean = PurePosixPath(normalise_name(name).replace(":", "_")).name
             clean = "".join(sign if sign.isprintable() else "_" for sign in clean).replace("\\", "_").strip(". ")
             clean = clean[:MAX_NAME] or "image"
-        path, number = PurePosixPath(clean), 1
-        while clean in self._names:
+        path, number = PurePosixPath(clean), self._names.get(clean, 1)
+        unique = clean
+        while unique in self._names:
             number += 1
-            clean = str(path.with_name(f"{path.stem}_{number}{path.suffix}"))
-        self._names.add(clean)
-        return clean
+            unique = str(path.with_name(f"{path.stem}_{number}{path.suffix}"))
+        self._names[unique] = 1
+        self._names[clean] = number  # so that the next one of this name need not count from the beginning
+        return unique
 
     def _store_one(self, job: str, position: int, name: str, photo: Photo) -> NewItem:
         settings = self._state.settings
@@ -271,17 +275,13 @@ class Submission:
             return NewItem(name, photo.key, tags=photo.tags, error=ItemError.of(error))
         return NewItem(name, photo.key, size=found.size, tags=photo.tags)
 
-    def _reserve(self, job: str, items: Sequence[NewItem]) -> Reservation:
+    def _promise(self, items: Sequence[NewItem]) -> Promise | None:
+        if not self._request.idempotency_key:
+            return None
         said = [self.options.model_dump_json(), self._request.name, self._request.webhook]
         said += [f"{item.name}:{item.digest or item.image_key}:{item.tags}" for item in items]
         fingerprint = hashlib.sha256("\n".join(said).encode()).hexdigest()
-        return reserve(
-            self._state.records,
-            owner=self._caller.id,
-            key=self._request.idempotency_key,
-            job=job,
-            fingerprint=fingerprint,
-        )
+        return Promise(self._caller.id, self._request.idempotency_key, fingerprint)
 
     @contextmanager
     def _cleaned_up(self, job: str) -> Iterator[None]:

@@ -30,6 +30,7 @@ Progress = Callable[[JsonObject], None]
 
 _PIECE_BYTES: Final = 8 * 1024 * 1024
 _ATTEMPTS: Final = 5
+UPLOAD_PATIENCE_SECONDS: Final = 30.0  # without a byte taken; longer than a server that died keeps others out
 _FINAL_STATES: Final = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
 _PASSING: Final = frozenset({429, 502, 503, 504})
 
@@ -275,6 +276,7 @@ class Client:
         begun = self._send("POST", "/v1/uploads", headers={"upload-length": str(length), "tus-resumable": "1.0.0"})
         address = begun.headers["location"]
         offset = failures = 0
+        moved = time.monotonic()
         while offset < length:
             file.seek(offset)
             headers = {
@@ -285,10 +287,11 @@ class Client:
             try:
                 answer = self._http.patch(address, content=file.read(_PIECE_BYTES), headers=headers)
                 _raise_for(answer)
-                offset, failures = int(answer.headers["upload-offset"]), 0
+                offset, failures, moved = int(answer.headers["upload-offset"]), 0, time.monotonic()
             except (httpx.TransportError, ServiceError) as error:
                 failures += 1
-                if failures >= _ATTEMPTS or (isinstance(error, ServiceError) and error.status not in {409, *_PASSING}):
+                passes = not isinstance(error, ServiceError) or error.status in {409, *_PASSING}
+                if not passes or time.monotonic() - moved > UPLOAD_PATIENCE_SECONDS:
                     raise _as_service_error(error) from None
                 time.sleep(_wait_seconds(failures))
                 offset = int(self._send("HEAD", address).headers["upload-offset"])

@@ -17,6 +17,10 @@ ALIKE = {
     "jobsinstate('failed')": keys.jobs_in_state("failed"),
     "orderkey('j', 'doubt')": keys.order_key("j", "doubt"),
     "tagskey('j')": keys.tags_key("j"),
+    "exportskey('j')": keys.job_exports_key("j"),
+    "exportkey('e')": keys.export_record("e"),
+    "EXPORTS_ACTIVE": keys.EXPORTS_ACTIVE,
+    "DELAYED": keys.DELAYED,
     "ITEMS": keys.ITEMS,
     "LEASES": keys.LEASES,
     "WEBHOOKS": keys.WEBHOOKS,
@@ -24,6 +28,7 @@ ALIKE = {
     "JOBS_ACTIVE": keys.JOBS_ACTIVE,
     "JOBS_FINISHED": keys.JOBS_FINISHED,
     "JOBS_CREATING": keys.JOBS_CREATING,
+    "JOBS_TRASH": keys.JOBS_TRASH,
 }
 
 

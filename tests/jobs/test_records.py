@@ -21,6 +21,42 @@ def summary(doubt: float = 0.5, tags: tuple[str, ...] = ("cat",), ignore: float 
     )
 
 
+def calls(records, command: str) -> int:
+    return records.redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+
+def test_a_batch_job_is_on_disk_before_it_is_promised(records, make_job):
+    before = calls(records, "waitaof")
+    make_job(1)
+    assert calls(records, "waitaof") == before + 1
+    make_job(1, priority="interactive")  # its client waits for the label, and would see the loss
+    assert calls(records, "waitaof") == before + 1
+
+
+def test_every_change_raises_the_revision(records, make_job):
+    job = make_job(3)
+    seen = [job.revision]
+
+    def changed() -> bool:
+        seen.append(records.job(job.id).revision)
+        return seen[-1] == seen[-2] + 1
+
+    lease = records.lease(job.id, "000000", **WHO)
+    assert changed()
+    records.decide(job.id, "000000", "accept")
+    assert changed()
+    records.hand_back(lease)
+    assert changed()
+    records.complete(records.lease(job.id, "000000", **WHO), summary())
+    seen.append(records.job(job.id).revision - 1)
+    records.fail(records.lease(job.id, "000001", **WHO), UnreadableImage("no"))
+    seen.append(records.job(job.id).revision)
+    records.cancel(job.id)
+    assert changed()
+    records.retry(job.id)
+    assert changed()
+
+
 def test_a_job_runs_from_queued_to_succeeded(records, make_job):
     job = make_job(2)
     assert (job.state, job.counts["queued"], job.total) == ("queued", 2, 2)
@@ -85,7 +121,7 @@ def test_an_error_that_may_pass_is_kept_when_attempts_run_out(records, make_job)
     job = make_job(1)
     for _ in range(3):
         lease = records.lease(job.id, "000000", **WHO)
-        assert records.release(lease, StorageFull("No room.")) == "queued"
+        assert records.release(lease, StorageFull("No room."), seconds=5) == "queued"
     assert records.lease(job.id, "000000", **WHO) == "failed"
     assert records.item(job.id, "000000").error.code == "storage_full"
 
@@ -101,6 +137,30 @@ def test_a_silent_worker_loses_its_lease(records, make_job):
     assert not records.renew(lost, seconds=30)
     assert records.complete(lost, summary()) == "stale"
     assert records.job(job.id).counts["queued"] == 1
+
+
+def test_a_lease_renewed_while_the_sweep_looks_is_kept(records, make_job):
+    job = make_job(1)
+    lease = records.lease(job.id, "000000", **WHO)
+    records.redis.zadd("toco:leases", {f"{job.id}:000000": 0})  # what the sweep read before the renewal
+    assert records.reclaim_expired() == {}
+    assert records.complete(lease, summary()) == "done"
+
+
+def test_a_lease_that_ran_out_is_open_to_another_message(records, make_job):
+    job = make_job(1)
+    records.lease(job.id, "000000", owner="dead", seconds=0.01, max_attempts=3)
+    time.sleep(0.02)
+    lease = records.lease(job.id, "000000", **WHO)
+    assert (lease.attempt, records.job(job.id).counts["running"]) == (2, 1)
+
+
+def test_an_item_put_off_is_due_after_its_time(records, make_job):
+    job = make_job(1)
+    lease = records.lease(job.id, "000000", **WHO)
+    records.release(lease, StorageFull("No room."), seconds=40)
+    ((member, due),) = records.redis.zrange("toco:delayed", 0, -1, withscores=True)
+    assert (member, 39 < due - time.time() < 41) == (f"{job.id}:000000", True)
 
 
 def test_a_live_lease_keeps_other_messages_out(records, make_job):
@@ -170,6 +230,25 @@ def test_unknown_ids_are_typed_errors(records, make_job):
         records.item(make_job(1).id, "000009")
 
 
+def test_jobs_in_a_state_are_found_without_reading_the_others(records, make_job):
+    for _ in range(4):
+        make_job(1)
+    failed = make_job(1)
+    records.fail(records.lease(failed.id, "000000", **WHO), UnreadableImage("no"))
+    before = calls(records, "hgetall")
+    assert [job.id for job in records.jobs(state="failed", limit=1)] == [failed.id]
+    assert calls(records, "hgetall") == before + 1
+    assert len(records.jobs(state="queued")) == 4
+    records.retry(failed.id)
+    assert records.jobs(state="failed") == []
+
+
+def test_a_job_deleted_while_a_page_is_read_shortens_no_page(records, make_job):
+    made = [make_job(1).id for _ in range(4)]
+    records.redis.delete(f"toco:job:{max(made)}")
+    assert [job.id for job in records.jobs(limit=3)] == sorted(made)[2::-1]
+
+
 def test_jobs_are_listed_newest_first_by_cursor(records, make_job):
     made = []
     for _ in range(5):
@@ -225,7 +304,7 @@ def test_pages_neither_repeat_nor_lose_items(records, judged):
     assert rest.cursor is None
 
 
-@pytest.mark.parametrize("cursor", ["?", "bm9wZQ", "MTox0"])
+@pytest.mark.parametrize("cursor", ["?", "bm9wZQ", "MTox0", "bmFuOjAwMDAwMQ", "aW5mOjAwMDAwMQ"])
 def test_a_forged_cursor_is_refused(records, judged, cursor):
     with pytest.raises(InvalidCursor):
         ItemIndex(records).find(judged.id, ItemQuery(), cursor=cursor)

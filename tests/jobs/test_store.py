@@ -1,6 +1,7 @@
 """The store: whole objects or none, typed errors, keys that sort."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,36 @@ def test_a_prefix_is_deleted_without_its_neighbours(store):
     store.delete(["jobs/1/a"])
 
 
+def test_many_are_deleted_at_once_though_some_are_gone(store):
+    keys = [f"many/{number}" for number in range(5)]
+    for key in keys:
+        store.put(key, b"x")
+    store.delete([keys[1]])
+    store.delete(keys)
+    assert list(store.under("many/")) == []
+
+
+def test_a_local_store_leaves_no_empty_folders(tmp_path):
+    store = Store.open(load_settings(store_url=f"file://{tmp_path}/s", _env_file=None))
+    for job in ("1", "2"):
+        store.put(f"jobs/{job}/artifacts/000000/cam.npz", b"x")
+    store.delete_prefix("jobs/1/")
+    assert [path.name for path in (tmp_path / "s" / "jobs").iterdir()] == ["2"]
+
+
+def test_what_was_put_into_a_local_store_is_on_disk_with_the_names_that_lead_to_it(tmp_path, monkeypatch):
+    store = Store.open(load_settings(store_url=f"file://{tmp_path}/s", _env_file=None))
+    synced = []
+    monkeypatch.setattr(
+        "os.fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    store.put("jobs/1/images/000000", b"x")
+    with store.writer("exports/2.zip") as sink:
+        sink.write(b"y")
+    parts = ["jobs/1/images/000000", "jobs/1/images", "jobs/1", "jobs", "", "exports/2.zip", "exports", ""]
+    assert synced == [str(tmp_path / "s" / part) for part in parts]
+
+
 def test_a_range_is_streamed(store):
     store.put("x", bytes(range(100)))
 
@@ -70,7 +101,7 @@ def test_a_local_store_cannot_sign(store):
 
 def test_keys_are_deterministic_and_sort():
     assert artifact_key("j", "000001", "cam.npz") == "jobs/j/artifacts/000001/cam.npz"
-    assert sorted([upload_key("u", 1000), upload_key("u", 90)]) == [upload_key("u", 90), upload_key("u", 1000)]
+    assert upload_key("u", 90, "b") < upload_key("u", 1000, "a")
 
 
 @pytest.mark.parametrize(

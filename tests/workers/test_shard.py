@@ -1,6 +1,8 @@
 """One shard with a real tiny model: what is asked for is made, and faults stay where they are."""
 
+import base64
 import io
+import json
 import shutil
 
 import numpy as np
@@ -61,6 +63,14 @@ class Bench:
         )  # fmt: skip
         return shard.run(items or [f"{n:06d}" for n in range(self.job.total)])
 
+    def queued_items(self) -> list[str]:
+        """Take all messages off the queue; return the items that they name."""
+        items = []
+        while message := self.records.redis.rpop("batch"):
+            arguments, _, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
+            items += arguments[1]
+        return items
+
     @property
     def counts(self) -> dict[str, int]:
         return {state: count for state, count in self.records.job(self.job.id).counts.items() if count}
@@ -109,7 +119,8 @@ def test_the_same_image_gives_the_same_bytes(bench):
 def test_a_bad_image_and_a_missing_one_fail_alone(bench):
     found = bench(photo(1), b"\xff\xd8\xff\xe0", photo(2))
     found.store.delete([f"jobs/{found.job.id}/images/2"])
-    found.run()
+    for attempt in range(3):
+        found.run(owner=f"m{attempt}")
     assert found.counts == {"done": 1, "failed": 2}
     codes = [found.records.item(found.job.id, item).error.code for item in ("000001", "000002")]
     assert codes == ["unreadable_image", "object_not_found"]
@@ -194,6 +205,62 @@ def test_what_was_read_ahead_is_handed_back_when_someone_waits(bench, monkeypatc
     found.records.redis.delete("interactive")
     assert found.run(owner="m2") == 4
     assert found.counts == {"done": 6}
+
+
+def test_items_that_the_labeler_never_came_to_are_queued_at_once(bench, settings):
+    found = bench(*(photo(n) for n in range(12)))
+    found.settings = settings.model_copy(update={"shard_seconds": 1e-6})
+    begun = found.run()
+    assert begun < 12
+    assert found.counts == {"done": begun, "queued": 12 - begun}
+    assert sorted(found.queued_items()) == [f"{n:06d}" for n in range(begun, 12)]
+
+
+def test_a_photo_that_is_away_for_a_moment_is_labelled_later(bench):
+    found = bench(photo(1))
+    key = f"jobs/{found.job.id}/images/0"
+    content = found.store.get(key)
+    found.store.delete([key])
+    found.run()
+    item = found.records.item(found.job.id, "000000")
+    assert (item.state, item.error.code) == ("queued", "object_not_found")
+    assert found.records.redis.zcard("toco:delayed") == 1
+    found.store.put(key, content)
+    found.run(owner="m2")
+    assert found.counts == {"done": 1}
+
+
+def test_a_photo_that_stays_away_fails_and_is_brought_back_by_retry(bench):
+    found = bench(photo(1))
+    key = f"jobs/{found.job.id}/images/0"
+    content = found.store.get(key)
+    found.store.delete([key])
+    for attempt in range(3):
+        found.run(owner=f"m{attempt}")
+    assert found.counts == {"failed": 1}
+    found.store.put(key, content)
+    assert found.records.retry(found.job.id) == ["000000"]
+    found.run(owner="m4")
+    assert found.counts == {"done": 1}
+
+
+def test_a_late_worker_leaves_the_artifacts_of_another_alone(bench, monkeypatch):
+    found = bench(photo(1))
+    real, began = found.labeler._run_network, []
+
+    def overtaken(jobs, options):
+        if not began:
+            began.append(1)
+            found.records.redis.hset(f"toco:job:{found.job.id}:item:000000", "lease_until", 0)
+            found.run(owner="faster")
+            began.append(found.store.get(artifact_key(found.job.id, "000000", "result.json")))
+        return real(jobs, options)
+
+    monkeypatch.setattr(found.labeler, "_run_network", overtaken)
+    found.run(owner="late")
+    result = found.store.get(artifact_key(found.job.id, "000000", "result.json"))
+    assert result == began[1]
+    assert found.records.item(found.job.id, "000000").summary.artifacts["result.json"] == len(result)
 
 
 def test_a_job_deleted_in_mid_work_leaves_no_artifacts(bench, monkeypatch):

@@ -11,7 +11,7 @@ from toco.jobs.keys import JOBS_TRASH
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.outbound import Outbound
 from toco.jobs.queue import WorkQueue
-from toco.jobs.store import Store, image_key, upload_key
+from toco.jobs.store import StorageFull, Store, image_key, upload_key
 from toco.jobs.uploads import UploadNotFound, Uploads
 from toco.workers.sweep import Sweep
 from toco.workers.webhooks import Webhooks, sign
@@ -59,7 +59,8 @@ def test_a_running_job_is_left_alone(sweep, records, make_job):
 def test_items_put_off_come_back_when_their_time_has_come(sweep, records, make_job):
     job = make_job(2)
     records.lease(job.id, "000001", owner="alive", seconds=60, max_attempts=3)
-    sweep._queue.label_later(job.id, ["000000"], seconds=0.1)
+    lease = records.lease(job.id, "000000", owner="m", seconds=60, max_attempts=3)
+    assert records.release(lease, StorageFull("No room."), seconds=0.1) == "queued"
     run(sweep)
     assert records.redis.llen("batch") == 0
     time.sleep(0.1)
@@ -98,12 +99,12 @@ def test_an_upload_whose_time_is_over_is_deleted(sweep, records, settings):
     uploads = Uploads(settings, records, store)
     old, young = (uploads.create(length=1, name="a.zip").id for _ in range(2))
     for upload in (old, young):
-        store.put(upload_key(upload, 0), b"x")
+        store.put(upload_key(upload, 0, "s"), b"x")
     records.redis.zadd("toco:uploads", {old: time.time() - 1})
     run(sweep)
     assert records.redis.llen("errands") == 1
     remove_expired_uploads(records, store)
-    assert [found.key for found in store.under("uploads/")] == [upload_key(young, 0)]
+    assert [found.key for found in store.under("uploads/")] == [upload_key(young, 0, "s")]
     assert uploads.get(young).length == 1
     with pytest.raises(UploadNotFound):
         uploads.get(old)

@@ -246,7 +246,6 @@ def delete_old_jobs(
 
 
 def _delete(state: AppState, job: str) -> None:
-    state.exports.delete_of_job(job)
     state.records.delete_job(job)
     try:
         state.queue.delete_objects(job)

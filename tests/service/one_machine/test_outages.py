@@ -112,7 +112,7 @@ def test_a_child_that_takes_a_dead_ones_place_works_although_the_sweep_used_the_
     settings = load_settings(data_dir=deprived.folder, redis_url=deprived.valkey.url, _env_file=None)
     store = Store.open(settings)
     upload = Uploads(settings, own_records, store).create(length=1, name="a.zip").id
-    store.put(upload_key(upload, 0), b"x")
+    store.put(upload_key(upload, 0, "s"), b"x")
     own_records.redis.zadd("toco:uploads", {upload: time.time() - 1})
     until(lambda: not list(store.under("uploads/")), 30)
     assert deprived.parent().num_threads() == 1
