@@ -129,7 +129,13 @@ class Exports:
         record = self._records.job(job)
         text = request.model_dump_json()
         export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
-        fields = {"schema": SCHEMA, "request": text, "state": "queued", "error": "", "left_out": "[]"}
+        fields: dict[str, str | int] = {
+            "schema": SCHEMA,
+            "request": text,
+            "state": "queued",
+            "error": "",
+            "left_out": "[]",
+        }
         fields |= dict.fromkeys(("items", "total", "size", "skipped", "attempts"), 0)
         new = self._records.open_export(job, export, fields)
         return self.get(job, export), new
@@ -230,7 +236,13 @@ class Exports:
                 sink.write("left_out.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in left_out).encode())
         size = self._store.head(key).size
         shown = _LEFT_OUT.dump_json(tuple(left_out[:_SHOWN_LEFT_OUT])).decode()
-        done = {"state": "done", "items": report.written, "skipped": len(left_out), "size": size, "left_out": shown}
+        done: dict[str, str | int] = {
+            "state": "done",
+            "items": report.written,
+            "skipped": len(left_out),
+            "size": size,
+            "left_out": shown,
+        }
         if not self._note(record.id, **done):
             self._store.delete([key])  # its job was deleted meanwhile
         names = [entry.name for entry in left_out[:_SHOWN_LEFT_OUT]]

@@ -25,4 +25,4 @@ def seconds_until_retry(error: TocoError, attempt: int, *, max_attempts: int, de
     """
     if attempt >= max_attempts or not may_pass(error):
         return None
-    return delay_seconds * 2 ** (attempt - 1)
+    return delay_seconds * float(2 ** (attempt - 1))

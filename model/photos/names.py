@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from pathlib import PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from toco.model.errors import TocoError
@@ -31,6 +31,28 @@ def require_relative(name: str) -> str:
     if outside or "\\" in name or any(unicodedata.category(letter) in _FORBIDDEN for letter in name):
         raise InvalidName(f"{name!r} cannot be the name of a photo.", fix="Use a relative path such as 'farm/cow.jpg'.")
     return name
+
+
+class UniqueNames:
+    """Names given once each: a second `a.jpg` becomes `a_2.jpg`. The time does not grow with how many there are."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, int] = {}  # how many of a name there are
+
+    def take(self, name: str) -> str:
+        """Return a name that was not given yet: this one, or this one with a number.
+
+        Args:
+            name: relative path with forward slashes.
+        """
+        path, number = PurePosixPath(name), self._given.get(name, 1)
+        unique = name
+        while unique in self._given:
+            number += 1
+            unique = str(path.with_name(f"{path.stem}_{number}{path.suffix}"))
+        self._given[unique] = 1
+        self._given[name] = number  # so that the next one of this name need not count from the beginning
+        return unique
 
 
 def fitted(name: str, *, room: int = 0) -> str:

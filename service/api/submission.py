@@ -24,7 +24,7 @@ from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.options import SegmentationOptions
 from toco.model.photos.images import probe_image
-from toco.model.photos.names import InvalidName, require_relative
+from toco.model.photos.names import InvalidName, UniqueNames, require_relative
 from toco.model.photos.tags import normalise_name
 from toco.model.spec import ModelSpec
 from toco.service.api.auth import use_quota
@@ -128,7 +128,7 @@ class Submission:
         self.options = frozen_options(known.spec, request, state.settings)
         if request.webhook:
             refuse_forbidden(request.webhook, state.settings)
-        self._names: dict[str, int] = {}  # how many of a name there are
+        self._names = UniqueNames()
 
     def check_tags(self, tags: Iterable[str]) -> None:
         """Raise UnknownTag for the first tag that the model does not know, unless the request leaves those out."""
@@ -225,14 +225,7 @@ class Submission:
             clean = PurePosixPath(normalise_name(name).replace(":", "_")).name
             clean = "".join(sign if sign.isprintable() else "_" for sign in clean).replace("\\", "_").strip(". ")
             clean = clean[:MAX_NAME] or "image"
-        path, number = PurePosixPath(clean), self._names.get(clean, 1)
-        unique = clean
-        while unique in self._names:
-            number += 1
-            unique = str(path.with_name(f"{path.stem}_{number}{path.suffix}"))
-        self._names[unique] = 1
-        self._names[clean] = number  # so that the next one of this name need not count from the beginning
-        return unique
+        return self._names.take(clean)
 
     def _store_one(self, job: str, position: int, name: str, photo: Photo) -> NewItem:
         settings = self._state.settings

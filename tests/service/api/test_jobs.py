@@ -155,7 +155,7 @@ def test_cancelled_items_never_run_and_can_be_retried(http, jpeg):
     cancelled = http.post(f"/v1/jobs/{job['id']}/cancel").json()
     ended = finished(http, job["id"])
     assert ended["state"] == "cancelled"
-    assert ended["counts"]["cancelled"] == cancelled["items"] > 0
+    assert ended["counts"]["cancelled"] >= cancelled["items"] > 0  # what a worker had read ahead comes back too
     stopped = http.get(f"/v1/jobs/{job['id']}/items", params={"state": "cancelled", "limit": 500}).json()["items"]
     assert {item["attempts"] for item in stopped} == {0}
     time.sleep(1)
