@@ -7,8 +7,10 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from redis import RedisError
+from safetensors.numpy import save_file
 
 from toco.jobs import migrations
 from toco.jobs.api_keys import ApiKeys
@@ -23,6 +25,7 @@ from toco.jobs.store import Store, artifact_key, export_key
 from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import read_result
+from toco.model.spec import WEIGHTS_FILE
 from toco.service.one_machine.embedded import EmbeddedServer
 
 STATE_1 = Path(__file__).parents[1] / "fixtures" / "state-1"
@@ -36,6 +39,7 @@ class Opened:
 
     def __init__(self, folder: Path) -> None:
         shutil.copytree(STATE_1, folder)
+        save_file({"any": np.zeros(1)}, folder / "models" / "tiny" / WEIGHTS_FILE)  # none are needed but that they be
         self.server = EmbeddedServer(folder / "queue")
         self.server.start()
         self.settings = load_settings(
