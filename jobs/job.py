@@ -79,6 +79,7 @@ class NewItem:
         image_key: where its bytes are in the object store.
         digest: hex SHA-256 of its bytes, empty where they were not read.
         size: in bytes.
+        format: what its header says that it is, one of `images.PHOTO_FORMATS`; empty where it was not read.
         width, height: in pixels by its header, 0 where it was not read.
         tags: as the user wrote them; None means that the classifier shall find them.
         error: why it was refused before any work, or None.
@@ -88,6 +89,7 @@ class NewItem:
     image_key: str
     digest: str = ""
     size: int = 0
+    format: str = ""
     width: int = 0
     height: int = 0
     tags: tuple[str, ...] | None = None
@@ -102,6 +104,7 @@ class NewItem:
             "image_key": self.image_key,
             "digest": self.digest,
             "size": self.size,
+            "format": self.format,
             "width": self.width,
             "height": self.height,
             "tags": json.dumps(self.tags) if self.tags is not None else "",
@@ -153,6 +156,7 @@ class ItemRecord:
     image_key: str
     digest: str
     size: int
+    format: str
     width: int
     height: int
     tags: tuple[str, ...] | None
@@ -174,6 +178,7 @@ class ItemRecord:
             image_key=found["image_key"],
             digest=found["digest"],
             size=int(found["size"]),
+            format=found.get("format", ""),  # of photos labelled in place, and those sent to older versions, unknown
             width=int(found["width"]),
             height=int(found["height"]),
             tags=tuple(json.loads(found["tags"])) if found["tags"] else None,

@@ -34,6 +34,7 @@
     query:{query}                    sorted sets: what a search is narrowed down to, for seconds
     sweep                            text: which process sweeps now
     annotation:label:{digest}        text: the item of a photo that an annotation tool asked for
+    annotation:image:{digest}        text: where a photo is kept that was fetched for a task lately
     annotation:project:{project}     text: settings of a project in Label Studio
     annotation:late                  sorted set of ids by the next look; with :{id}, text: predictions still to be
                                      pushed, with :claim:{id} while they are
@@ -159,6 +160,11 @@ def query_key(query: str) -> str:
 def shared_label_key(digest: str) -> str:
     """Key of the item of a photo that an annotation tool asked for."""
     return f"{PREFIX}annotation:label:{digest}"
+
+
+def kept_image_key(digest: str) -> str:
+    """Key of where the photo of a task is kept."""
+    return f"{PREFIX}annotation:image:{digest}"
 
 
 def project_key(project: str) -> str:

@@ -123,4 +123,4 @@ def _bounded(tags: tuple[str, ...] | None) -> tuple[str, ...] | None:
 def _photo(wanted: Wanted) -> Photo:
     if wanted.image.key:
         return Photo(wanted.name, wanted.tags, key=wanted.image.key)
-    return Photo(wanted.name, wanted.tags, content=wanted.image.content)
+    return Photo(wanted.name, wanted.tags, content=wanted.image.content, header=wanted.image.header)

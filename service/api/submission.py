@@ -23,7 +23,7 @@ from toco.model.cost import Cost, photo_cost, require_affordable
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.options import SegmentationOptions
-from toco.model.photos.images import probe_image
+from toco.model.photos.images import ImageHeader, probe_image
 from toco.model.photos.names import InvalidName, UniqueNames, require_relative
 from toco.model.photos.tags import normalise_name
 from toco.model.spec import ModelSpec
@@ -97,12 +97,14 @@ class Photo:
         tags: as written; None lets the classifier find them.
         content: bytes, or None with `key`.
         key: of the object store, or empty.
+        header: what is known of the content already; None lets the submission look.
     """
 
     name: str
     tags: tuple[str, ...] | None
     content: bytes | None = None
     key: str = ""
+    header: ImageHeader | None = None
 
 
 class Submission:
@@ -234,9 +236,7 @@ class Submission:
         key = image_key(job, item_id(position))
         digest = hashlib.sha256(photo.content).hexdigest()
         try:
-            header = probe_image(
-                photo.content, max_pixels=settings.max_image_pixels, max_bytes=settings.max_image_bytes
-            )
+            header = photo.header or look_at(photo.content, settings)
             self.check_cost(photo.tags, (header.height, header.width))
         except TocoError as error:
             size = len(photo.content)
@@ -247,6 +247,7 @@ class Submission:
             key,
             digest=digest,
             size=len(photo.content),
+            format=header.format,
             width=header.width,
             height=header.height,
             tags=photo.tags,
@@ -292,6 +293,15 @@ class Submission:
         self._state.records.delete_job(job)
         self._state.store.delete_prefix(f"jobs/{job}/")
         self._state.records.forget(job)
+
+
+def look_at(content: bytes, settings: Settings) -> ImageHeader:
+    """Read the header of a photo at the door, once: what it says travels with the item.
+
+    Raises:
+        UnsupportedImageFormat, UnreadableImage, ImageTooLarge
+    """
+    return probe_image(content, max_pixels=settings.max_image_pixels, max_bytes=settings.max_image_bytes)
 
 
 def frozen_options(spec: ModelSpec, request: JobRequest, limits: Settings) -> JobOptions:

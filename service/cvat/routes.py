@@ -20,13 +20,13 @@ from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_result
 from toco.model.formats.cvat import encode_bits
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import classes_in
-from toco.model.photos.images import probe_image, read_mask
+from toco.model.photos.images import read_mask
 from toco.service.annotation.shared_labels import Place, SharedLabels, Wanted, is_settled
 from toco.service.annotation.task_image import TaskImage
 from toco.service.api.auth import Labeller
 from toco.service.api.problem import problems
 from toco.service.api.state import AppState, State
-from toco.service.api.submission import JobRequest
+from toco.service.api.submission import JobRequest, look_at
 
 router = APIRouter(prefix="/cvat", tags=["annotation tools"])
 
@@ -75,10 +75,10 @@ class DetectedShape(BaseModel):
 @router.post("/nuclio", responses=problems(413, 415), summary="Detect, as CVAT calls a Nuclio function")
 async def detect(request: Request, state: State, caller: Labeller, body: DetectRequest) -> list[DetectedShape]:
     """Return a mask for each class of the pseudo mask."""
-    content = _decoded(body.image, state)
+    image = _decoded(body.image, state)
     threshold = body.threshold or _DEFAULT_THRESHOLD
     options: dict[str, Any] = {} if body.tags else {"tag_threshold": threshold}
-    wanted = Wanted("frame", TaskImage(content), tuple(body.tags) if body.tags else None)
+    wanted = Wanted("frame", image, tuple(body.tags) if body.tags else None)
     labels = SharedLabels(state)
 
     def begin() -> Place:
@@ -123,11 +123,9 @@ def _shapes(state: AppState, place: Place, least: float | None) -> list[Detected
     return shapes
 
 
-def _decoded(text: str, state: AppState) -> bytes:
-    limits = state.settings
+def _decoded(text: str, state: AppState) -> TaskImage:
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidOption(f"The image is not base64: {error}.", fix="Send the photo's file in base64.") from None
-    probe_image(content, max_pixels=limits.max_image_pixels, max_bytes=limits.max_image_bytes)
-    return content
+    return TaskImage(content, header=look_at(content, state.settings))

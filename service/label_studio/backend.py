@@ -19,8 +19,10 @@ from toco.jobs.outbound import Outbound
 from toco.model.errors import TocoError
 from toco.model.formats.label_studio import RegionKind
 from toco.service.annotation.shared_labels import Place, SharedLabels, Wanted, is_settled
+from toco.service.annotation.task_image import TaskImage
 from toco.service.api.state import AppState
 from toco.service.api.submission import JobRequest, frozen_options
+from toco.service.label_studio.kept_images import KeptImages
 from toco.service.label_studio.labelling_config import LabellingConfig, parse_labelling_config
 from toco.service.label_studio.late_results import LateResults, LateTask
 from toco.service.label_studio.predictions import JsonObject, Predictions, Terms
@@ -164,10 +166,16 @@ class LabelStudioBackend:
         context = predict.params.context if predict.params else None
         if not config.controls:
             logger.warning("the labelling config has no tag to draw regions with", extra={"project": predict.project})
-        wanted = self._wanted(predict.tasks, config, options, context, seconds=fetch_seconds)
+        references = [value_of(task, config.image_key) for task in predict.tasks]
+        kept = KeptImages(self._state.records, self._state.store, caller.id)
+        images = self._images.fetch_all(references, seconds=fetch_seconds, recall=kept.recall)
+        photos = list(zip(predict.tasks, references, images, strict=True))
+        wanted = self._wanted(photos, config, options, context)
         request = _job_request(options, name="Label Studio")
         placed = self._labels.place(list(wanted.values()), request, caller, request_id=request_id) if wanted else []
         places = dict(zip(wanted, placed, strict=True))
+        for position, place in places.items():
+            kept.keep(references[position], wanted[position].image, place)
         tasks = tuple(
             AskedTask(task["id"] if isinstance(task.get("id"), int) else None, places.get(position))
             for position, task in enumerate(predict.tasks)
@@ -176,20 +184,16 @@ class LabelStudioBackend:
 
     def _wanted(
         self,
-        tasks: Sequence[JsonObject],
+        photos: Sequence[tuple[JsonObject, object, TaskImage]],
         config: LabellingConfig,
         options: ProjectOptions,
         context: JsonObject | None,
-        *,
-        seconds: float,
     ) -> dict[int, Wanted]:
         """Return, by position, the photos of the tasks that have one, with their tags as classes where they are."""
-        references = [value_of(task, config.image_key) for task in tasks]
         vocabulary = self._state.catalogue.find(options.model).spec.vocabulary
         key = options.tags_key or self._state.settings.label_studio_tags_key
         wanted: dict[int, Wanted] = {}
-        for position, image in enumerate(self._images.fetch_all(references, seconds=seconds)):
-            task = tasks[position]
+        for position, (task, reference, image) in enumerate(photos):
             if image.error is not None:
                 logger.warning("no photo for a task", extra={"task": task.get("id"), "detail": str(image.error)})
                 continue
@@ -197,7 +201,7 @@ class LabelStudioBackend:
             tags = written and tuple(
                 dict.fromkeys(name for tag in written for name in config.classes_of_tag(tag, vocabulary))
             )
-            wanted[position] = Wanted(_photo_name(references[position], task.get("id")), image, tags)
+            wanted[position] = Wanted(_photo_name(reference, task.get("id")), image, tags)
         return wanted
 
     def _results(self, begun: Round, records: Mapping[Place, ItemRecord]) -> list[Entry]:

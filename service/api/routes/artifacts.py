@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.store import StoredObject, artifact_key, media_type
 from toco.model.errors import TocoError
@@ -42,8 +43,8 @@ async def get_image(request: Request, state: State, _: Reader, job: JobId, item:
     record = state.records.item(job, item)
     if not record.image_key:
         raise ArtifactNotFound(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
-    kind = _MEDIA_TYPES[probe_image(state.store.get(record.image_key)).format]
-    return await stored_response(request, state, record.image_key, media_type=kind, name=record.name)
+    kind = record.format or await run_in_threadpool(_look_at, state, record.image_key)
+    return await stored_response(request, state, record.image_key, media_type=_MEDIA_TYPES[kind], name=record.name)
 
 
 @router.get(
@@ -91,6 +92,10 @@ def get_cam(
             f"Item {item} has no map of {tag!r}.", fix=f"Its tags: {', '.join(cams.names) or 'none'}."
         )
     return Response(cam_png(cams.maps[position]), headers=headers, media_type="image/png")
+
+
+def _look_at(state: AppState, key: str) -> str:
+    return probe_image(state.store.get(key)).format
 
 
 def _require(state: AppState, job: str, item: str, name: str) -> None:

@@ -10,6 +10,7 @@ from toco.jobs.job import Decision, ItemState
 from toco.jobs.records import Measure
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
+from toco.model.photos.images import ImageHeader
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId, JobView
@@ -122,7 +123,8 @@ def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: 
         priority="interactive",
     )
     tags = record.tags if how.tags is None else tuple(how.tags)
-    photo = Photo(record.name, tags, content=state.store.get(record.image_key))
+    header = ImageHeader(record.format, record.width, record.height) if record.format else None
+    photo = Photo(record.name, tags, content=state.store.get(record.image_key), header=header)
     submission = Submission(state, caller, asked, request_id=request.state.request_id)
     return JobView.of(submission.submit([photo])[0])
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, File, Form, Header, Request, Response, UploadFile
@@ -14,12 +15,11 @@ from toco.jobs.job import ItemError, ItemRecord, JobRecord, UnknownTags
 from toco.jobs.store import artifact_key, media_type
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import PSEUDO_MASK, Output
-from toco.model.photos.images import probe_image
 from toco.service.api.auth import Labeller
 from toco.service.api.problem import STATUS_OF_KIND, problems
 from toco.service.api.schemas import ItemView, JobView, LabelView
 from toco.service.api.state import AppState, State
-from toco.service.api.submission import JobRequest, Photo, Submission, parse_options
+from toco.service.api.submission import JobRequest, Photo, Submission, look_at, parse_options
 from toco.service.api.uploaded_form import output_names, tag_field
 
 logger = logging.getLogger(__name__)
@@ -96,11 +96,10 @@ async def label_image(
 
 def _submit(state: AppState, caller: Labeller, asked: JobRequest, photo: Photo, request_id: str) -> JobRecord:
     submission = Submission(state, caller, asked, request_id=request_id)
-    limits = state.settings
     # A single bad image is the request's fault, where in a batch it would be one failed item.
-    header = probe_image(photo.content or b"", max_pixels=limits.max_image_pixels, max_bytes=limits.max_image_bytes)
+    header = look_at(photo.content or b"", state.settings)
     submission.check_cost(photo.tags, (header.height, header.width))
-    return submission.submit([photo])[0]
+    return submission.submit([replace(photo, header=header)])[0]
 
 
 async def _wait(state: AppState, job: JobRecord, seconds: float) -> ItemRecord:

@@ -93,6 +93,21 @@ def test_setup_refuses_settings_that_do_not_fit(api, project, extra, status, cod
 # Predictions
 
 
+def test_a_photo_that_was_fetched_is_kept_for_the_next_request(api, client, project, jpeg, web):
+    service = api(label_studio_url=web.url, label_studio_token=TOKEN)
+    set_up(service, project)
+    address = f"/data/upload/{project}/pets.jpg"
+    web.pages[address] = (200, {}, jpeg(time.time_ns() % 1_000_000))
+    tasks = [[{"id": 1, "data": {"image": address, "tags": tags}}] for tags in ("cat", "cat", "dog")]
+    results = [predict(service, project, asked) for asked in tasks]
+    assert results[0] == results[1] != results[2]
+    assert len(web.headers_of(address)) == 1
+    client.delete(next(iter(client.jobs()))["id"])  # of the dog
+    client.delete(next(iter(client.jobs()))["id"])  # of the cat, where the photo was kept
+    assert predict(service, project, tasks[0]) == results[0]
+    assert len(web.headers_of(address)) == 2
+
+
 def test_each_task_has_one_entry_in_order_and_brush_regions_are_the_pseudo_mask(api, client, project, photo, web):
     service = api(label_studio_url=web.url, label_studio_token=TOKEN)
     version = set_up(service, project)
