@@ -23,7 +23,6 @@ from toco.model.formats.export import ExportReport, LeftOut, export_items
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.sink import Sink, SubfolderSink, ZipSink
 from toco.model.formats.writer import ExportOptions
-from toco.model.photos.classes import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class ExportRequest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _one_list_of_formats(cls, found: Any) -> Any:
-        """Make `formats` the whole truth, whichever of the two was given."""
+        """Make `formats` the whole truth, whichever of the two was given; `format` stays where there is one."""
         if not isinstance(found, dict):
             return found
         one, several = found.get("format") or "", found.get("formats") or ()
@@ -77,7 +76,12 @@ class ExportRequest(BaseModel):
         formats = list(several) or [one]
         if formats == [""] or (one and formats != [one]):
             raise ValueError("give either format or formats")
-        return found | {"format": "", "formats": list(dict.fromkeys(formats))}
+        formats = list(dict.fromkeys(formats))
+        return found | {"format": formats[0] if len(formats) == 1 else "", "formats": formats}
+
+    def as_text(self) -> str:
+        """Return the request as JSON that says each thing once, the way that it always did for one format."""
+        return self.model_dump_json(exclude={"formats" if self.format else "format"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Exports:
             JobNotFound
         """
         record = self._records.job(job)
-        text = request.model_dump_json()
+        text = request.as_text()
         export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
         fields: dict[str, str | int] = {
             "schema": SCHEMA,
@@ -212,7 +216,7 @@ class Exports:
 
     def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
         job = self._records.job(record.job)
-        vocabulary = self._vocabulary(job.options.model)
+        vocabulary = self._catalogue.spec(job.options.model).vocabulary
         query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
         total = self._index.find(record.job, query, limit=1).total
         self._note(record.id, total=total)
@@ -259,9 +263,6 @@ class Exports:
             return self._store.get(artifact_key(item.job, item.id, name)) if name in artifacts else None
 
         return LabelledItem(item.name, load, load_image=lambda: self._store.get(item.image_key))
-
-    def _vocabulary(self, model: str) -> Vocabulary:
-        return self._catalogue.find(model).spec.vocabulary
 
 
 def _is_wanted(item: ItemRecord, request: ExportRequest) -> bool:

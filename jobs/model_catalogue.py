@@ -169,6 +169,21 @@ class ModelCatalogue:
         found = self.all()
         return found.named(name or self.default_name(found))
 
+    def spec(self, name: str) -> ModelSpec:
+        """Return the spec of a model, which may lack its weights: exports of its labels need none.
+
+        Raises:
+            ModelNotFound, ModelBroken
+        """
+        found = self.all()
+        try:
+            return found.named(name).spec
+        except ModelBroken:
+            for model in found.broken:
+                if model.name == name and (model.folder / SPEC_FILE).is_file():
+                    return read_spec(model.folder)
+            raise
+
     def default_name(self, found: FoundModels | None = None) -> str:
         """Return the name of the default model: chosen over the API, by the settings, or the first one."""
         chosen = self._records.redis.get(DEFAULT_MODEL_NAME) or self._settings.default_model
