@@ -39,15 +39,18 @@ from toco.model.evaluation.datasets.catalogue import mask_classes
 from toco.model.evaluation.datasets.dataset import folder_dataset
 from toco.model.evaluation.evaluate import Predict, Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options, predictor
-from toco.model.labelling.folder_run import FolderRun, Photo, RunSummary, plan_photos
+from toco.model.labelling.folder_run import FolderRun, RunSummary
 from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.labelling.plan import Photo, plan_photos
 from toco.model.method.cams import gate, multi_scale_cams, resize
 from toco.model.method.network import normalise_images
 from toco.model.method.pseudo_mask import crf_pseudo_mask
 from toco.model.method.segmentation import multi_scale_logits
 from toco.model.options import PRESETS, PresetName, Thresholds, preset_options
-from toco.model.photos.images import find_images, read_image
-from toco.model.photos.tables.reading import read_tags
+from toco.model.photos.assignment import PlacedTable, assign
+from toco.model.photos.collection import read_folder
+from toco.model.photos.images import read_image
+from toco.model.photos.tables.reading import read_table
 
 SAMPLES = ROOT / "samples"
 CAM_SIDE = 448
@@ -293,9 +296,10 @@ def main() -> None:
     parser.add_argument("--memory", type=int, action="append", help="peak memory of labelling so many images")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    table = read_tags(arguments.tags or arguments.photos / "tags.csv")
-    files = find_images(arguments.photos)
-    photos = plan_photos(arguments.photos, files, table, untagged="skip", summary=RunSummary())[: arguments.limit]
+    table = read_table(arguments.tags or arguments.photos / "tags.csv")
+    collection = read_folder(arguments.photos)
+    assignment = assign(collection.photos, [PlacedTable("", table)])
+    photos = plan_photos(arguments.photos, collection, assignment, untagged="skip").photos[: arguments.limit]
     if arguments.memory_of:
         print(_label_many(arguments.memory_of, photos[0]))
         return

@@ -31,8 +31,9 @@ from toco.jobs.broker import LABEL_QUEUES
 from toco.jobs.records import Records, connect
 from toco.jobs.settings import load_settings
 from toco.jobs.stats import Stats
-from toco.model.labelling.folder_run import FolderRun, Photo, RunSummary
+from toco.model.labelling.folder_run import FolderRun, RunSummary
 from toco.model.labelling.labeler import Labeler
+from toco.model.labelling.plan import Photo
 from toco.model.options import preset_options
 from toco.model.photos.tables.reading import read_tags
 from toco.service.client.client import Client

@@ -36,11 +36,10 @@ from toco.model.formats.result import result_of
 from toco.model.formats.sink import FolderSink
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.labeler import LabelRequest
+from toco.model.labelling.plan import Photo
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
 from toco.model.photos.images import UnreadableImage
-from toco.model.photos.names import require_relative
-from toco.model.photos.tags import TagTable
 from toco.model.spec import ModelSpec
 from toco.model.whole_file import write_whole
 
@@ -48,20 +47,12 @@ ARTIFACTS: Final = "artifacts"
 ASKED: Final = "asked.json"
 FAILURES: Final = "failures.jsonl"
 
-Untagged = Literal["refuse", "model", "skip", "background"]
 Event = Literal["done", "resumed", "failed"]
 
 _FILE_OF: Final[dict[Output, str]] = {"cam": CAMS, "pseudo_mask": PSEUDO_MASK, "overlay": OVERLAY}
 
 
-_Asked = tuple["Photo", dict[str, Any]]
-
-
-class EmptyTags(TocoError):
-    """A photo has no tags, and nothing says what to do about it."""
-
-    code = "empty_tags"
-    kind = "invalid"
+_Asked = tuple[Photo, dict[str, Any]]
 
 
 class SupportsLabel(Protocol):
@@ -74,21 +65,6 @@ class SupportsLabel(Protocol):
     ) -> Iterator[tuple[LabelRequest, Label | TocoError]]:
         """Label photos in order; see `Labeler.label`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """One photo of a run.
-
-    Attributes:
-        name: path relative to the folder of photos, forward slashes.
-        path: the file.
-        tags: as written; empty for background alone; None lets the classifier choose.
-    """
-
-    name: str
-    path: Path
-    tags: tuple[str, ...] | None
 
 
 @dataclass(slots=True)
@@ -159,43 +135,6 @@ class RunSummary:
             self.pixels_of_class[entry.name] += entry.area
 
 
-def plan_photos(
-    root: Path, files: Sequence[Path], table: TagTable | None, *, untagged: Untagged, summary: RunSummary
-) -> list[Photo]:
-    """Find the tags of each photo.
-
-    Args:
-        root: folder that names are relative to, or the one photo.
-        files: the photos.
-        table: their tags, names relative to `root`; None where there are none at all.
-        untagged: what to do with photos that have no tag or are not listed: `refuse` fails them, `model` lets the
-            classifier choose, `skip` leaves them out, `background` takes them for photos of nothing known.
-        summary: failures and left-out photos are noted here.
-    """
-    planned = []
-    for path in files:
-        name = path.name if path == root else path.relative_to(root).as_posix()
-        try:
-            require_relative(name)
-            tagged = None if table is None else table.find(name)
-            if tagged is None or not tagged.tags:
-                if untagged == "skip":
-                    summary.skipped += 1
-                    continue
-                if untagged == "refuse":
-                    raise EmptyTags(
-                        f"{name!r} {'is not among the tagged photos' if tagged is None else 'has no tags'}.",
-                        fix="Tag it, or choose to skip untagged photos, to let the model tag them or to take them "
-                        "for background.",
-                    )
-                planned.append(Photo(name, path, None if untagged == "model" else ()))
-            else:
-                planned.append(Photo(name, path, tagged.tags))
-        except TocoError as error:
-            summary.failures[name] = error
-    return planned
-
-
 class FolderRun:
     """One run over a folder of photos.
 
@@ -234,7 +173,7 @@ class FolderRun:
         Memory does not grow with the number of photos.
 
         Args:
-            photos: see `plan_photos`.
+            photos: see `plan.plan_photos`.
             summary: counts are added here.
             on_event: called after each photo.
         """

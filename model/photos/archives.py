@@ -1,30 +1,34 @@
-"""Archives of photos: opened with suspicion, read one entry at a time.
+"""Archives of photos: opened with suspicion, listed at once, then read one entry at a time, each unpacked once.
 
 Before an entry is unpacked, its declared size counts; while it is unpacked, its real size does, since headers lie.
-All of a packed tar counts, since what is left out of it has to be unpacked too.
+All of a packed tar counts: it is unpacked into a temporary file, since its entries can only be reached that way.
 """
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import math
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
+from tempfile import TemporaryFile
 from typing import IO, Any, Final, cast
 
 from toco.model.errors import TocoError
-from toco.model.photos.images import SUFFIXES
+from toco.model.photos.collection import Collection, add_file, finish, is_hidden, kind_of
+from toco.model.photos.images import HEAD_BYTES, SUFFIXES, UnreadableImage
 from toco.model.photos.names import InvalidName, require_relative
 
-MANIFEST_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
-MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 _FREE_BYTES: Final = 16 * 1024 * 1024  # small archives may have any ratio
-_OTHER_ENTRIES: Final = 1000  # folders, notes and the like beside the photos
-_READ_BYTES: Final = 1024 * 1024
+_OTHER_ENTRIES: Final = 1000  # folders, notes and the like beside the photos, and one more a photo
+_READ_BYTES: Final = 256 * 1024
 _MAX_HEADER_BYTES: Final = 8 * 1024 * 1024  # of a zip's directory, or of one header of a tar
 _UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
     b"\x1f\x8b": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
@@ -62,48 +66,114 @@ class ArchiveLimits:
     ratio: float
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveEntry:
-    """One file of an archive.
+class InvalidEntry(TocoError):
+    """An entry of an archive is a link or a device."""
+
+    code = "invalid_entry"
+    kind = "invalid"
+
+
+class PhotoArchive:
+    """The photos and tables of an archive; see `open_archive`.
 
     Attributes:
-        name: contained relative path.
-        content: its bytes.
+        collection: what it holds.
     """
 
-    name: str
-    content: bytes
+    def __init__(self, budget: "_Budget") -> None:
+        self.collection = Collection()
+        self._budget = budget
+        self._streams: dict[str, Callable[[], IO[bytes]]] = {}
 
-    @property
-    def is_manifest(self) -> bool:
-        """Whether the name says that it lists tags."""
-        return PurePosixPath(self.name).suffix.lower() in MANIFEST_SUFFIXES
+    def read(self, name: str) -> bytes:
+        """Unpack a photo or a table.
+
+        Args:
+            name: one of the collection's.
+
+        Raises:
+            UnreadableImage: this entry is damaged.
+            ArchiveTooLarge: over a limit.
+        """
+        try:
+            with self._streams[name]() as stream:
+                return self._budget.read(name, stream)
+        except (*_DAMAGED, RuntimeError) as error:
+            raise UnreadableImage(f"The entry {name!r} cannot be unpacked: {error}.", fix="Pack it again.") from None
+
+    def add(self, name: str, size: int, stream: Callable[[], IO[bytes]]) -> None:
+        """Note a plain file of the archive.
+
+        Args:
+            name: as the archive has it.
+            size: as it declares.
+            stream: opens its content.
+        """
+        path = name.removeprefix("./")
+        self._budget.count_entry()
+        if is_hidden(path):
+            self.collection.leave_out(path, "hidden or the system's own")
+            return
+        kind = kind_of(path, lambda: _head(stream))
+        if kind == "photo":
+            self._budget.count_photo(path, size)
+            try:
+                require_relative(path)
+            except InvalidName as error:
+                self.collection.refused[path] = error
+                return
+        if path in self._streams:
+            self.collection.leave_out(path, "more than once in the archive (the last one counts)")
+        else:
+            add_file(self.collection, path, kind, size=size, load=partial(self.read, path))
+        self._streams[path] = stream
+
+    def refuse(self, name: str) -> None:
+        """Note an entry that is a link or a device; one that does not claim to be a photo is only left out."""
+        self._budget.count_entry()
+        if is_hidden(name) or PurePosixPath(name).suffix.lower() not in SUFFIXES:
+            self.collection.leave_out(name, "no plain file")
+            return
+        self.collection.refused[name] = InvalidEntry(
+            f"The entry {name!r} is a link or a device.", fix="Pack the files that links lead to (tar: --dereference)."
+        )
 
 
-def read_archive(file: IO[bytes], limits: ArchiveLimits) -> Iterator[ArchiveEntry]:
-    """Yield the photos and manifests of a zip or tar; hidden files and other kinds of files are left out.
+@contextmanager
+def open_archive(file: IO[bytes], limits: ArchiveLimits) -> Iterator[PhotoArchive]:
+    """Open a zip or tar and list what it holds.
+
+    Links, devices and names that leave the archive refuse only themselves. Names of zips made on Windows may have
+    backslashes; those without a mark of their encoding are read as UTF-8 where they are.
 
     Args:
         file: seekable.
         limits: how much it may hold.
 
     Raises:
-        InvalidArchive: neither of the two, damaged, encrypted, or an entry is a link or leaves the archive.
+        InvalidArchive: neither of the two, damaged, or encrypted.
         ArchiveTooLarge: over a limit.
     """
     file.seek(0, 2)
     budget = _Budget(limits, packed=file.tell())
-    is_zip = zipfile.is_zipfile(file)
-    file.seek(0)
+    with TemporaryFile() as spool:
+        with _damage_told():
+            archive = _listed_zip(file, budget) if zipfile.is_zipfile(file) else _listed_tar(file, spool, budget)
+        finish(archive.collection)
+        yield archive
+
+
+_DAMAGED: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
     try:
-        if is_zip:
-            yield from _zip_entries(file, budget)
-        else:
-            yield from _tar_entries(file, budget)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+        yield
+    except _DAMAGED as error:
         raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Send a zip or a tar.") from None
-    except RuntimeError as error:  # zipfile's word for "encrypted", and for kinds of packing that it does not know
-        raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Send it without a password.") from None
+    except RuntimeError as error:  # zipfile's word for kinds of packing that it does not know
+        raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Pack it anew.") from None
 
 
 class _Budget:
@@ -112,32 +182,26 @@ class _Budget:
     def __init__(self, limits: ArchiveLimits, *, packed: int) -> None:
         self.limits = limits
         self.most = packed * limits.ratio + _FREE_BYTES
+        self._declared = 0
         self._unpacked = 0
-        self._files = 0
+        self._photos = 0
         self._entries = 0
 
-    def count_entry(self, name: str, declared: int) -> bool:
-        """Check an entry's name and declared size; say whether it is wanted."""
+    def count_entry(self) -> None:
+        """Count an entry of any kind. Raises ArchiveTooLarge."""
         self._entries += 1
-        if self._entries > self.limits.files + _OTHER_ENTRIES:
+        if self._entries > 2 * self.limits.files + _OTHER_ENTRIES:
             raise ArchiveTooLarge(f"The archive has over {self._entries - 1} entries.", fix="Send several archives.")
-        try:
-            path = PurePosixPath(require_relative(name))
-        except InvalidName:
-            raise InvalidArchive(f"The archive has an entry {name!r}.", fix="Use contained relative paths.") from None
-        if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-            return False
-        suffix = path.suffix.lower()
-        if suffix not in SUFFIXES and suffix not in MANIFEST_SUFFIXES:
-            return False
-        if suffix in SUFFIXES:
-            self._files += 1
-            if self._files > self.limits.files:
-                raise ArchiveTooLarge(f"The archive has over {self.limits.files} photos.", fix="Send several archives.")
+
+    def count_photo(self, name: str, declared: int) -> None:
+        """Count a photo and its declared size. Raises ArchiveTooLarge."""
+        self._photos += 1
+        if self._photos > self.limits.files:
+            raise ArchiveTooLarge(f"The archive has over {self.limits.files} photos.", fix="Send several archives.")
         self._check_size(name, declared)
-        if self._unpacked + declared > self.most:
+        self._declared += declared
+        if self._declared > self.most:
             raise self.bomb()
-        return True
 
     def read(self, name: str, stream: IO[bytes]) -> bytes:
         """Unpack an entry, counting what really comes out."""
@@ -151,10 +215,10 @@ class _Budget:
         return bytes(content)
 
     def _check_size(self, name: str, size: int) -> None:
-        manifest = PurePosixPath(name).suffix.lower() in MANIFEST_SUFFIXES
-        most = MAX_MANIFEST_BYTES if manifest else self.limits.file_bytes
-        if size > most:
-            raise ArchiveTooLarge(f"The entry {name!r} has over {most:,} bytes.", fix="Scale the photo down.")
+        if size > self.limits.file_bytes:
+            raise ArchiveTooLarge(
+                f"The entry {name!r} has over {self.limits.file_bytes:,} bytes.", fix="Scale the photo down."
+            )
 
     def bomb(self) -> ArchiveTooLarge:
         """Return the error of an archive that unpacks to too much."""
@@ -191,26 +255,64 @@ class _Guarded:
             raise self._error()
 
 
-def _zip_entries(file: IO[bytes], budget: _Budget) -> Iterator[ArchiveEntry]:
+def _head(stream: Callable[[], IO[bytes]]) -> bytes:
+    """Return the first bytes of an entry; of a damaged one none, so that it counts as no photo."""
+    try:
+        with stream() as opened:
+            return opened.read(HEAD_BYTES)
+    except (*_DAMAGED, RuntimeError):
+        return b""
+
+
+def _listed_zip(file: IO[bytes], budget: _Budget) -> PhotoArchive:
+    found = PhotoArchive(budget)
     guarded = _Guarded(file, math.inf, budget.bomb)
-    with zipfile.ZipFile(cast("IO[bytes]", guarded)) as archive:
-        for info in archive.infolist():
-            if not info.is_dir() and budget.count_entry(info.filename, info.file_size):
-                with archive.open(info) as stream:
-                    yield ArchiveEntry(info.filename, budget.read(info.filename, stream))
+    archive = zipfile.ZipFile(cast("IO[bytes]", guarded))
+    for info in archive.infolist():
+        name = _zip_name(info)
+        if info.flag_bits & 1:
+            raise InvalidArchive(f"The entry {name!r} is encrypted.", fix="Send it without a password.")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            found.refuse(name)
+        elif not name.endswith("/"):
+            found.add(name, info.file_size, partial(cast("Callable[..., IO[bytes]]", archive.open), info))
+    return found
 
 
-def _tar_entries(file: IO[bytes], budget: _Budget) -> Iterator[ArchiveEntry]:
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of an entry: some tools on Windows write backslashes, and many write UTF-8 without saying so."""
+    name = info.orig_filename
+    if not info.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.partition("\0")[0].replace("\\", "/")
+
+
+def _listed_tar(file: IO[bytes], spool: IO[bytes], budget: _Budget) -> PhotoArchive:
+    found = PhotoArchive(budget)
+    file.seek(0)
     head = file.read(6)
     file.seek(0)
     unpack = next((unpack for magic, unpack in _UNPACKERS.items() if head.startswith(magic)), None)
-    guarded = _Guarded(unpack(file) if unpack else file, budget.most, budget.bomb)
-    with tarfile.open(fileobj=cast("IO[bytes]", guarded), mode="r:") as archive:
-        for info in archive:
-            name = info.name.removeprefix("./")
-            if info.isdir() or not name:
-                continue
-            if not info.isreg():
-                raise InvalidArchive(f"The entry {info.name!r} is a link or a device.", fix="Send plain files.")
-            if budget.count_entry(name, info.size) and (stream := archive.extractfile(info)):
-                yield ArchiveEntry(name, budget.read(name, stream))
+    if unpack is not None:
+        packed = unpack(file)
+        while piece := packed.read(_READ_BYTES):
+            if spool.tell() + len(piece) > budget.most:
+                raise budget.bomb()
+            spool.write(piece)
+        spool.seek(0)
+    guarded = _Guarded(spool if unpack else file, math.inf, budget.bomb)
+    archive = tarfile.open(fileobj=cast("IO[bytes]", guarded), mode="r:")  # noqa: SIM115 - `file` is the caller's
+    for info in archive:
+        name = info.name.removeprefix("./")
+        if info.isdir() or not name:
+            continue
+        if info.isreg():
+            found.add(name, info.size, partial(_tar_stream, archive, info))
+        else:
+            found.refuse(name)
+    return found
+
+
+def _tar_stream(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    return cast("IO[bytes]", archive.extractfile(info))  # of a plain file never None

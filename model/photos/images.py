@@ -5,7 +5,6 @@ decoded. Every function may be called from several threads at once.
 """
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ SUFFIXES: Final = frozenset(
 )
 """File name endings that claim to be a photo; used only to report, not skip, files whose content is none."""
 
-_PREFIX_BYTES: Final = 16
+HEAD_BYTES: Final = 32
+"""As many first bytes tell a photo from other files."""
 
 # First bytes of files that people send by mistake: (offset, bytes, name).
 _OTHER_FORMATS: Final = (
@@ -207,35 +207,9 @@ def read_mask(
         return np.array(_loaded(image, source))
 
 
-def find_images(root: Path) -> list[Path]:
-    """List the photos under a folder, sorted by path.
-
-    A file counts if its content is a photo, or if its name claims so (then reading it tells what is wrong).
-    Hidden files and folders are left out.
-
-    Raises:
-        UnreadableImage: there is no such file or folder.
-    """
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
-        raise UnreadableImage(f"There is no file or folder {str(root)!r}.", fix="Check the path.")
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or _looks_like_photo(path)):
-                found.append(path)
-    return sorted(found)
-
-
-def _looks_like_photo(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _sniff(file.read(_PREFIX_BYTES)) is not None
-    except OSError:
-        return False
+def is_photo(head: bytes) -> bool:
+    """Return whether a file that begins with these `HEAD_BYTES` is a photo of a format that is read."""
+    return _sniff(head) is not None
 
 
 def _name(source: Path | bytes) -> str:
@@ -263,7 +237,7 @@ def _opened(source: Path | bytes, max_pixels: int, max_bytes: int) -> Iterator[I
     with file:
         if size > max_bytes:
             raise ImageTooLarge(f"{_name(source)} has {size:,} bytes; the limit is {max_bytes:,}.", fix="Compress it.")
-        prefix = file.read(_PREFIX_BYTES)
+        prefix = file.read(HEAD_BYTES)
         file.seek(0)
         with _parsed(file, prefix, _name(source)) as image:
             if image.width * image.height > max_pixels:

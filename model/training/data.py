@@ -6,7 +6,7 @@ No masks are read here, or anywhere in training.
 import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypedDict
 
 import cv2
@@ -18,7 +18,8 @@ from torch.utils.data import Dataset, Sampler
 
 from toco.model.errors import TocoError
 from toco.model.photos.classes import COCO, VOC, Vocabulary
-from toco.model.photos.images import find_images, read_image
+from toco.model.photos.collection import find_images
+from toco.model.photos.images import read_image
 from toco.model.photos.tables.reading import read_tags
 from toco.model.photos.tags import TaggedImage, TagTable, tags_from_folders
 from toco.model.training.augment import Pixels, random_crop, random_resized_crop, view
@@ -108,10 +109,14 @@ def source_tags(source: SourceConfig) -> TagTable:
     Folder names count as complete here: were the other classes unknown, no photo would say what a class does not
     look like, and nothing could be told apart. `SourceConfig.unknown` names what the photos may show all the same.
     """
-    if source.tags is not None:
-        return read_tags(source.tags)
-    found = tags_from_folders([path.relative_to(source.images) for path in find_images(source.images)])
-    return TagTable((name, TaggedImage(entry.tags)) for name, entry in found.items())
+    photos = [path.relative_to(source.images).as_posix() for path in find_images(source.images)]
+    if source.tags is None:
+        found = tags_from_folders(map(PurePosixPath, photos))
+        return TagTable((name, TaggedImage(entry.tags)) for name, entry in found.items())
+    table = read_tags(source.tags)
+    photo_of = {row: photo for photo, row in table.match(photos).rows.items()}
+    # Rows that mean no photo, or several, stay as they are: that there is no such file is told before training.
+    return TagTable((photo_of.get(row, row), entry) for row, entry in table.items())
 
 
 def _photo(path: Path, entry: TaggedImage, source: SourceConfig, vocabulary: Vocabulary) -> TrainingPhoto:

@@ -1,5 +1,6 @@
 """What the API answers with, and the values of its requests."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -25,6 +26,8 @@ from toco.jobs.store import media_type
 from toco.model.formats.artifacts import Output
 from toco.model.formats.export import LeftOut
 from toco.model.options import PresetName
+from toco.model.photos.assignment import Untagged
+from toco.model.photos.tables.reading import TableReading
 
 JobId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a job.", examples=["01k9z3v6m3q2f1x8a7b5c4d2e0"])]
 ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: six digits.", examples=["000000"])]
@@ -56,6 +59,11 @@ class JobBody(BaseModel):
     options: dict[str, Any] = Field({}, description="Changes to the preset.")
     outputs: list[Output] = []
     unknown_tags: UnknownTags = "error"
+    untagged: Untagged | None = Field(
+        None,
+        description="Photos of the upload that nothing lists. null: the classifier tags all photos if no tags came at "
+        "all; if some did, the others fail.",
+    )
     priority: Priority = "batch"
     webhook: Annotated[str, Field(max_length=2048)] = ""
     webhook_secret: Annotated[str, Field(max_length=256)] = ""
@@ -113,6 +121,40 @@ class JobView(BaseModel):
             webhook_error=job.webhook_error,
             links={"self": here, "items": f"{here}/items", "events": f"{here}/events", "exports": f"{here}/exports"},
         )
+
+
+class TableView(BaseModel):
+    """A table of tags and what was understood of it."""
+
+    name: str
+    kind: str = Field(description="What the file is, in words.")
+    encoding: str = Field(description="Of its text; empty where the format leaves none open.")
+    layout: str = Field(description="How it lists tags, in words.")
+    image_column: str
+    tag_columns: list[str] = Field(description="Columns of tags, or of the classes.")
+    kept_columns: list[str] = Field(description="Further columns that are used.")
+    ignored_columns: list[str]
+    rows: int
+    photos: int
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, reading: TableReading) -> "TableView":
+        """Show a table."""
+        return cls(**reading.as_json())
+
+
+class MadeJob(JobView):
+    """A job as it was made."""
+
+    tables: list[TableView] = Field([], description="The tables of tags that were read.")
+    notes: list[str] = Field([], description="Rows and photos that do not fit each other, and files left out.")
+
+    @classmethod
+    def of_sent(cls, job: JobRecord, tables: Iterable[TableReading], notes: Iterable[str]) -> "MadeJob":
+        """Show a record and what was understood of the request."""
+        shown = [TableView.of(table) for table in tables]
+        return cls(**JobView.of(job).model_dump(), tables=shown, notes=list(notes))
 
 
 class JobDetails(JobView):

@@ -98,6 +98,7 @@ class Photo:
         content: bytes, or None with `key`.
         key: of the object store, or empty.
         header: what is known of the content already; None lets the submission look.
+        error: why it cannot be labelled; it becomes a failed item.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Photo:
     content: bytes | None = None
     key: str = ""
     header: ImageHeader | None = None
+    error: TocoError | None = None
 
 
 class Submission:
@@ -231,6 +233,8 @@ class Submission:
 
     def _store_one(self, job: str, position: int, name: str, photo: Photo) -> NewItem:
         settings = self._state.settings
+        if photo.error is not None:
+            return NewItem(name, "", tags=photo.tags, error=ItemError.of(photo.error))
         if photo.content is None:
             return self._existing(name, photo)
         key = image_key(job, item_id(position))

@@ -1,8 +1,10 @@
 """Multipart jobs: photos, an archive, a manifest and fields, spooled to disk as they come in."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import IO, Any, Final
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, Any, Final, cast
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
@@ -10,20 +12,29 @@ from starlette.requests import Request
 from toco.jobs.settings import Settings
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output, require_outputs
-from toco.model.photos.archives import ArchiveLimits, read_archive
-from toco.model.photos.tables.reading import parse_table
-from toco.model.photos.tags import TagTable, split_tags
+from toco.model.photos.archives import ArchiveLimits, ArchiveTooLarge, PhotoArchive, open_archive
+from toco.model.photos.assignment import UNTAGGED, Assignment, LeftOut, PlacedTable, Untagged, assign, place_tables
+from toco.model.photos.tables.reading import MAX_TABLE_BYTES, TableReading, parse_table
+from toco.model.photos.tags import split_tags
 from toco.service.api.submission import JobRequest, Photo, parse_options
 
 _FIELD_BYTES: Final = 1024 * 1024
 _OTHER_FIELDS: Final = 100
 
 
-class UnusedRows(TocoError):
-    """The manifest names photos that were not sent."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The photos of a request, with what was understood of their tags.
 
-    code = "unused_manifest_rows"
-    kind = "invalid"
+    Attributes:
+        photos: taken one by one, so that few are in memory at once.
+        tables: those that were read.
+        notes: what does not fit, and what was left out.
+    """
+
+    photos: Iterator[Photo]
+    tables: tuple[TableReading, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_form(request: Request, settings: Settings) -> AbstractAsyncContextManager[FormData]:
@@ -66,20 +77,25 @@ def tag_field(values: Sequence[str]) -> tuple[str, ...] | None:
     return tags or None
 
 
-def form_photos(form: FormData, settings: Settings, *, upload: IO[bytes] | None = None) -> Iterator[Photo]:
-    """Yield the photos of a multipart job, reading one at a time.
+def untagged_field(form: FormData) -> Untagged | None:
+    """Read what becomes of photos that nothing lists; None where the field is missing. Raises InvalidOption."""
+    return cast("Untagged | None", _choice(form, "untagged", ("", *UNTAGGED)) or None)
+
+
+@contextmanager
+def form_photos(form: FormData, settings: Settings, *, upload: IO[bytes] | None = None) -> Iterator[Sent]:
+    """Find the photos of a multipart job and their tags.
 
     Args:
-        form: fields `images` (repeated) with `tags` (one for all, or one an image), `archive`, `manifest`.
+        form: fields `images` (repeated) with `tags` (one for all, or one an image), `archive`, `manifest`, `untagged`.
         settings: limits.
         upload: a finished resumable upload: an archive.
 
     Raises:
-        InvalidOption, InvalidTagFile, InvalidArchive, ArchiveTooLarge, UnusedRows
+        InvalidOption, InvalidTagFile, InvalidArchive, ArchiveTooLarge, NoRowMatches
     """
     images = [value for value in form.getlist("images") if isinstance(value, UploadFile)]
-    archives = [value.file for value in form.getlist("archive") if isinstance(value, UploadFile)]
-    manifest = _manifest(form)
+    files = [value.file for value in form.getlist("archive") if isinstance(value, UploadFile)]
     if len(images) > settings.max_files_per_job:
         images = images[: settings.max_files_per_job + 1]  # the submission says that these are too many
     tags = _texts(form, "tags")
@@ -88,63 +104,124 @@ def form_photos(form: FormData, settings: Settings, *, upload: IO[bytes] | None 
             f"{len(tags)} tags fields for {len(images)} images.", fix="Send one for all images, one an image, or none."
         )
     names = [image.filename or f"image_{number}" for number, image in enumerate(images)]
-    if manifest is not None and not archives and upload is None:
-        _require_used(manifest, names)
-    for number, (image, name) in enumerate(zip(images, names, strict=True)):
-        own = tag_field([tags[number if len(tags) > 1 else 0]]) if tags else None
-        listed = manifest.find(name) if manifest is not None else None
-        image.file.seek(0)
-        yield Photo(name, listed.tags if listed else own, content=image.file.read(settings.max_image_bytes + 1))
-    for archive in [*archives, *([upload] if upload is not None else [])]:
-        yield from archive_photos(archive, settings, manifest=manifest, tags=tag_field(tags[:1]))
+    own = [tag_field([text]) for text in tags] if len(tags) > 1 else [None] * len(images)
+    shared = tag_field(tags) if len(tags) == 1 else None
+    with archives(files if upload is None else [*files, upload], settings) as opened:
+        manifest = _manifest(form)
+        known = find_tags(opened, names, manifest, shared=shared)
+        of_images = known.pop()
+        untagged = untagged_field(form)
+        entries = list(zip(images, names, own, strict=False))
+        sent = [_image_photos(entries, of_images, untagged, settings.max_image_bytes)]
+        sent += [archive_photos(archive, found, untagged) for archive, found in zip(opened, known, strict=True)]
+        yield Sent(chain.from_iterable(sent), *told([*known, of_images] if manifest is None else [of_images], opened))
 
 
-def archive_photos(
-    file: IO[bytes], settings: Settings, *, manifest: TagTable | None, tags: tuple[str, ...] | None
-) -> Iterator[Photo]:
-    """Yield the photos of an archive; a table of tags inside it counts as the manifest if none came beside it.
-
-    Args:
-        file: seekable.
-        settings: limits.
-        manifest: tags by name, or None.
-        tags: of photos that no manifest lists.
-
-    Raises:
-        InvalidArchive, ArchiveTooLarge, InvalidTagFile, UnusedRows
-    """
+@contextmanager
+def archives(files: Sequence[IO[bytes]], settings: Settings) -> Iterator[list[PhotoArchive]]:
+    """Open archives and list what they hold. Raises InvalidArchive, ArchiveTooLarge."""
     limits = ArchiveLimits(
         files=settings.max_files_per_job, file_bytes=settings.max_image_bytes, ratio=settings.max_archive_ratio
     )
-    names = []
-    for entry in read_archive(file, limits):  # first for names and tags alone: a manifest may come last
-        if not entry.is_manifest:
-            names.append(entry.name)
-        elif manifest is None:
-            manifest = parse_table(entry.content, entry.name).table
+    with ExitStack() as stack:
+        yield [stack.enter_context(open_archive(file, limits)) for file in files]
+
+
+def find_tags(
+    opened: Sequence[PhotoArchive],
+    names: Sequence[str] = (),
+    manifest: PlacedTable | None = None,
+    *,
+    shared: tuple[str, ...] | None = None,
+) -> list[Assignment]:
+    """Find the tags of photos: in a manifest beside them, or else in the tables of each archive.
+
+    Args:
+        opened: archives.
+        names: of photos that came beside them.
+        manifest: lists any of these photos.
+        shared: tags of photos that nothing lists.
+
+    Returns:
+        The tags of each archive's photos, then those of the others.
+
+    Raises:
+        InvalidTagFile: a table does not fit.
+        NoRowMatches: a table names none of the photos.
+    """
     if manifest is not None:
-        _require_used(manifest, names)
-    for entry in read_archive(file, limits):
-        if not entry.is_manifest:
-            listed = manifest.find(entry.name) if manifest is not None else None
-            yield Photo(entry.name, listed.tags if listed else tags, content=entry.content)
+        photos = [name for archive in opened for name in archive.collection.photos]
+        found = [assign([*photos, *names], [manifest], others=shared)] * (len(opened) + 1)
+    else:
+        tables = [place_tables(archive.collection) for archive in opened]
+        found = [
+            assign(archive.collection.photos, placed, others=shared)
+            for archive, placed in zip(opened, tables, strict=True)
+        ]
+        found.append(assign(names, (), others=shared))
+    for assignment in found:
+        assignment.require_match()
+    return found
 
 
-def _manifest(form: FormData) -> TagTable | None:
+def told(
+    found: Sequence[Assignment], opened: Sequence[PhotoArchive]
+) -> tuple[tuple[TableReading, ...], tuple[str, ...]]:
+    """Return the tables that were read, and what does not fit and was left out."""
+    tables = tuple(table for assignment in found for table in assignment.tables)
+    notes = [note for assignment in found for note in assignment.notes()]
+    return tables, (*notes, *(note for archive in opened for note in archive.collection.notes()))
+
+
+def archive_photos(archive: PhotoArchive, found: Assignment, untagged: Untagged | None) -> Iterator[Photo]:
+    """Yield the photos of an archive; what it refuses becomes a photo that fails.
+
+    Raises:
+        ArchiveTooLarge: it unpacks to too much.
+    """
+    for name in archive.collection.photos:
+        try:
+            tags = found.tags_of(name, untagged)
+            photo = Photo(name, tags, content=archive.read(name))
+        except LeftOut:
+            continue
+        except ArchiveTooLarge:
+            raise
+        except TocoError as error:
+            photo = Photo(name, None, error=error)
+        yield photo
+    for name, reason in archive.collection.refused.items():
+        yield Photo(name, None, error=reason)
+
+
+def _image_photos(
+    images: Sequence[tuple[UploadFile, str, tuple[str, ...] | None]],
+    found: Assignment,
+    untagged: Untagged | None,
+    most_bytes: int,
+) -> Iterator[Photo]:
+    """Yield the photos of images with their names and own tags; a row of a table goes before these."""
+    some = any(own for _, _, own in images)
+    for image, name, own in images:
+        tags = own if name not in found.tagged else None
+        try:
+            if tags is None:
+                tags = found.tags_of(name, untagged or ("refuse" if some else None))
+        except LeftOut:
+            continue
+        except TocoError as error:
+            yield Photo(name, None, error=error)
+        else:
+            image.file.seek(0)
+            yield Photo(name, tags, content=image.file.read(most_bytes + 1))
+
+
+def _manifest(form: FormData) -> PlacedTable | None:
     value = form.get("manifest")
     if isinstance(value, UploadFile):
         value.file.seek(0)
-        return parse_table(value.file.read(), value.filename or "manifest").table
-    return parse_table(value.encode(), "manifest").table if value else None
-
-
-def _require_used(manifest: TagTable, names: Sequence[str]) -> None:
-    unused = manifest.unused(names)
-    if unused:
-        raise UnusedRows(
-            f"{len(unused)} rows of the manifest name photos that were not sent: {', '.join(unused[:5])}.",
-            fix="Send the photos, or take the rows out.",
-        )
+        return PlacedTable("", parse_table(value.file.read(MAX_TABLE_BYTES + 1), value.filename or "manifest"))
+    return PlacedTable("", parse_table(value.encode(), "manifest")) if value else None
 
 
 def _texts(form: FormData, name: str) -> list[str]:

@@ -13,7 +13,7 @@ from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, loa
 if TYPE_CHECKING:
     from toco.model.evaluation.datasets.dataset import BenchmarkDataset
     from toco.model.evaluation.evaluate import Sample
-    from toco.model.photos.tags import TagTable
+    from toco.model.photos.tables.reading import TableReading
 
 
 def evaluate(
@@ -67,9 +67,9 @@ def evaluate(
     data = _open(images, masks, dataset, split, mask_classes)
     samples = data.samples[:limit]
     if tags is not None:
-        from toco.model.photos.tables.reading import read_tags
+        from toco.model.photos.tables.reading import read_table
 
-        samples = _tagged(samples, read_tags(tags))
+        samples = _tagged(samples, read_table(tags))
 
     from toco.model.evaluation.judged_labels import judged_options, predictor
 
@@ -128,16 +128,15 @@ def _open(
     raise InvalidOption("Nothing to judge is named.", fix="Use --images DIR --masks DIR, or --dataset NAME ROOT.")
 
 
-def _tagged(samples: "tuple[Sample, ...]", table: "TagTable") -> "tuple[Sample, ...]":
+def _tagged(samples: "tuple[Sample, ...]", reading: "TableReading") -> "tuple[Sample, ...]":
     """Give each sample its tags from a table.
 
     Raises:
-        InvalidOption: a photo is not listed.
+        EmptyTags: a photo is not listed.
     """
-    found = []
-    for sample in samples:
-        tagged = table.find(sample.image)
-        if tagged is None:
-            raise InvalidOption(f"{sample.image.name!r} is not among the tagged photos.", fix="Tag it.")
-        found.append(replace(sample, tags=tagged.tags))
-    return tuple(found)
+    from toco.model.photos.assignment import PlacedTable, assign
+
+    found = assign([str(sample.image) for sample in samples], [PlacedTable("", reading)])
+    for line in found.lines():
+        typer.echo(line, err=True)
+    return tuple(replace(sample, tags=found.tags_of(str(sample.image), "refuse")) for sample in samples)

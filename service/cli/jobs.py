@@ -1,7 +1,7 @@
 """`toco jobs`: the service from the command line, through the Python client."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -29,10 +29,14 @@ JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
 @app.command("submit")
 def submit(
     folder: Annotated[Path, typer.Argument(help="Photos.")],
-    tags: Annotated[Path | None, typer.Option(help="CSV, JSON Lines or COCO file, or folder of VOC XML.")] = None,
+    tags: Annotated[Path | None, typer.Option(help="Table, JSON or COCO file, or folder of VOC XML.")] = None,
     model: Annotated[str, typer.Option(help="Empty: the default.")] = "",
     preset: Annotated[str, typer.Option(help="fast, balanced or paper.")] = "balanced",
     ignore_unknown_tags: Annotated[bool, typer.Option(help="Leave tags out that the model does not know.")] = False,
+    untagged: Annotated[
+        Literal["refuse", "model", "skip", "background"] | None,
+        typer.Option(help="Photos that no row lists. Default: refuse; the classifier tags all if there are no tags."),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
     url: Url = "",
     key: Key = "",
@@ -40,7 +44,10 @@ def submit(
     """Send a folder of photos and label them."""
     unknown = "ignore" if ignore_unknown_tags else "error"
     with connected(url, key) as client:
-        job = client.label_folder(folder, tags=tags, model=model, preset=preset, unknown_tags=unknown)
+        wanted: dict[str, Any] = {"untagged": untagged} if untagged else {}
+        job = client.label_folder(folder, tags=tags, model=model, preset=preset, unknown_tags=unknown, **wanted)
+        for note in job["notes"]:
+            typer.echo(note, err=True)
         typer.echo(job["id"])
         if wait:
             _finish(_follow(client, job["id"], Console(stderr=True)))
@@ -139,6 +146,8 @@ def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console,
     """Label a folder, showing progress; return the id of the job."""
     with connected(url, key) as client:
         job = client.label_folder(folder, tags=tags)
+        for note in job["notes"]:
+            console.print(note, soft_wrap=True, highlight=False)
         ended = _follow(client, job["id"], console)
         for item in client.items(job["id"]):
             console.print(_line(item, url), soft_wrap=True, highlight=False)

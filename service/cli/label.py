@@ -33,7 +33,10 @@ def label(
     out: Annotated[Path, typer.Option(help="Folder of the results; a second run goes on where the first stopped.")],
     tags: Annotated[
         Path | None,
-        typer.Option(help="CSV (image,tags[,complete]), JSON Lines, COCO instances JSON, or folder of VOC XML."),
+        typer.Option(
+            help="CSV, .xlsx, JSON Lines or COCO file (tags in a list, or a column a class), or folder of VOC XML. "
+            "Default: the tables that lie among the photos. `toco tags show` says what is understood of it."
+        ),
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag of every photo; may be repeated.")] = None,
     tags_from_folders: Annotated[bool, typer.Option(help="Each photo's folder is named for its tags.")] = False,
@@ -68,7 +71,7 @@ def label(
         typer.Option(help="Tags that the model does not know. Default: refuse those of --tag, skip those of tables."),
     ] = None,
     untagged: Annotated[
-        Literal["refuse", "model", "skip", "background"], typer.Option(help="Photos without tags, or not listed.")
+        Literal["refuse", "model", "skip", "background"], typer.Option(help="Photos that nothing lists.")
     ] = "refuse",
 ) -> None:
     """Label photos from their tags, and export the masks.
@@ -79,31 +82,36 @@ def label(
     # What is wrong with the command shows before the model loads.
     from toco.model.formats.artifacts import require_outputs
     from toco.model.formats.writer import ExportOptions
-    from toco.model.photos.images import find_images
+    from toco.model.photos.collection import read_folder
     from toco.model.photos.tags import split_tags
 
     wanted_formats = format_names(formats)
     wanted = set(require_outputs(split_tags(outputs)))
     if "npz" in wanted_formats:
         wanted.add("cam")
-    files = [path for path in find_images(source) if not path.resolve().is_relative_to(out.resolve())]
-    if not files:
+    collection = read_folder(source, but=out)
+    if not collection.photos and not collection.refused:
         raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
-    table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
-    if table is None and untagged == "refuse":
+    assignment = find_tags(collection, table=tags, tags=tag, from_folders=tags_from_folders)
+    if not assignment.given and untagged == "refuse":
         raise InvalidOption(
-            "No tags are given.", fix="Use --tags FILE, --tag NAME, --tags-from-folders, or --untagged model."
+            "No tags are given.",
+            fix="Use --tags FILE, --tag NAME, --tags-from-folders, a table beside the photos, or --untagged model.",
         )
+    for line in (*assignment.lines(), *collection.notes()):
+        typer.echo(line, err=True)
 
-    from toco.model.labelling.folder_run import FolderRun, RunSummary, plan_photos
+    from toco.model.labelling.folder_run import FolderRun, RunSummary
+    from toco.model.labelling.plan import plan_photos
 
     labeler = load_labeler(model, device)
     skip_unknown = unknown_tags != "refuse"
     if tag and unknown_tags != "skip":
         labeler.vocabulary.channels(tag)
         skip_unknown = False
-    summary = RunSummary()
-    photos = plan_photos(source, files, table, untagged=untagged, summary=summary)
+    plan = plan_photos(source, collection, assignment, untagged=untagged)
+    photos = plan.photos
+    summary = RunSummary(skipped=plan.skipped, failures=dict(plan.failures))
     run = FolderRun(labeler, options, out, outputs=frozenset(wanted), skip_unknown=skip_unknown)
     with progress("Labelling", len(photos)) as finished:
         run.label(photos, summary, on_event=lambda _: finished())
@@ -113,8 +121,6 @@ def label(
     finally:
         run.write_failures(summary)
         (out / "summary.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n", encoding="utf-8")
-    if tags is not None and table is not None:
-        _warn_of_unused(table.unused(photo.name for photo in photos), tags)
     _print_summary(summary, out, options.long_side)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
@@ -127,12 +133,6 @@ def _changes(*, crf: bool, segmentation: bool | None) -> dict[str, object]:
     if segmentation is not None:
         changes["segmentation"] = {} if segmentation else None
     return changes
-
-
-def _warn_of_unused(rows: tuple[str, ...], table: Path) -> None:
-    if rows:
-        shown = ", ".join(rows[:3]) + (", ..." if len(rows) > 3 else "")
-        typer.echo(f"toco: {len(rows)} rows of {str(table)!r} name no photo: {shown}", err=True)
 
 
 def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:

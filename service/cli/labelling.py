@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,8 @@ from toco.service.cli.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from toco.model.labelling.labeler import Labeler
-    from toco.model.photos.tags import TagTable
+    from toco.model.photos.assignment import Assignment
+    from toco.model.photos.collection import Collection
 
 Model = Annotated[Path | None, typer.Option("--model", help="Model folder. Default: the model in the package.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -127,34 +128,38 @@ def load_labeler(model: Path | None, device: str) -> "Labeler":
 
 
 def find_tags(
-    root: Path, files: Sequence[Path], *, table: Path | None, tags: Sequence[str] | None, from_folders: bool
-) -> "TagTable | None":
-    """Return the tags of photos from whichever of the three ways was chosen; None for none.
+    collection: "Collection", *, table: Path | None, tags: Sequence[str] | None, from_folders: bool
+) -> "Assignment":
+    """Return the tags of photos from whichever way was chosen, or else from tables that lie among the photos.
 
     Args:
-        root: folder of the photos, or the one photo.
-        files: the photos.
-        table: file or folder for `tags.read_tags`.
+        collection: what the folder holds.
+        table: file or folder for `read_table`.
         tags: the same for all photos.
         from_folders: take the names of the photos' folders.
 
     Raises:
         InvalidOption: more than one way was chosen.
         InvalidTagFile: the table does not fit.
+        NoRowMatches: it names none of the photos.
     """
-    from toco.model.photos.tables.reading import read_tags
-    from toco.model.photos.tags import tags_for_all, tags_from_folders
+    from toco.model.photos.assignment import PlacedTable, assign, in_memory, place_tables
+    from toco.model.photos.tables.reading import read_table
+    from toco.model.photos.tags import tags_from_folders
 
     if sum((table is not None, bool(tags), from_folders)) > 1:
         raise InvalidOption(
             "Tags are given in more than one way.", fix="Use one of --tags, --tag, --tags-from-folders."
         )
-    names = [Path(path.name) if path == root else path.relative_to(root) for path in files]
     if table is not None:
-        return read_tags(table)
-    if tags:
-        return tags_for_all(names, tags)
-    return tags_from_folders(names) if from_folders else None
+        placed = [PlacedTable("", read_table(table))]
+    elif from_folders:
+        placed = [in_memory(tags_from_folders(map(PurePosixPath, collection.photos)))]
+    else:
+        placed = [] if tags else place_tables(collection)
+    found = assign(collection.photos, placed, others=tags or None)
+    found.require_match()
+    return found
 
 
 class _Rate(ProgressColumn):

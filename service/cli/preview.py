@@ -31,25 +31,30 @@ def preview(
 
     Photos without tags are tagged by the model; tags that it does not know are left out.
     """
+    from toco.model.photos.collection import read_folder
+
     options = make_options(preset, settings, model=model, segmentation=None, **({} if crf else {"refine": "none"}))
-    files = _files(source, limit)
-    table = find_tags(source, files, table=tags, tags=tag, from_folders=tags_from_folders)
+    collection = read_folder(source)
+    if not collection.photos:
+        raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
+    assignment = find_tags(collection, table=tags, tags=tag, from_folders=tags_from_folders)
+    collection.photos = collection.photos[:limit]
     from PIL import Image
 
     from toco.model.formats.artifacts import encode_png
-    from toco.model.labelling.folder_run import RunSummary, plan_photos
     from toco.model.labelling.labeler import LabelRequest
+    from toco.model.labelling.plan import plan_photos
     from toco.model.photos.images import read_image
     from toco.model.photos.pictures import SheetRow, contact_sheet
 
     labeler = load_labeler(model, device)
-    summary = RunSummary()
-    photos = plan_photos(source, files, table, untagged="model", summary=summary)
+    plan = plan_photos(source, collection, assignment, untagged="model")
+    photos, failures = plan.photos, dict(plan.failures)
     rows = []
     requests = (LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos)
     for photo, (_, result) in zip(photos, labeler.label(requests, options), strict=True):
         if isinstance(result, TocoError):
-            summary.failures[photo.name] = result
+            failures[photo.name] = result
             continue
         pixels = read_image(photo.path, long_side=_CELL_FACTOR * cell).pixels
         note = f"ignored {100 * result.ignore_ratio:.0f} %" + ("; tagged by the model" if photo.tags is None else "")
@@ -58,16 +63,7 @@ def preview(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(encode_png(Image.fromarray(contact_sheet(rows, labeler.vocabulary, cell=cell))))
         typer.echo(f"{len(rows)} photos: {out}")
-    for name, error in summary.failures.items():
+    for name, error in failures.items():
         typer.echo(f"failed: {name}: {error}", err=True)
-    if summary.failures:
+    if failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _files(source: Path, limit: int) -> list[Path]:
-    from toco.model.photos.images import find_images
-
-    files = find_images(source)[:limit]
-    if not files:
-        raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
-    return files

@@ -20,9 +20,10 @@ import httpx
 
 from toco.jobs.ids import new_id
 from toco.model.errors import TocoError
-from toco.model.photos.images import find_images
-from toco.model.photos.tables.reading import read_tags
-from toco.model.photos.tags import TagTable
+from toco.model.photos.assignment import Assignment, PlacedTable, assign, in_memory, place_tables
+from toco.model.photos.collection import Collection, read_folder
+from toco.model.photos.images import UnreadableImage
+from toco.model.photos.tables.reading import read_table
 from toco.model.whole_file import whole_file
 
 JsonObject = dict[str, Any]
@@ -126,29 +127,34 @@ class Client:
 
         Args:
             folder: searched through and through.
-            tags: a CSV, JSON Lines or COCO file, a folder of VOC XML, or tags by photo name; photos that it does not
-                list, or all if None, get the classifier's own tags.
+            tags: a table, JSON or COCO file, a folder of VOC XML, or tags by photo name; None takes the tables that
+                lie among the photos, and where there is none, the classifier tags all photos.
             progress: called with `{"sent": bytes, "total": bytes}` while photos are sent.
-            settings: `name`, `model`, `preset`, `options`, `outputs`, `unknown_tags`, `priority`, `webhook`.
+            settings: `name`, `model`, `preset`, `options`, `outputs`, `unknown_tags`, `priority`, `webhook`, and
+                `untagged`: what becomes of photos that no row lists (`refuse`, `model`, `skip` or `background`).
 
         Returns:
-            The job; `wait` for it.
+            The job; `wait` for it. Its `notes` say what was understood of the tables, which rows and photos do not
+            fit each other, and which files were not sent.
 
         Raises:
-            ServiceError, InvalidTagFile, AmbiguousImageName
+            ServiceError, InvalidTagFile, NoRowMatches
         """
         root = Path(folder)
-        base = root if root.is_dir() else root.parent
-        photos = find_images(root)
-        if not photos:
+        collection = read_folder(root)
+        if not collection.photos:
             raise ServiceError(f"There is no photo in {str(root)!r}.", fix="Check the path.")
-        table = read_tags(Path(tags)) if isinstance(tags, str | Path) else tags
+        assignment = _assigned(collection, tags)
         with TemporaryFile() as packed:
-            _pack(packed, photos, base, table)
+            _pack(packed, root, collection, assignment)
             upload = self._upload(packed, progress)
-        body = {"upload": upload, "name": root.resolve().name} | settings
+        body: JsonObject = {"upload": upload, "name": root.resolve().name}
+        if assignment.given:
+            body["untagged"] = "refuse"
         key = {"idempotency-key": new_id()}
-        return dict(self._send("POST", "/v1/jobs", json=body, headers=key).json())
+        job = dict(self._send("POST", "/v1/jobs", json=body | settings, headers=key).json())
+        own = [*assignment.lines(), *collection.notes()]
+        return job | {"notes": list(dict.fromkeys((*own, *job.get("notes", ()))))}
 
     def job(self, job: str) -> JsonObject:
         """Return a job as it stands. Raises ServiceError."""
@@ -316,30 +322,40 @@ class Client:
         raise ServiceError("The service does not answer.")
 
 
-def _pack(
-    file: IO[bytes], photos: Sequence[Path], base: Path, tags: TagTable | Mapping[str, Sequence[str]] | None
-) -> None:
-    """Write the photos and their tags as a tar."""
-    with tarfile.open(fileobj=file, mode="w") as archive:
+def _assigned(collection: Collection, tags: Path | str | Mapping[str, Sequence[str]] | None) -> Assignment:
+    if tags is None:
+        placed = place_tables(collection)
+    else:
+        placed = [PlacedTable("", read_table(Path(tags))) if isinstance(tags, str | Path) else in_memory(tags)]
+    found = assign(collection.photos, placed)
+    found.require_match()
+    return found
+
+
+def _pack(file: IO[bytes], root: Path, collection: Collection, assignment: Assignment) -> None:
+    """Write the photos and their tags as a tar; a photo that cannot be taken is noted among the refused ones."""
+    collection.refused |= assignment.refused
+    # Links are followed, those of the file system's own (hard links) too.
+    with tarfile.open(fileobj=file, mode="w", dereference=True) as archive:
         lines = []
-        for photo in photos:
-            name = photo.relative_to(base).as_posix()
-            archive.add(photo, arcname=name, recursive=False)
-            own = _tags_of(tags, name)
-            if own is not None:
-                lines.append(json.dumps({"image": name, "tags": list(own)}))
+        for name in collection.photos:
+            if name in assignment.refused:
+                continue
+            path = root if root.is_file() else root / name
+            try:
+                with path.open("rb") as photo:
+                    archive.addfile(archive.gettarinfo(arcname=name, fileobj=photo), photo)
+            except OSError as error:
+                why = f"{name!r} cannot be read: {error.strerror}."
+                collection.refused[name] = UnreadableImage(why, fix="Check the file.")
+                continue
+            if name in assignment.tagged:
+                lines.append(json.dumps({"image": name, "tags": list(assignment.tagged[name].tags)}))
         if lines:
             content = "\n".join(lines).encode()
             entry = tarfile.TarInfo("manifest.jsonl")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-
-
-def _tags_of(tags: TagTable | Mapping[str, Sequence[str]] | None, name: str) -> Sequence[str] | None:
-    if isinstance(tags, TagTable):
-        found = tags.find(name)
-        return found.tags if found else None
-    return tags.get(name) if tags else None
 
 
 def _form(settings: Mapping[str, Any]) -> JsonObject:

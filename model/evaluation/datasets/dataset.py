@@ -11,7 +11,8 @@ import numpy.typing as npt
 from toco.model.errors import TocoError
 from toco.model.evaluation.evaluate import Sample
 from toco.model.photos.classes import IGNORE, Vocabulary
-from toco.model.photos.images import find_images, read_mask
+from toco.model.photos.collection import find_images
+from toco.model.photos.images import read_mask
 
 Mask = npt.NDArray[np.uint8]
 

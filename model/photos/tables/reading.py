@@ -21,7 +21,7 @@ from toco.model.photos.tables.cells import (
     spreadsheet_cells,
     text_cells,
 )
-from toco.model.photos.tables.columns import field_of, is_number
+from toco.model.photos.tables.columns import field_of, is_number, looks_like_photo
 from toco.model.photos.tables.layout import Layout, tagged_rows, understand
 from toco.model.photos.tags import TaggedImage, TagTable, row_name
 
@@ -41,7 +41,7 @@ class TableReading:
     Attributes:
         name: of the file.
         table: the rows.
-        kind: what the file is, in words.
+        kind: what the file is, in words; empty if no file was read.
         encoding: of its text; empty where the format leaves none open.
         layout: how it lists tags, in words.
         image_column: name of the column of photos; empty in annotation files.
@@ -49,6 +49,7 @@ class TableReading:
         kept_columns: further columns that are used (split, complete, confidence).
         ignored_columns: columns that say nothing here.
         rows: how many rows the file has.
+        certain: whether a header or the look of the names says that it lists photos; else it may be any table.
         warnings: what the user should look at.
     """
 
@@ -57,6 +58,7 @@ class TableReading:
     kind: str
     layout: str
     rows: int
+    certain: bool = True
     encoding: str = ""
     image_column: str = ""
     tag_columns: tuple[str, ...] = ()
@@ -165,6 +167,7 @@ def _from_cells(cells: Cells, name: str) -> TableReading:
         kind=cells.kind,
         layout="tags in a list" if layout.kind == "list" else "a column a class",
         rows=len(rows),
+        certain=layout.has_header or any(looks_like_photo(image) for image, _ in rows),
         encoding=cells.encoding,
         image_column=layout.names[layout.image],
         tag_columns=tuple(layout.names[at] for at in layout.tags),
@@ -176,7 +179,9 @@ def _from_cells(cells: Cells, name: str) -> TableReading:
 
 def _annotations(name: str, kind: str, rows: Iterable[tuple[str, TaggedImage]], encoding: str = "") -> TableReading:
     listed = list(rows)
-    return TableReading(name, TagTable(listed), kind, "the classes of each photo's objects", len(listed), encoding)
+    return TableReading(
+        name, TagTable(listed), kind, "the classes of each photo's objects", len(listed), encoding=encoding
+    )
 
 
 def _warnings(rows: list[tuple[str, TaggedImage]], layout: Layout) -> list[str]:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
+from itertools import chain
 from tempfile import TemporaryFile
 from typing import IO, Annotated
 
@@ -18,12 +19,22 @@ from toco.jobs.job import ItemState, JobRecord, JobState
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
+from toco.model.photos.assignment import UNTAGGED
 from toco.service.api.auth import Admin, Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, RetryView
+from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, MadeJob, RetryView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission
-from toco.service.api.uploaded_form import archive_photos, form_photos, job_request, read_form
+from toco.service.api.uploaded_form import (
+    Sent,
+    archive_photos,
+    archives,
+    find_tags,
+    form_photos,
+    job_request,
+    read_form,
+    told,
+)
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -61,9 +72,9 @@ _BODY = {
                     "archive": {
                         "type": "string",
                         "format": "binary",
-                        "description": "zip or tar; a CSV or JSON Lines file in it lists the tags.",
+                        "description": "zip or tar; a table in it lists the tags of its own folder's photos.",
                     },
-                    "manifest": {"type": "string", "format": "binary", "description": "CSV or JSON Lines of tags."},
+                    "manifest": {"type": "string", "format": "binary", "description": "CSV, .xlsx or JSON of tags."},
                     "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
                     "name": {"type": "string"},
                     "model": {"type": "string"},
@@ -71,6 +82,12 @@ _BODY = {
                     "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
                     "outputs": {"type": "array", "items": {"type": "string"}},
                     "unknown_tags": {"type": "string", "enum": ["error", "ignore"]},
+                    "untagged": {
+                        "type": "string",
+                        "enum": ["", *UNTAGGED],
+                        "description": "Photos that nothing lists. Left out, the classifier tags all photos if no "
+                        "tags came at all; if some did, the others fail.",
+                    },
                     "priority": {"type": "string", "enum": ["batch", "interactive"]},
                     "webhook": {"type": "string"},
                     "webhook_secret": {"type": "string"},
@@ -85,9 +102,9 @@ _BODY = {
 @router.post(
     "",
     status_code=202,
-    response_model=JobView,
+    response_model=MadeJob,
     responses=problems(404, 409, 415)
-    | {200: {"description": "This Idempotency-Key made the job before.", "model": JobView}},
+    | {200: {"description": "This Idempotency-Key made the job before.", "model": MadeJob}},
     openapi_extra={"requestBody": _BODY},
     summary="Label many images",
 )
@@ -105,30 +122,31 @@ async def create_job(
     request_id = request.state.request_id
     if kind == "multipart/form-data":
         async with read_form(request, state.settings) as form:
-            record, known = await run_in_threadpool(_from_form, state, caller, form, idempotency_key, request_id)
+            record, known, sent = await run_in_threadpool(_from_form, state, caller, form, idempotency_key, request_id)
     elif kind == "application/json":
         body = _parsed(await request.body())
-        record, known = await run_in_threadpool(_from_body, state, caller, body, idempotency_key, request_id)
+        record, known, sent = await run_in_threadpool(_from_body, state, caller, body, idempotency_key, request_id)
     else:
         raise UnknownBody(f"A body of type {kind!r}.", fix="Send multipart/form-data or application/json.")
     headers = {"location": f"/v1/jobs/{record.id}"}
-    return JSONResponse(JobView.of(record).model_dump(mode="json"), 200 if known else 202, headers=headers)
+    view = MadeJob.of_sent(record, sent.tables, sent.notes)
+    return JSONResponse(view.model_dump(mode="json"), 200 if known else 202, headers=headers)
 
 
 def _from_form(
     state: AppState, caller: ApiKey, form: FormData, idempotency_key: str, request_id: str
-) -> tuple[JobRecord, bool]:
+) -> tuple[JobRecord, bool, Sent]:
     submission = Submission(state, caller, job_request(form, idempotency_key=idempotency_key), request_id=request_id)
     upload = form.get("upload")
-    if not isinstance(upload, str) or not upload:
-        return submission.submit(form_photos(form, state.settings))
-    with closing(_fetched(state, upload)) as file:
-        return submission.submit(form_photos(form, state.settings, upload=file))
+    with ExitStack() as stack:
+        file = stack.enter_context(closing(_fetched(state, upload))) if isinstance(upload, str) and upload else None
+        sent = stack.enter_context(form_photos(form, state.settings, upload=file))
+        return *submission.submit(sent.photos), sent
 
 
 def _from_body(
     state: AppState, caller: ApiKey, body: JobBody, idempotency_key: str, request_id: str
-) -> tuple[JobRecord, bool]:
+) -> tuple[JobRecord, bool, Sent]:
     asked = JobRequest(
         model=body.model,
         preset=body.preset,
@@ -147,10 +165,12 @@ def _from_body(
         for image in body.items
     ]
     if not body.upload:
-        return submission.submit(photos)
-    with closing(_fetched(state, body.upload)) as file:
-        packed = archive_photos(file, state.settings, manifest=None, tags=None)
-        return submission.submit([*photos, *packed] if photos else packed)
+        return *submission.submit(photos), Sent(iter(()))
+    with closing(_fetched(state, body.upload)) as file, archives([file], state.settings) as opened:
+        found = find_tags(opened)
+        tables, notes = told(found, opened)
+        packed = archive_photos(opened[0], found[0], body.untagged)
+        return *submission.submit(chain(photos, packed)), Sent(iter(()), tables, notes)
 
 
 def _parsed(content: bytes) -> JobBody:

@@ -6,21 +6,20 @@ import shutil
 import numpy as np
 import pytest
 
-from toco.model.errors import TocoError
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.folder_run import (
     ARTIFACTS,
     ASKED,
     FAILURES,
-    EmptyTags,
     FolderRun,
-    Photo,
     RunSummary,
-    plan_photos,
 )
 from toco.model.labelling.labeler import Labeler
+from toco.model.labelling.plan import plan_photos
 from toco.model.options import preset_options
-from toco.model.photos.images import UnreadableImage, find_images, read_mask
+from toco.model.photos.assignment import assign, in_memory
+from toco.model.photos.collection import read_folder
+from toco.model.photos.images import UnreadableImage, read_mask
 from toco.model.photos.tables.reading import parse_table
 
 OPTIONS = preset_options("fast", refine="none", cam={"size": 64}, long_side=64)
@@ -38,8 +37,10 @@ def out(tmp_path):
 
 
 def plan(photos, table=TAGS, untagged="background"):
-    summary = RunSummary()
-    return plan_photos(photos, find_images(photos), table, untagged=untagged, summary=summary), summary
+    collection = read_folder(photos)
+    assignment = assign(collection.photos, [] if table is None else [in_memory(table)])
+    found = plan_photos(photos, collection, assignment, untagged=untagged)
+    return found.photos, RunSummary(skipped=found.skipped, failures=found.failures)
 
 
 def run(labeler, photos, out, *, options=OPTIONS, table=TAGS, **settings):
@@ -205,32 +206,6 @@ def test_a_photo_that_vanishes_is_reported(labeler, photos, out):
     assert isinstance(summary.failures["a.jpg"], UnreadableImage)
 
 
-@pytest.mark.parametrize(
-    ("untagged", "planned", "failed", "skipped"),
-    [
-        ("background", {"a.jpg": ("cat",), "b.png": (), "broken.jpg": (), "farm/c.jpg": ()}, set(), 0),
-        ("model", {"a.jpg": ("cat",), "b.png": None, "broken.jpg": None, "farm/c.jpg": None}, set(), 0),
-        ("skip", {"a.jpg": ("cat",)}, set(), 3),
-        ("refuse", {"a.jpg": ("cat",)}, {"b.png", "broken.jpg", "farm/c.jpg"}, 0),
-    ],
-)
-def test_photos_without_tags(untagged, planned, failed, skipped, photos):
-    # b.png has an empty list, the others are not listed.
-    found, summary = plan(photos, parse_table(b"a.jpg,cat\nb.png,\n").table, untagged)
-    assert {photo.name: photo.tags for photo in found} == planned
-    assert set(summary.failures) == failed
-    assert summary.skipped == skipped
-    for error in summary.failures.values():
-        assert isinstance(error, EmptyTags)
-        assert error.fix
-
-
-def test_a_single_photo_and_no_tags_at_all(photos):
-    summary = RunSummary()
-    path = photos / "farm" / "c.jpg"
-    assert plan_photos(path, [path], None, untagged="model", summary=summary) == [Photo("c.jpg", path, None)]
-
-
 def test_the_model_tags_untagged_photos(labeler, photos, out):
     (photos / "broken.jpg").unlink()
     planned, summary = plan(photos, None, "model")
@@ -238,12 +213,3 @@ def test_the_model_tags_untagged_photos(labeler, photos, out):
     folder_run.label(planned, summary)
     folder_run.export(planned, [], summary, ExportOptions())
     assert summary.tagged_by_model == 3
-
-
-def test_ambiguous_names_fail_one_photo(photos):
-    shutil.copytree(photos / "farm", photos / "town")
-    table = parse_table(b"1/farm/c.jpg,cat\n2/farm/c.jpg,dog\ntown/c.jpg,cat\n").table
-    planned, summary = plan(photos, table, "skip")
-    assert [photo.name for photo in planned] == ["town/c.jpg"]
-    assert summary.failures["farm/c.jpg"].code == "ambiguous_image_name"
-    assert isinstance(summary.failures["farm/c.jpg"], TocoError)

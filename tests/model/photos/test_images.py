@@ -18,7 +18,6 @@ from toco.model.photos.images import (
     ImageTooLarge,
     UnreadableImage,
     UnsupportedImageFormat,
-    find_images,
     probe_image,
     read_image,
     read_mask,
@@ -278,8 +277,6 @@ def test_missing_files_are_named(tmp_path):
     for source in (tmp_path / "none.jpg", tmp_path):
         with pytest.raises(UnreadableImage, match="cannot be opened"):
             read_image(source)
-    with pytest.raises(UnreadableImage, match=r"none"):
-        find_images(tmp_path / "none")
 
 
 def test_limits_are_checked_before_decoding():
@@ -369,21 +366,3 @@ def test_reading_from_many_threads():
     with ThreadPoolExecutor(8) as pool:
         for decoded in pool.map(lambda _: read_image(SAMPLES / "dog.jpg", long_side=64), range(32)):
             np.testing.assert_array_equal(decoded.pixels, expected)
-
-
-def test_find_images_goes_by_content_and_by_claim(tmp_path):
-    picture = encode(Image.new("RGB", (4, 4)), "PNG")
-    for name, content in {
-        "b/no-suffix": picture,
-        "a.jpg": b"broken",
-        "tags.csv": b"image,tags",
-        ".hidden.png": picture,
-        ".cache/x.png": picture,
-        "b/C.PNG": picture,
-    }.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
-    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a.jpg", "b/C.PNG", "b/no-suffix"]
-    assert find_images(tmp_path / "a.jpg") == [tmp_path / "a.jpg"]

@@ -107,7 +107,7 @@ def test_names_are_made_safe_and_unique(http, jpeg):
         ({"tags": ["cat", "dog", "horse"]}, [("images", ("a.jpg", b"x"))], 422, "invalid_option"),
         ({"tags": "unicorn"}, [("images", ("a.jpg", b"x"))], 422, "unknown_tag"),
         ({}, [("archive", ("a.zip", b"nonsense"))], 422, "invalid_archive"),
-        ({"manifest": "b.jpg,cat"}, [("images", ("a.jpg", b"x"))], 422, "unused_manifest_rows"),
+        ({"manifest": "b.jpg,cat"}, [("images", ("a.jpg", b"x"))], 422, "no_row_matches"),
         ({"upload": "0" * 26}, [], 404, "upload_not_found"),
         ({"webhook": "file:///etc/passwd"}, [("images", ("a.jpg", b"x"))], 422, "address_refused"),
         ({"webhook": "http://169.254.169.254/hook"}, [("images", ("a.jpg", b"x"))], 422, "address_refused"),

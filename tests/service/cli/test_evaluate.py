@@ -135,4 +135,4 @@ def test_wrong_usage(toco, quick, tmp_path, photos, masks, table):
     table.write_text("a.jpg,cat\n")
     unlisted = toco("evaluate", "--images", photos, "--masks", masks, "--tags", table, *quick)
     assert unlisted.exit_code == 2
-    assert "'b.png' is not among the tagged photos." in unlisted.stderr
+    assert "b.png' is not among the tagged photos." in unlisted.stderr

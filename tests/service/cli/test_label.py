@@ -88,7 +88,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(toco, quick, photos, table
     assert result.exit_code == 1
     assert "3 labelled" in result.output
     assert "failed: broken.jpg:" in result.stderr
-    assert "1 rows of" in result.stderr
+    assert "1 row of" in result.stderr
     assert "misspelt.jpg" in result.stderr
     (failure,) = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
     assert failure["image"] == "broken.jpg"

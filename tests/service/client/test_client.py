@@ -10,6 +10,7 @@ import sys
 import httpx
 import pytest
 
+from toco.model.photos.assignment import NoRowMatches
 from toco.service.client.async_client import AsyncClient
 from toco.service.client.client import Client, ServiceError
 
@@ -23,7 +24,7 @@ def test_one_image_from_a_file_or_from_memory(client, photos):
 def test_a_folder_with_tags_by_name_and_a_broken_photo(client, photos):
     sent: list[dict] = []
     tags = {"a.jpg": ["cat"], "farm/c.jpg": ["dog"]}
-    job = client.label_folder(photos, tags=tags, preset="fast", progress=sent.append)
+    job = client.label_folder(photos, tags=tags, preset="fast", progress=sent.append, untagged="model")
     ended = client.wait(job["id"], timeout_seconds=120)
     assert (ended["state"], ended["counts"]["done"], ended["counts"]["failed"]) == ("partly_failed", 3, 1)
     assert sent[-1]["sent"] == sent[-1]["total"]
@@ -31,6 +32,47 @@ def test_a_folder_with_tags_by_name_and_a_broken_photo(client, photos):
     assert by_name["farm/c.jpg"]["summary"]["tags"] == ["dog"]
     assert by_name["b.png"]["summary"]["tag_source"] == "model"
     assert by_name["broken.jpg"]["error"]["code"] == "unreadable_image"
+
+
+def test_nothing_is_tagged_by_the_classifier_unless_asked(client, photos):
+    job = client.label_folder(photos, tags={"a.jpg": ["cat"], "farm/c.jpg": [], "lost.jpg": ["dog"]}, preset="fast")
+    client.wait(job["id"], timeout_seconds=120)
+    found = {item["name"]: item["error"] and item["error"]["code"] for item in client.items(job["id"])}
+    assert found == {"a.jpg": None, "farm/c.jpg": None, "b.png": "empty_tags", "broken.jpg": "empty_tags"}
+    assert job["notes"][:2] == [
+        "1 row of 'tags' names no photo: 'lost.jpg'.",
+        "2 photos have no row: 'b.png', 'broken.jpg'.",
+    ]
+    with pytest.raises(NoRowMatches, match=r"'A\.jpg' \(is 'A\.jpg' the photo 'a\.jpg'"):
+        client.label_folder(photos, tags={"A.jpg": ["cat"]})
+
+
+def test_tables_among_the_photos_are_taken_and_odd_files_refuse_only_themselves(client, photos):
+    (photos / "tags.csv").write_text("image,tags,split\na.jpg,cat,train\nb.png,dog,val\nnosuffix,cat,train\n")
+    (photos / "farm" / "_classes.csv").write_text("filename, cat, horse\nc.jpg,0,1\nlink.jpg,1,0\n")
+    (photos / "farm" / "link.jpg").symlink_to(photos / "a.jpg")
+    (photos / "nosuffix").write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "hard.jpg").hardlink_to(photos / "a.jpg")
+    (photos / "line\nbreak.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "broken.jpg").unlink()
+    job = client.label_folder(photos, preset="fast", untagged="skip")
+    client.wait(job["id"], timeout_seconds=120)
+    found = {item["name"]: (item["state"], item["tags"]) for item in client.items(job["id"])}
+    assert found == {
+        "a.jpg": ("done", ["cat"]),
+        "b.png": ("done", ["dog"]),
+        "nosuffix": ("done", ["cat"]),
+        "farm/c.jpg": ("done", ["horse"]),
+        "farm/link.jpg": ("done", ["cat"]),
+    }
+    said = "\n".join(job["notes"])
+    for part in (
+        "farm/_classes.csv: ",
+        "a column a class",
+        "1 photo has no row: 'hard.jpg'",
+        "1 refused: 'line\\nbreak",
+    ):
+        assert part in said
 
 
 def test_refusals_carry_the_problem(client, photos):

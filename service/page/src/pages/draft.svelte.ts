@@ -18,7 +18,7 @@ interface NamedFile {
 
 /** From here on files go as a resumable upload. */
 export const LARGE_BYTES = 128 * 1024 * 1024;
-const TABLE = /\.(csv|tsv|jsonl|ndjson)$/i;
+const TABLE = /\.(csv|tsv|jsonl|ndjson|xlsx|xls|ods)$/i;
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz)$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX)/;
 
@@ -106,6 +106,8 @@ export class Draft {
       if (this.archive && !upload) form.append('archive', this.archive, this.archive.name);
     }
     if (this.manifest) form.append('manifest', this.manifest, this.manifest.name);
+    // The page says how many photos have no tags, and that the classifier finds them.
+    else if (this.photos.length) form.append('untagged', 'model');
     return form;
   }
 }

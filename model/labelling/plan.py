@@ -1,0 +1,63 @@
+"""What a run over a folder is to do: each photo with the tags that it is labelled by, or the reason why not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toco.model.errors import TocoError
+from toco.model.photos.assignment import Assignment, LeftOut, Untagged
+from toco.model.photos.collection import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo of a run.
+
+    Attributes:
+        name: path relative to the folder of photos, forward slashes.
+        path: the file.
+        tags: as written; empty for background alone; None lets the classifier choose.
+    """
+
+    name: str
+    path: Path
+    tags: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The photos of a run.
+
+    Attributes:
+        photos: to label, in order.
+        failures: why others are not labelled, by name.
+        skipped: how many are left out for want of tags.
+    """
+
+    photos: tuple[Photo, ...]
+    failures: dict[str, TocoError]
+    skipped: int = 0
+
+
+def plan_photos(
+    root: Path, collection: Collection, assignment: Assignment, *, untagged: Untagged | None = None
+) -> Plan:
+    """Decide about each photo of a folder.
+
+    Args:
+        root: the folder, or the one photo.
+        collection: what it holds.
+        assignment: the photos' tags.
+        untagged: what becomes of photos that nothing lists; see `Assignment.tags_of`.
+    """
+    planned, skipped = [], 0
+    failures = dict(collection.refused)
+    for name in collection.photos:
+        try:
+            tags = assignment.tags_of(name, untagged)
+        except LeftOut:
+            skipped += 1
+        except TocoError as error:
+            failures[name] = error
+        else:
+            planned.append(Photo(name, root if root.is_file() else root / name, tags))
+    return Plan(tuple(planned), failures, skipped)

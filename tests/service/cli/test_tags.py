@@ -1,0 +1,54 @@
+"""`toco tags show` and what `toco label` says of tables before it begins."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "labels"
+
+
+def labelled(out) -> dict[str, list[str]]:
+    found = (out / "artifacts").rglob("result.json")
+    return {str(path.parent.relative_to(out / "artifacts")): json.loads(path.read_text())["tags"] for path in found}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,tags,split\na.jpg,cat,train\nb.png,dog,train\nfarm/c.jpg,horse,val\n",
+        "filename, cat, dog, horse\na.jpg,1,0,0\nb.png,0,1,0\nc.jpg,0,0,1\n",
+        "image_path;labels\nC:\\data\\photos\\a.jpg;cat\nC:\\data\\photos\\b.png;dog\nC:\\photos\\farm\\c.jpg;horse\n",
+    ],
+)
+def test_a_table_is_understood_and_what_was_is_said(toco, quick, photos, out, text):
+    (photos / "broken.jpg").unlink()
+    (photos / "tags.csv").write_text(text)  # among the photos: no option names it
+    result = toco("label", photos, "--out", out, "--no-crf", *quick)
+    assert result.exit_code == 0, result.output
+    assert labelled(out) == {"a.jpg": ["cat"], "b.png": ["dog"], "farm/c.jpg": ["horse"]}
+    assert "tags.csv: a table with" in result.stderr
+
+
+def test_tables_are_shown_before_any_work(toco, photos, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_bytes("image,tags,split,colour\na.jpg,Möbel;cat,train,red\nB.PNG,dog,val,red\n".encode("utf-16"))
+    shown = toco("tags", "show", table, "--images", photos)
+    assert shown.exit_code == 0, shown.output
+    for part in ("commas", "utf-16", "'split'", "not used: 'colour'", "a.jpg: Möbel, cat [train]",
+                 "'B.PNG' (is 'B.PNG' the photo 'b.png'?)", "have no row: 'b.png'"):  # fmt: skip
+        assert part in shown.output
+    listed = json.loads(toco("tags", "show", table, "--json").stdout)
+    assert [row["tags"] for row in listed["listed"]] == [["Möbel", "cat"], ["dog"]]
+
+
+def test_a_table_of_other_photos_is_refused(toco, quick, photos, tmp_path, out):
+    table = tmp_path / "t.csv"
+    table.write_text("image,tags\nimg_1.jpg,cat\n")
+    for arguments in (("tags", "show", table, "--images", photos), ("label", photos, "--tags", table, "--out", out)):
+        result = toco(*arguments)
+        assert result.exit_code == 2
+        assert "1 row of" in result.stderr
+    assert not out.exists()
