@@ -3,15 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := label,pydensecrf,train,embedded,datasets,dev
+# Versions and hashes of everything that is installed, direct or not, on each platform and Python that is supported.
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+	--custom-compile-command 'make lock'
 
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: setup
@@ -26,18 +29,21 @@ label: setup ## Label the sample photos offline into labels/
 	$(BIN)/toco label samples --tags samples/tags.csv --out labels --format voc,coco
 	$(BIN)/toco preview samples --tags samples/tags.csv --out labels/preview.png
 
-.PHONY: test
-test: setup ## Lint, type-check and run all tests, the slow real-program ones too
+.PHONY: lint
+lint: setup ## Lint, format, arrows between the floors, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 .PHONY: check
-check: setup ## The quick subset: under two minutes
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not slow' -x -q
+check: lint ## Lint and the quick tests: under two minutes
+	$(BIN)/python -m pytest -m 'not slow' -n 2 -q --maxfail=1
+
+.PHONY: test
+test: lint ## Lint and all tests, the slow real-program ones too
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov --cov-report=
+	$(BIN)/python -m pytest -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=95
 
 .PHONY: format
 format: setup ## Format the sources
@@ -51,6 +57,12 @@ figures: setup ## Measure the default model and write its tables (needs the phot
 .PHONY: bench
 bench: setup ## Measure speed and memory, and write docs/performance.md
 	$(BIN)/python -m benchmarks.performance --measure
+
+.PHONY: lock
+lock: ## Write the locks anew, after a change of a dependency; `make lock UPGRADE=--upgrade` takes the newest
+	$(LOCK) $(UPGRADE) --all-extras --output-file requirements.lock
+	$(LOCK) --constraint requirements.lock --output-file docker/api.lock
+	$(LOCK) --constraint requirements.lock --extra label --output-file docker/worker.lock
 
 .PHONY: openapi
 openapi: setup ## Write docs/openapi.json anew, after a change of the API

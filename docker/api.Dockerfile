@@ -2,14 +2,15 @@
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE docker/api.lock ./
 COPY model model
 COPY jobs jobs
 COPY workers workers
 COPY service service
 COPY toco toco
 RUN python -m venv /opt/toco \
-    && /opt/toco/bin/pip install --constraint constraints.txt . \
+    && /opt/toco/bin/pip install --require-hashes --requirement api.lock \
+    && /opt/toco/bin/pip install --no-deps . \
     && find /opt/toco -name '*.safetensors' -delete
 
 FROM python:3.12-slim-bookworm

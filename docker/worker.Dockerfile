@@ -5,17 +5,23 @@ FROM python:3.12-slim-bookworm AS build
 ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE docker/worker.lock ./
 COPY model model
 COPY jobs jobs
 COPY workers workers
 COPY service service
 COPY toco toco
+# Wheels of another index have hashes of their own: torch and what it brings are left out of the lock then.
 RUN python -m venv /opt/toco \
     && if [ -n "$TORCH_INDEX" ]; then \
-         /opt/toco/bin/pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch torchvision; \
+         grep -oE '^(torch|torchvision)==[0-9.]+' worker.lock > torch.txt \
+         && /opt/toco/bin/pip install --index-url "$TORCH_INDEX" --requirement torch.txt \
+         && awk '/^[a-z]/ {kept = !/^(torch|torchvision|triton|nvidia-|cuda-)/} kept' worker.lock > hashed.lock; \
+       else \
+         cp worker.lock hashed.lock; \
        fi \
-    && /opt/toco/bin/pip install --constraint constraints.txt '.[label]'
+    && /opt/toco/bin/pip install --require-hashes --no-deps --requirement hashed.lock \
+    && /opt/toco/bin/pip install --no-deps .
 
 FROM python:3.12-slim-bookworm
 ENV PATH=/opt/toco/bin:$PATH \
