@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.tables import place_in_file
 from toco.model.evaluation.evaluate import EvaluationReport, markdown_table
+from toco.model.options import PRESETS
 from toco.model.spec import SPEC_FILE, ModelSpec, read_spec
 from toco.model.training.config import TrainConfig, load_config
 from toco.model.training.trainer import initial_spec
@@ -21,7 +22,6 @@ from toco.model.weights_io.checkpoint import load_model, save_model
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "model" / "weights" / "default" / "MODEL_CARD.md"
 FIGURES = ROOT / "model" / "weights" / "default" / "figures"
-PRESETS = ("fast", "balanced", "paper")
 ANIMALS = "cat,cow,dog,horse,person,sheep"
 
 # Column title, folder of the data, classes that are judged (None: all of the model's).
@@ -63,7 +63,7 @@ def adopt(run: Path) -> None:
 
 def reports() -> dict[tuple[str, str], EvaluationReport]:
     """Return the figures that are there, by title of the set and preset."""
-    found = {}
+    found: dict[tuple[str, str], EvaluationReport] = {}
     for key, (title, _, _) in SETS.items():
         for preset in PRESETS:
             path = FIGURES / f"{key}-{preset}.json"

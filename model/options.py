@@ -153,13 +153,21 @@ PRESETS: dict[PresetName, LabelOptions] = {
 }
 
 
+PRESET_TEXTS: dict[PresetName, str] = {
+    "fast": "One scale. For a first look.",
+    "balanced": "Three scales, spread over similar patches. For most work.",
+    "paper": "Three scales, mirrored, with a segmentation map, as published. Slowest.",
+}
+"""What people choose by, a line a preset."""
+
+
 def preset_options(name: str, /, **changes: object) -> LabelOptions:
     """Return the options of a preset with some settings replaced.
 
     Where some thresholds or CRF settings alone are to change, `ModelSpec.label_options` fills in the model's others.
 
     Args:
-        name: `fast`, `balanced` or `paper`.
+        name: one of `PRESETS`.
         changes: fields of `LabelOptions` but `preset`; nested ones as mappings (`cam={"scales": [1.0]}`) that are
             merged in.
 

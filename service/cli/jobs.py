@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from toco.jobs.settings import load_settings
+from toco.model.options import PRESETS
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.labelling import format_names
 from toco.service.client.client import Client
@@ -31,7 +32,7 @@ def submit(
     folder: Annotated[Path, typer.Argument(help="Photos.")],
     tags: Annotated[Path | None, typer.Option(help="Table, JSON or COCO file, or folder of VOC XML.")] = None,
     model: Annotated[str, typer.Option(help="Empty: the default.")] = "",
-    preset: Annotated[str, typer.Option(help="fast, balanced or paper.")] = "balanced",
+    preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "balanced",
     ignore_unknown_tags: Annotated[bool, typer.Option(help="Leave tags out that the model does not know.")] = False,
     untagged: Annotated[
         Literal["refuse", "model", "skip", "background"] | None,

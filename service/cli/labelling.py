@@ -23,7 +23,7 @@ from rich.text import Text
 
 from toco.model.cost import TooCostly, photo_cost, require_affordable
 from toco.model.errors import InvalidOption
-from toco.model.options import LabelOptions
+from toco.model.options import PRESETS, LabelOptions
 from toco.model.spec import DEFAULT_MODEL, ModelSpec, read_spec
 from toco.service.cli.progress_lines import ProgressLines
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Model = Annotated[Path | None, typer.Option("--model", help="Model folder. Default: the model in the package.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Preset = Annotated[str, typer.Option(help="fast, balanced or paper.")]
+Preset = Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=JSON", help="Change one setting of the preset, such as cam.scales=[1.0,0.5]."),

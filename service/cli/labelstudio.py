@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from toco.model.formats.label_studio import RegionKind, labelling_config
+from toco.model.options import PRESETS
 from toco.service.cli.error_report import ReportingGroup
 
 app = typer.Typer(add_completion=False, cls=ReportingGroup, help="Work with Label Studio.", no_args_is_help=True)
@@ -22,7 +23,7 @@ def connect(
     ] = "",
     key: Annotated[str, typer.Option(help="API key that Label Studio shall use; `toco keys create` makes one.")] = "",
     model: Annotated[str, typer.Option(help="Name of a model; empty: the default.")] = "",
-    preset: Annotated[str, typer.Option(help="fast, balanced or paper.")] = "balanced",
+    preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "balanced",
     region: Annotated[
         list[str] | None, typer.Option(help="brush, polygon, rectangle or keypoint; may be repeated. Default: brush.")
     ] = None,

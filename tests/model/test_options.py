@@ -5,6 +5,7 @@ import pytest
 from toco.model.errors import InvalidOption
 from toco.model.options import (
     COCO_THRESHOLDS,
+    PRESET_TEXTS,
     PRESETS,
     VOC_THRESHOLDS,
     Affinity,
@@ -87,3 +88,8 @@ def test_the_digest_changes_with_every_setting():
     assert len(set(digests)) == len(digests)
     assert LabelOptions().digest() == options.digest()
     assert len(options.digest()) == 12
+
+
+def test_every_preset_has_a_line_for_people():
+    assert list(PRESET_TEXTS) == list(PRESETS)
+    assert all(10 < len(text) < 100 for text in PRESET_TEXTS.values())

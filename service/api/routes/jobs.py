@@ -19,6 +19,7 @@ from toco.jobs.job import ItemState, JobRecord, JobState
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
+from toco.model.options import PRESETS
 from toco.model.photos.assignment import UNTAGGED
 from toco.service.api.auth import Admin, Labeller, Reader
 from toco.service.api.problem import problems
@@ -78,7 +79,7 @@ _BODY = {
                     "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
                     "name": {"type": "string"},
                     "model": {"type": "string"},
-                    "preset": {"type": "string", "enum": ["fast", "balanced", "paper"]},
+                    "preset": {"type": "string", "enum": list(PRESETS)},
                     "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
                     "outputs": {"type": "array", "items": {"type": "string"}},
                     "unknown_tags": {"type": "string", "enum": ["error", "ignore"]},

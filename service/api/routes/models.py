@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from toco.jobs.model_catalogue import KnownModel
 from toco.jobs.queue import QueueUnavailable
-from toco.model.options import PRESETS, LabelOptions, PresetName
+from toco.model.options import PRESET_TEXTS, PRESETS, LabelOptions, PresetName
 from toco.model.photos.palette import PALETTE
 from toco.service.api.auth import Admin, Reader
 from toco.service.api.problem import problems
@@ -46,6 +46,7 @@ class OptionsView(BaseModel):
     """What can be set, and the presets to start from."""
 
     presets: dict[PresetName, LabelOptions]
+    texts: dict[PresetName, str] = Field(description="What people choose a preset by.")
     json_schema: dict[str, Any] = Field(description="JSON schema of the settings.")
 
 
@@ -91,7 +92,7 @@ def unload_model(state: State, _: Admin, name: ModelName) -> ModelView:
 @router.get("/options", responses=problems(), summary="The presets and every setting")
 def list_options(_: Reader) -> OptionsView:
     """Show what can be set on a job."""
-    return OptionsView(presets=dict(PRESETS), json_schema=LabelOptions.model_json_schema())
+    return OptionsView(presets=PRESETS, texts=PRESET_TEXTS, json_schema=LabelOptions.model_json_schema())
 
 
 def _ask(state: AppState, name: str, *, warm: bool) -> ModelView:

@@ -1,6 +1,6 @@
 /** What states, measures and presets are called on the page. */
 
-import type { Item, Job, Measure, Preset } from './api/types';
+import type { Item, Job, Measure } from './api/types';
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',
@@ -17,12 +17,6 @@ export const ITEM_STATE: Record<Item['state'], string> = {
   done: 'Labelled',
   failed: 'Failed',
   cancelled: 'Cancelled',
-};
-
-export const PRESET: Record<Preset, { title: string; text: string }> = {
-  fast: { title: 'Fast', text: 'One scale. For a first look.' },
-  balanced: { title: 'Balanced', text: 'Two scales and affinity. For most work.' },
-  paper: { title: 'Paper', text: 'Three scales, mirrored, with a segmentation map. Slowest.' },
 };
 
 export const ORDER: Record<Measure, string> = {

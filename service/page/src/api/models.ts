@@ -1,9 +1,11 @@
 /** Models: listed, made warm, chosen. */
 
 import { getJson, sendJson } from './request';
-import type { Model, ModelList } from './types';
+import type { Model, ModelList, Options } from './types';
 
 export const listModels = (signal?: AbortSignal) => getJson<ModelList>('models', signal);
+
+export const listOptions = (signal?: AbortSignal) => getJson<Options>('options', signal);
 
 export const warmModel = (name: string, warm: boolean) =>
   sendJson<Model>(`models/${encodeURIComponent(name)}/${warm ? 'load' : 'unload'}`, {

@@ -3,7 +3,8 @@
 export type ItemState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
 export type JobState = 'queued' | 'running' | 'succeeded' | 'partly_failed' | 'failed' | 'cancelled';
 export type Decision = 'accept' | 'reject';
-export type Preset = 'fast' | 'balanced' | 'paper';
+/** One of those that `GET /v1/options` lists. */
+export type Preset = string;
 export type UnknownTags = 'error' | 'ignore';
 export type Measure = 'index' | 'doubt' | 'ignore_ratio' | 'area_ratio' | 'score';
 
@@ -126,6 +127,11 @@ export interface Model {
   figures: Record<string, unknown>;
   provenance: Record<string, unknown>;
   warm_on: string[];
+}
+
+export interface Options {
+  /** What people choose a preset by, by its name. */
+  texts: Record<string, string>;
 }
 
 export interface ModelList {

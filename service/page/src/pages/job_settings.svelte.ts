@@ -2,9 +2,6 @@
 
 import type { Preset, Thresholds } from '../api/types';
 
-/** What is made of every photo when segmentation maps are wanted too. */
-const WITH_SEGMENTATION = ['cam', 'heat', 'pseudo_mask', 'segmentation', 'overlay'];
-
 export class JobSettings {
   /** Empty: the default. */
   model = $state('');
@@ -27,11 +24,8 @@ export class JobSettings {
     const options: Record<string, unknown> = {};
     if (this.thresholds) options.thresholds = this.thresholds;
     if (!this.ignoreBand) options.ignore_band = false;
+    if (this.segmentation) options.segmentation = {};
     if (Object.keys(options).length) fields.push(['options', JSON.stringify(options)]);
-    // The paper preset makes them anyway.
-    if (this.segmentation && this.preset !== 'paper') {
-      for (const output of WITH_SEGMENTATION) fields.push(['outputs', output]);
-    }
     return fields;
   }
 }

@@ -1,17 +1,20 @@
-/** The models, fetched once and shared by all views. */
+/** The models and the presets, fetched once and shared by all views. */
 
-import { listModels } from '../api/models';
+import { listModels, listOptions } from '../api/models';
 import type { Model } from '../api/types';
 import { Vocabulary } from '../vocabulary';
 
 class Models {
   list = $state.raw<Model[]>([]);
   default = $state('');
+  /** What people choose a preset by, by its name. */
+  presets = $state.raw<Record<string, string>>({});
   loaded = $state(false);
   #vocabularies = new Map<string, Vocabulary>();
 
   async load(): Promise<void> {
-    const found = await listModels();
+    const [found, options] = await Promise.all([listModels(), listOptions()]);
+    this.presets = options.texts;
     this.#vocabularies.clear();
     this.list = found.models;
     this.default = found.default;
