@@ -98,7 +98,9 @@ class Settings(BaseSettings):
         label_studio_webhook_secret: lets Label Studio's webhooks in, which carry no credentials.
         label_studio_tags_key: where a task's data has its tags, unless the project's own settings say otherwise.
         annotation_wait_seconds: how long an annotation tool waits for predictions; Label Studio gives up after 100 s.
+        min_free_bytes: room on its disks below which `toco up` warns.
         log_level: of the JSON logs.
+        log_file_bytes: size at which `toco up` puts a log file aside; it keeps three older ones of each.
     """
 
     model_config = SettingsConfigDict(env_prefix="TOCO_", env_file=".env", extra="ignore", frozen=True)
@@ -158,6 +160,8 @@ class Settings(BaseSettings):
     label_studio_tags_key: Annotated[str, Field(min_length=1)] = "tags"
     annotation_wait_seconds: Annotated[float, Field(ge=0, le=90)] = 75.0
 
+    min_free_bytes: Annotated[int, Field(ge=0)] = 2 * 1024 * MEBI
+    log_file_bytes: Annotated[int, Field(ge=1024)] = 16 * MEBI
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("cors_origins", "allowed_hosts", "outbound_allow_private", mode="before")

@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from toco.jobs.broker import LABEL_QUEUES
+from toco.jobs.disk_space import disk_space
 from toco.service.api.state import AppState
 
 
@@ -49,12 +51,14 @@ class _Shared(Collector):
                 events.add_metric((name.removeprefix("label_studio:"),), count)
         yield events
         yield from self._workers()
+        yield from self._room()
 
     def _workers(self) -> Iterator[Metric]:
         alive = GaugeMetricFamily("toco_worker_up", "Live worker processes.", labels=("worker", "device"))
         uptime = GaugeMetricFamily("toco_worker_uptime_seconds", "Age of a worker process.", labels=("worker",))
         memory = GaugeMetricFamily("toco_device_memory_bytes", "Memory on the device.", labels=("worker", "kind"))
         batches = GaugeMetricFamily("toco_batch_images", "Images a device batch holds.", labels=("worker", "model"))
+        silence = GaugeMetricFamily("toco_worker_silence_seconds", "Since it last answered.", labels=("worker",))
         for report in self._state.stats.live_workers():
             alive.add_metric((report.name, report.device), 1)
             uptime.add_metric((report.name,), time.time() - report.started_at)
@@ -62,7 +66,21 @@ class _Shared(Collector):
                 memory.add_metric((report.name, kind), amount)
             for name, images in report.batch_images.items():
                 batches.add_metric((report.name, name), images)
-        yield from (alive, uptime, memory, batches)
+            if set(report.queues) & set(LABEL_QUEUES):
+                silence.add_metric((report.name,), max(0.0, time.time() - report.answered_at))
+        yield from (alive, uptime, memory, batches, silence)
+
+    def _room(self) -> Iterator[Metric]:
+        free = GaugeMetricFamily("toco_disk_free_bytes", "Room left for objects or records.", labels=("volume",))
+        total = GaugeMetricFamily("toco_disk_total_bytes", "Size of that disk.", labels=("volume",))
+        for space in disk_space(self._state.settings):
+            free.add_metric((space.volume,), space.free)
+            total.add_metric((space.volume,), space.total)
+        memory = GaugeMetricFamily("toco_records_memory_bytes", "Memory of Redis; most 0: no limit.", labels=("kind",))
+        found = self._state.records.redis.info("memory")
+        memory.add_metric(("used",), found["used_memory"])
+        memory.add_metric(("most",), found["maxmemory"])
+        yield from (free, total, memory)
 
 
 def metrics_text(state: AppState) -> bytes:

@@ -7,7 +7,7 @@ import socket
 import time
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import redis
 
@@ -16,6 +16,7 @@ from toco.service.one_machine.child_process import ChildProcess
 
 PASSWORD_FILE: Final = "password"  # noqa: S105 - the name of a file
 _CONFIG_FILE: Final = "server.conf"
+_OWN_FILE: Final = "own.conf"  # further settings of the operator, such as maxmemory
 _START_SECONDS: Final = 30
 _SERVERS: Final = ("valkey-server", "redis-server")
 
@@ -57,7 +58,7 @@ class EmbeddedServer:
     """A persistent server on a loopback port, with a password: other users of the machine can reach the port too.
 
     Args:
-        folder: for its data, made if missing; readable by its owner only.
+        folder: for its data, made if missing; readable by its owner only. `own.conf` in it adds settings.
         port: where to listen; 0 finds a free port.
     """
 
@@ -70,6 +71,7 @@ class EmbeddedServer:
             secret.touch(mode=0o600)
             secret.write_text(secrets.token_urlsafe(24))
         self._password = secret.read_text()
+        self.log = folder / "server.log"
         self._child: ChildProcess | None = None
 
     @property
@@ -82,11 +84,11 @@ class EmbeddedServer:
         """Its process id while it was started."""
         return self._child.pid if self._child else None
 
-    def start(self) -> None:
-        """Start the server and wait until it has its data back.
+    def launch(self) -> None:
+        """Start the server, and leave it to load its data.
 
         Raises:
-            EmbeddedServerFailed: it ends or stays silent; names the end of its log.
+            EmbeddedServerFailed: none is installed.
         """
         self.stop()  # what is left of a server that ended by itself
         config = self._folder / _CONFIG_FILE
@@ -94,26 +96,45 @@ class EmbeddedServer:
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\ndir {self._folder.resolve()}\n"
             "appendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\nsave 3600 1\n"
-            "daemonize no\nloglevel warning\n",
+            f"daemonize no\nloglevel warning\n{self._own_settings()}",
             "utf-8",
         )
-        log = self._folder / "server.log"
-        self._child = ChildProcess([server_binary(), str(config.resolve())], log)
+        self._child = ChildProcess([server_binary(), str(config.resolve())], self.log)
         self._child.start()
-        client = redis.Redis.from_url(self.url, socket_connect_timeout=1)
+
+    def start(self) -> None:
+        """Start the server and wait until it has its data back, however long it takes to load.
+
+        Raises:
+            EmbeddedServerFailed: it ends or stays silent; names the end of its log.
+        """
+        self.launch()
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._child.is_alive():
+        while time.monotonic() < deadline and self.is_alive():
+            state = self.state()
+            if state == "up":
+                return
+            if state == "loading":
+                deadline = time.monotonic() + _START_SECONDS
+            time.sleep(0.02)
+        self.stop()
+        tail = self.log.read_text("utf-8", "replace")[-500:]
+        raise EmbeddedServerFailed(f"The embedded server does not start: {tail}", fix=f"See {self.log}.")
+
+    def state(self) -> Literal["up", "loading", "silent"]:
+        """Say what the server answers: that it is up, that it loads its data, or nothing."""
+        with redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1, retry=None) as client:
             try:
                 client.ping()
+            except redis.exceptions.BusyLoadingError:
+                return "loading"
             except redis.RedisError:
-                time.sleep(0.02)
-            else:
-                client.close()
-                return
-        client.close()
-        self.stop()
-        tail = log.read_text("utf-8", "replace")[-500:]
-        raise EmbeddedServerFailed(f"The embedded server does not start: {tail}", fix=f"See {log}.")
+                return "silent"
+            return "up"
+
+    def _own_settings(self) -> str:
+        own = (self._folder / _OWN_FILE).resolve()
+        return f"include {own}\n" if own.is_file() else ""
 
     def is_alive(self) -> bool:
         """Say whether the process runs."""

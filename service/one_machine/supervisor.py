@@ -20,10 +20,12 @@ from typing import Final, Protocol
 import httpx
 
 from toco.jobs.broker import ERRANDS, LABEL_QUEUES
+from toco.jobs.disk_space import disk_space, running_out
 from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
 from toco.service.one_machine.child_process import ChildProcess
 from toco.service.one_machine.embedded import EmbeddedServer
+from toco.service.one_machine.log_rotation import rotate
 from toco.service.one_machine.running import NOTE, RunningService, running_service
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ _READY_SECONDS: Final = 600.0  # the first start compiles the CRF: seconds, but 
 _LOOK_SECONDS: Final = 0.5
 _FIRST_WAIT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 30.0
+_PORT_SECONDS: Final = 3.0
+_MOST_ENDS: Final = 6  # of a part before all is ready; its waits make that half a minute
 _STEADY_SECONDS: Final = 60.0  # a part that ran this long is taken to be well again
 
 
@@ -52,8 +56,10 @@ class StartFailed(TocoError):
 class Part(Protocol):
     """Something that is started, looked at and stopped."""
 
+    log: Path
+
     def start(self) -> None:
-        """Start it."""
+        """Start it, without waiting until it works."""
 
     def is_alive(self) -> bool:
         """Say whether it runs."""
@@ -77,10 +83,22 @@ class Program(ChildProcess):
         super().__init__(command, log, environment, orphaned=signal.SIGKILL)
 
 
+class _QueueServer:
+    """The embedded server as a part: it may take minutes to load its data, in which the others are watched."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.server = server
+        self.log = server.log
+        self.is_alive = server.is_alive
+        self.start = server.launch
+        self.stop = server.stop
+
+
 @dataclass(slots=True)
 class _Watched:
     name: str
     part: Part
+    ends: int = 0  # how often it ended since it was last steady
     wait: float = _FIRST_WAIT_SECONDS
     started_at: float = 0.0
     restart_at: float = field(default=0.0)
@@ -115,7 +133,7 @@ class Supervisor:
                 f"A service runs from {str(self._folder)!r} already{f', at {running.url}' if running else ''}.",
                 fix="Use that one, or set another TOCO_DATA_DIR.",
             ) from None
-        self.port = _free_port(settings.host, settings.port)
+        self.port = _port_soon_free(settings.host, settings.port)
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
         broker = None if explicit_broker else EmbeddedServer(self._folder / "valkey")
@@ -131,12 +149,14 @@ class Supervisor:
             "errands": ["worker", "--queues", ERRANDS],
             "api": ["serve"],
         }
-        self._watched = [_Watched("valkey", broker)] if broker else []
+        self._broker = broker
+        self._watched = [_Watched("valkey", _QueueServer(broker))] if broker else []
         self._watched += [
             _Watched(name, Program(arguments, environment, logs / f"{name}.log"))
             for name, arguments in programs.items()
         ]
         self._stopping = threading.Event()
+        self._full: set[str] = set()  # disks that were warned of
 
     @property
     def url(self) -> str:
@@ -160,11 +180,14 @@ class Supervisor:
         """Wait until images can be labelled.
 
         Raises:
-            StartFailed: that takes too long.
+            StartFailed: that takes too long, or a part ends again and again.
         """
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline and not self._stopping.is_set():
             self._look()
+            self._give_up_on_what_cannot_start()
+            if self._broker is not None and self._broker.state() == "loading":
+                deadline = time.monotonic() + _READY_SECONDS
             try:
                 if httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == httpx.codes.OK:
                     return
@@ -178,6 +201,7 @@ class Supervisor:
         """Keep all parts running until `request_stop` is called."""
         while not self._stopping.wait(_LOOK_SECONDS):
             self._look()
+            self._warn_of_full_disks()
 
     def request_stop(self) -> None:
         """Make `watch` return; safe to call from a signal handler."""
@@ -191,28 +215,53 @@ class Supervisor:
         (self._folder / NOTE).unlink(missing_ok=True)
         self._lock.close()
 
+    def _give_up_on_what_cannot_start(self) -> None:
+        for watched in self._watched:
+            if watched.ends >= _MOST_ENDS:
+                tail = watched.part.log.read_text("utf-8", "replace")[-500:]
+                raise StartFailed(f"{watched.name!r} ends again and again: {tail}", fix=f"See {watched.part.log}.")
+
+    def _warn_of_full_disks(self) -> None:
+        full = {
+            space.volume for space in running_out(disk_space(self._settings), least_bytes=self._settings.min_free_bytes)
+        }
+        for volume in full - self._full:
+            logger.warning("the disk is nearly full", extra={"volume": volume, "folder": str(self._folder)})
+        self._full = full
+
     def _look(self) -> None:
         now = time.monotonic()
         for watched in self._watched:
+            rotate(watched.part.log, most_bytes=self._settings.log_file_bytes)
             if watched.part.is_alive():
                 if now - watched.started_at > _STEADY_SECONDS:
                     watched.wait = _FIRST_WAIT_SECONDS
+                    watched.ends = 0
             elif not watched.restart_at:
                 logger.warning("part ended, starting it again", extra={"part": watched.name, "wait": watched.wait})
                 watched.restart_at = now + watched.wait
+                watched.ends += 1
                 watched.wait = min(_LONGEST_WAIT_SECONDS, watched.wait * 2)
             elif now >= watched.restart_at:
                 watched.start()
 
 
-def _free_port(host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _port_soon_free(host: str, port: int) -> int:
+    """Return a port to listen on; one that is taken, by a service that just ends perhaps, is waited for a little.
+
+    Raises:
+        AlreadyRunning: it stays taken.
+    """
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
         try:
-            probe.bind((host, port))
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+                return int(probe.getsockname()[1])
         except OSError as error:
-            raise AlreadyRunning(
-                f"Port {port} of {host!r} cannot be used: {error.strerror}.", fix="Choose another: --port N."
-            ) from None
-        return int(probe.getsockname()[1])
+            if time.monotonic() > deadline:
+                raise AlreadyRunning(
+                    f"Port {port} of {host!r} cannot be used: {error.strerror}.", fix="Choose another: --port N."
+                ) from None
+            time.sleep(0.1)

@@ -112,7 +112,11 @@ def test_the_dashboard_shows_figures_that_there_are():
     http.note(route="/v1/jobs", method="GET", status=200, seconds=0.1)
     state: Any = SimpleNamespace(
         queue=SimpleNamespace(depths=lambda: {"batch": 3}),
-        records=SimpleNamespace(item_counts=lambda: {"done": 5}),
+        records=SimpleNamespace(
+            item_counts=lambda: {"done": 5},
+            redis=SimpleNamespace(info=lambda _: {"used_memory": 7, "maxmemory": 0}),
+        ),
+        settings=load_settings(data_dir=ROOT, _env_file=None),
         stats=SimpleNamespace(
             totals=lambda: {"stage_count:network": 2.0, "stage_seconds:network": 1.5, "shards": 1.0},
             live_workers=lambda: [report],
@@ -126,5 +130,7 @@ def test_the_dashboard_shows_figures_that_there_are():
     assert 'toco_items{state="done"} 5.0' in text
     dashboard = (ROOT / "docker" / "grafana" / "toco.json").read_text("utf-8")
     shown = set(re.findall(r"toco_\w+", " ".join(re.findall(r'"expr": "(.*)"', dashboard))))
-    assert len(shown) > 5
+    rules = yaml.safe_load((ROOT / "docker" / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    shown |= {name for rule in rules for name in re.findall(r"toco_\w+", rule["expr"])}
+    assert len(shown) > 10
     assert not [name for name in shown if f"\n{name}" not in text]

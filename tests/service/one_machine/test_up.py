@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Self
 
@@ -21,14 +23,14 @@ pytestmark = pytest.mark.slow
 class Up:
     """A running `toco up`."""
 
-    def __init__(self, folder: Path, models: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, models: Path, *arguments: str, cwd: Path | None = None) -> None:
         self.folder = folder
         self.environment = os.environ | QUICK | {
             "TOCO_DATA_DIR": str(folder), "TOCO_MODELS_DIR": str(models), "TOCO_DEFAULT_MODEL": "tiny"
         }  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", "up", "--port", "0", *arguments],
-            env=self.environment, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-P", "-m", "toco", "up", "--port", "0", *arguments],
+            env=self.environment, stderr=subprocess.PIPE, text=True, cwd=cwd,
         )  # fmt: skip
         self.output = ""
 
@@ -54,17 +56,17 @@ class Up:
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def end(self, how: signal.Signals) -> int:
+    def end(self, how: signal.Signals, *, seconds: float = 40) -> int:
         tree = self.tree()
         assert len(tree) >= 5
         self.process.send_signal(how)
         code = self.process.wait(60)
-        until(lambda: not [process for process in tree if process.is_running()], 40)
+        until(lambda: not [process for process in tree if process.is_running()], seconds)
         return code
 
 
 def toco(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "service", *arguments]
+    command = [sys.executable, "-P", "-m", "toco", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -104,7 +106,38 @@ def test_everything_starts_labels_stops_and_remembers(tmp_path, models_folder, p
         again.until_said("Ctrl-C")
         assert httpx.get(f"{again.url}/v1/jobs/{job['id']}").json()["state"] == "succeeded"
         assert "me" in toco(again.environment, "keys", "list").stdout
-        again.end(signal.SIGKILL)
+        # Nothing outlives a supervisor that was killed.
+        again.end(signal.SIGKILL, seconds=5)
+
+
+def test_files_in_the_folder_where_it_is_started_are_not_run(tmp_path, models_folder):
+    """`python -m` would put the folder first, and somebody's `service.py` in the place of ours."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("service", "model", "workers", "jobs", "toco", "celery", "redis"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'a').write({name!r})\n")
+    with Up(tmp_path / "data", models_folder, cwd=here) as up:
+        up.until_said("Ctrl-C")
+        assert httpx.get(f"{up.url}/readyz").status_code == 200
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_port_that_is_taken_for_a_moment_is_waited_for(tmp_path, models_folder):
+    """The queue server's port is taken while it is started again: it comes back once the port is free."""
+    with Up(tmp_path / "data", models_folder) as up:
+        up.until_said("Ctrl-C")
+        server = next(process for process in up.tree() if "valkey" in process.name())
+        port = next(one.laddr.port for one in server.net_connections() if one.status == "LISTEN")
+        server.kill()
+        until(lambda: not server.is_running() or server.status() == "zombie")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+            time.sleep(4)
+            assert httpx.get(f"{up.url}/readyz", timeout=30).status_code == 503
+        until(lambda: httpx.get(f"{up.url}/readyz", timeout=30).status_code == 200, 60)
+        assert up.process.poll() is None
 
 
 def _answers(url: str) -> bool:
