@@ -96,20 +96,21 @@ class Lease:
     attempt: int
 
 
-def connect(settings: Settings, *, patience_seconds: float = 2.0) -> "redis.Redis":
+def connect(settings: Settings, *, patience_seconds: float = 2.0, answer_seconds: float = 10.0) -> "redis.Redis":
     """Return a client that reconnects by itself; values are text.
 
     Args:
         settings: name the server.
-        patience_seconds: how long a command is tried while the server is away, about.
+        patience_seconds: how long a command is tried while the server is away, about; 0 tries it once.
+        answer_seconds: how long a server that hangs is waited for, each time.
     """
     return redis.Redis.from_url(
         settings.broker_url,
         decode_responses=True,
         health_check_interval=15,
         socket_connect_timeout=2,
-        socket_timeout=10,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), max(3, int(2 * patience_seconds))),
+        socket_timeout=answer_seconds,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), int(2 * patience_seconds)),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError],
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tiny_model import write_tiny_model
 from toco.service.one_machine.embedded import EmbeddedServer
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -29,24 +30,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: three small blocks, random weights, four classes with VOC's indices and synonyms."""
-    import torch
-
-    from toco.model.method.network import ToCoNetwork
-    from toco.model.photos.classes import VOC
-    from toco.model.spec import BackboneSpec, ModelSpec
-    from toco.model.weights_io.checkpoint import save_model
-
-    arguments = {"embed_dim": 32, "depth": 3, "num_heads": 2, "mlp_ratio": 2.0}
-    spec = ModelSpec(
-        name="tiny",
-        backbone=BackboneSpec(name="vit_base_patch16_224", image_size=64, arguments=arguments),
-        classes=VOC.subset(("cat", "dog", "horse", "person")).classes,
-        input_size=64,
-    )
     folder = tmp_path_factory.mktemp("tiny-model")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_model(folder, ToCoNetwork.from_spec(spec), spec)
+    write_tiny_model(folder)
     return folder
 
 

@@ -23,9 +23,16 @@ from toco.service.api.http_metrics import HttpMetrics
 logger = logging.getLogger(__name__)
 
 
+_PROBE_SECONDS = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """Connections and the objects built on them; safe to use from several threads."""
+    """Connections and the objects built on them; safe to use from several threads.
+
+    Attributes:
+        probe: the records over a connection that tells soon whether the server answers.
+    """
 
     settings: Settings
     records: Records
@@ -37,6 +44,7 @@ class AppState:
     stats: Stats
     keys: ApiKeys
     http: HttpMetrics
+    probe: Records
     closed: Event = field(default_factory=Event)
 
     @classmethod
@@ -60,6 +68,7 @@ class AppState:
             stats=Stats(records),
             keys=ApiKeys(records),
             http=HttpMetrics(),
+            probe=Records(connect(settings, patience_seconds=0, answer_seconds=_PROBE_SECONDS)),
         )
 
     def start(self) -> None:
@@ -80,6 +89,7 @@ class AppState:
         """Close the connections."""
         self.closed.set()
         self.records.redis.close()
+        self.probe.redis.close()
 
 
 def app_state(request: Request) -> AppState:

@@ -44,7 +44,7 @@ def healthz() -> Health:
 @router.get("/readyz", responses={503: problems()[503]}, summary="Can images be labelled")
 def readyz(state: State) -> Readiness:
     """Try the records, the store, and look for a live worker that answered a message lately."""
-    state.records.check()
+    state.probe.check()
     state.store.check()
     workers = [worker for worker in state.stats.live_workers() if set(worker.queues) & set(LABEL_QUEUES)]
     if not workers:
