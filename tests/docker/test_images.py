@@ -102,7 +102,7 @@ def test_the_queue_server_keeps_everything():
 def test_every_mounted_file_is_there():
     mounts = [mount.split(":")[0] for entry in SERVICES.values() for mount in entry.get("volumes", [])]
     files = [mount for mount in mounts if mount.startswith("./")]
-    assert len(files) == 4
+    assert len(files) == 5
     assert all((ROOT / file).is_file() for file in files)
 
 
