@@ -68,6 +68,10 @@ lock: ## Write the locks anew, after a change of a dependency; `make lock UPGRAD
 openapi: setup ## Write docs/openapi.json anew, after a change of the API
 	$(BIN)/toco openapi > docs/openapi.json
 
+.PHONY: drawing
+drawing: setup ## Draw the floors and their imports for docs/architecture.md anew
+	$(BIN)/python -m benchmarks.drawing docs/images/architecture.svg
+
 .PHONY: pictures
 pictures: setup ## Take the pictures of docs/page.md anew, with the default model
 	$(BIN)/python -m tests.service.page.screenshots
