@@ -118,7 +118,8 @@ def _arrows(arrows: Counter[tuple[str, str]], boxes: Boxes) -> list[str]:
         path = "M{} C{} {} {}".format(*(f"{x:g},{y:g}" for x, y in points))
         ink = _INK[source.partition(".")[0]]
         found.append(
-            f'<path d="{path}" fill="none" stroke="{ink}" stroke-opacity="0.3" stroke-width="{min(6, 0.6 + count / 4):g}">'
+            f'<path d="{path}" fill="none" stroke="{ink}" stroke-opacity="0.3" '
+            f'stroke-width="{min(6, 0.6 + count / 4):g}">'
             f"<title>{source} imports {target}: {count}</title></path>"
         )
     return found

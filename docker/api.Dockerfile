@@ -9,7 +9,7 @@ COPY workers workers
 COPY service service
 COPY toco toco
 RUN python -m venv /opt/toco \
-    && /opt/toco/bin/pip install --require-hashes --requirement api.lock \
+    && /opt/toco/bin/pip install --no-deps --require-hashes --requirement api.lock \
     && /opt/toco/bin/pip install --no-deps . \
     && find /opt/toco -name '*.safetensors' -delete
 

@@ -20,7 +20,7 @@ RUN python -m venv /opt/toco \
        else \
          cp worker.lock hashed.lock; \
        fi \
-    && /opt/toco/bin/pip install --require-hashes --no-deps --requirement hashed.lock \
+    && /opt/toco/bin/pip install --no-deps --require-hashes --requirement hashed.lock \
     && /opt/toco/bin/pip install --no-deps .
 
 FROM python:3.12-slim-bookworm
