@@ -301,6 +301,7 @@ def evaluate(
     open_pixels: Literal["background", "left_out"] = "background",
     settings: Mapping[str, Any] | None = None,
     on_image: Callable[[], None] = lambda: None,
+    on_judged: Callable[[Sample, npt.NDArray[np.int16], npt.NDArray[np.int16]], None] = lambda *_: None,
 ) -> EvaluationReport:
     """Judge a model's masks against a dataset.
 
@@ -316,6 +317,7 @@ def evaluate(
         open_pixels: see `ConfusionMatrix`.
         settings: how the masks are made, for the report.
         on_image: called after each image.
+        on_judged: called with each image that got a mask, and the rows of truth and mask as in `ConfusionMatrix`.
 
     Raises:
         InvalidArray: a truth mask does not fit its image or its vocabulary.
@@ -335,10 +337,12 @@ def evaluate(
             found.failures[sample.name] = str(mask)
         else:
             try:
-                matrix.update(of_truth(truth), of_model(mask))
+                rows, columns = of_truth(truth), of_model(mask)
+                matrix.update(rows, columns)
             except InvalidArray as error:
                 raise InvalidArray(f"{sample.name}: {error.detail}", fix=error.fix) from None
             found.images += 1
+            on_judged(sample, rows, columns)
         on_image()
     judged = {
         "gate": gate,

@@ -41,7 +41,7 @@ def random_crop(image: Pixels, config: AugmentationConfig, rng: np.random.Genera
     height = max(1, round(image.shape[0] * scale))
     width = max(1, round(image.shape[1] * scale))
     mode = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    scaled = cv2.resize(image, (width, height), interpolation=mode)
+    scaled = resize_maps(image, (width, height), mode)
     if rng.random() < 0.5:
         scaled = scaled[:, ::-1]
     # The crop lies within the photo where the photo is larger, and the photo within the crop where it is smaller.
@@ -55,6 +55,15 @@ def random_crop(image: Pixels, config: AugmentationConfig, rng: np.random.Genera
         source_y : source_y + rows, source_x : source_x + columns
     ]
     return Crop(pixels, (target_y, target_y + rows, target_x, target_x + columns))
+
+
+def resize_maps(maps: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
+    """Resize (H, W, n) uint8 to (w, h); any n, where cv2 takes four channels at most."""
+    parts = [
+        cv2.resize(np.ascontiguousarray(maps[..., start : start + 4]), size, interpolation=interpolation)
+        for start in range(0, maps.shape[2], 4)
+    ]
+    return np.dstack(parts).astype(np.uint8, copy=False)
 
 
 def random_resized_crop(image: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:

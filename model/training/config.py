@@ -40,7 +40,8 @@ class BackboneConfig(Frozen):
     Attributes:
         name: timm model name.
         image_size: side in pixels of the position embedding's square; None takes that of timm's weights of this name.
-        initial: `random`, `timm` (pretrained, needs a reachable hub), or a .safetensors, .pth or .onnx file.
+        initial: `random`, `timm` (pretrained, needs a reachable hub), a .safetensors, .pth or .onnx file, or the folder
+            of a model of this backbone, whose classifiers and decoder are taken as well (classes by name).
         aux_layer: block of the auxiliary tokens, negative from the end.
         frozen_blocks: how many lower blocks (and the patch embedding with them) are not trained.
     """
@@ -61,6 +62,8 @@ class ScheduleConfig(Frozen):
         power: exponent of the polynomial decay.
         learning_rate: of the encoder; heads and decoder get `head_factor` times as much.
         batch_size: photos a step and process; `accumulate` such batches make one optimizer step.
+        average: momentum of the running average of the weights, which is the model that comes out; 0 takes the last
+            weights themselves.
     """
 
     steps: Annotated[int, Field(ge=1)] = 20_000
@@ -73,6 +76,7 @@ class ScheduleConfig(Frozen):
     weight_decay: Weight = 1e-2
     batch_size: Annotated[int, Field(ge=1)] = 4
     accumulate: Annotated[int, Field(ge=1)] = 1
+    average: Share = 0.0
 
 
 class LossConfig(Frozen):
@@ -170,6 +174,31 @@ class SaliencyConfig(Frozen):
         return self
 
 
+class SoftLabelConfig(Frozen):
+    """Training on soft labels: what each place shows, as a fit on the photos themselves found it (not in the paper).
+
+    They take the place of refined CAMs in the decoder's loss and of auxiliary CAMs in PTC.
+
+    Attributes:
+        folder: as `soft_labels.write_soft_labels` writes it; None trains as in the paper.
+        least: certainty (the largest share of a class) from which a place counts at all, growing to full weight at 1.
+        own: share of the network's own prediction, restricted to background and the photo's tags, in the target: it
+            knows better where the labels err, and would learn their mistakes by heart without it.
+        own_start: share of the schedule from which `own` counts.
+        paste: probability that an object of another photo is pasted into a crop; a second one with its square.
+        mosaic: probability that a crop is put together of four.
+        balance: 0 draws all photos alike, 1 as often as the rarest of their tags is rare.
+    """
+
+    folder: Path | None = None
+    least: Share = 0.5
+    own: Share = 0.3
+    own_start: Share = 0.1
+    paste: Share = 0.5
+    mosaic: Share = 0.15
+    balance: Share = 0.5
+
+
 class TrainConfig(Frozen):
     """Everything that a training run depends on.
 
@@ -197,6 +226,7 @@ class TrainConfig(Frozen):
     contrast: ContrastConfig = ContrastConfig()
     cam: CamConfig = CamConfig()
     saliency: SaliencyConfig = SaliencyConfig()
+    soft_labels: SoftLabelConfig = SoftLabelConfig()
     thresholds: Thresholds = VOC_THRESHOLDS
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

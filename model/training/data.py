@@ -4,7 +4,7 @@ No masks are read here, or anywhere in training.
 """
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypedDict
@@ -22,8 +22,10 @@ from toco.model.photos.collection import find_images
 from toco.model.photos.images import read_image
 from toco.model.photos.tables.reading import read_tags
 from toco.model.photos.tags import TaggedImage, TagTable, tags_from_folders
-from toco.model.training.augment import Pixels, random_crop, random_resized_crop, view
-from toco.model.training.config import SourceConfig, TrainConfig
+from toco.model.training.augment import Pixels, random_crop, random_resized_crop, resize_maps, view
+from toco.model.training.composition import CutOut, Piece, cut_out, mosaic, paste, seen
+from toco.model.training.config import AugmentationConfig, SourceConfig, TrainConfig
+from toco.model.training.soft_labels import SoftLabels
 
 SIDE_LIMIT = 1024  # photos are decoded to at most this long side; crops never need more
 
@@ -58,6 +60,8 @@ class Sample(TypedDict):
         box: (4,) int64 valid box y0, y1, x0, x1.
         tags, known: (C,) float32.
         saliency: (1, H, W) uint8 cue cut like the image; (0, H, W) without one.
+        targets: (C + 1, H / k, W / k) uint8 soft labels, 255 = sure, smaller than the image by `label_downscale`; all 0
+            where nothing is known; (0, ...) without soft labels.
         views: (n, 3, H, W) uint8: the two global views and the source of the local crops; empty without extra views.
         index: position of the photo in the training set.
     """
@@ -67,6 +71,7 @@ class Sample(TypedDict):
     tags: Tensor
     known: Tensor
     saliency: Tensor
+    targets: Tensor
     views: Tensor
     index: int
 
@@ -141,6 +146,7 @@ class TaggedPhotos(Dataset[Sample]):
         photos: the training set.
         config: sizes, augmentation, caching.
         saliency: (n, h, w) uint8 cue of each photo; see `saliency.saliency_maps`.
+        soft_labels: of the photos, by their paths; with them, crops are composed of several photos.
     """
 
     def __init__(
@@ -148,10 +154,13 @@ class TaggedPhotos(Dataset[Sample]):
         photos: tuple[TrainingPhoto, ...],
         config: TrainConfig,
         saliency: npt.NDArray[np.uint8] | None = None,
+        soft_labels: SoftLabels | None = None,
     ) -> None:
         self.photos = photos
         self.config = config
         self.saliency = saliency
+        self.soft_labels = soft_labels
+        self.vocabulary = vocabulary_of(config)
         self._decoded: dict[int, Pixels] = {}
         self._cut: dict[tuple[int, int], tuple[Pixels, tuple[int, int, int, int]]] = {}
 
@@ -182,6 +191,8 @@ class TaggedPhotos(Dataset[Sample]):
         config = self.config
         photo = self.photos[index]
         rng = np.random.default_rng([config.seed, epoch, index])
+        if self.soft_labels is not None:
+            return self._composed(index, rng)
         if config.cached_crops is None:
             crop, box = random_crop(self._with_saliency(index), config.augmentation, rng)
         else:
@@ -210,9 +221,96 @@ class TaggedPhotos(Dataset[Sample]):
             tags=photo.tags,
             known=photo.known,
             saliency=saliency,
+            targets=image.new_empty((0, 1, 1)),
             views=views,
             index=index,
         )
+
+    def _labelled(self, index: int) -> tuple[Pixels, list[int], Pixels]:
+        """Return a photo, the channels of its soft labels, and the labels (H, W, n) uint8 at its own size."""
+        pixels = self.pixels(index)
+        found = None if self.soft_labels is None else self.soft_labels.of(str(self.photos[index].path))
+        if found is None:
+            return pixels, [], np.zeros((*pixels.shape[:2], 0), np.uint8)
+        channels = [0, *(channel + 1 for channel in self.vocabulary.channels(found[0]))]
+        size = (pixels.shape[1], pixels.shape[0])
+        maps = [cv2.resize(np.asarray(values), size, interpolation=cv2.INTER_LINEAR) for values in found[1]]
+        return pixels, channels, np.dstack(maps)
+
+    def _cut_piece(self, index: int, augmentation: AugmentationConfig, rng: np.random.Generator) -> Piece:
+        pixels, channels, maps = self._labelled(index)
+        crop, _ = random_crop(np.dstack([pixels, maps]), augmentation, rng)
+        labels = np.zeros((*crop.shape[:2], len(self.vocabulary) + 1), np.uint8)
+        labels[..., channels] = crop[..., 3:]
+        return Piece(crop[..., :3], labels)
+
+    def _object_of(self, index: int) -> CutOut | None:
+        """Cut out the object of a photo with one tag, if it can be."""
+        tagged = self.photos[index].tags.nonzero().flatten().tolist()
+        if len(tagged) != 1:
+            return None
+        pixels, channels, maps = self._labelled(index)
+        channel = tagged[0] + 1
+        return cut_out(pixels, maps[..., channels.index(channel)], channel) if channel in channels else None
+
+    def _composed(self, index: int, rng: np.random.Generator) -> Sample:
+        """Return a sample made of a photo and, by chance, of parts of others."""
+        config = self.config
+        soft, augmentation = config.soft_labels, config.augmentation
+        used = [index]
+        if rng.random() < soft.mosaic:
+            low, high = augmentation.rescale
+            half = augmentation.model_copy(update={"crop": augmentation.crop // 2, "rescale": (0.5 * low, 0.5 * high)})
+            used += [int(other) for other in rng.integers(len(self.photos), size=3)]
+            piece = mosaic([self._cut_piece(other, half, rng) for other in used])
+        else:
+            piece = self._cut_piece(index, augmentation, rng)
+        for _ in range(2):
+            if rng.random() >= soft.paste:
+                break
+            donor = int(rng.integers(len(self.photos)))
+            cut = self._object_of(donor)
+            if cut is not None:
+                piece = paste(piece, cut, rng)
+                used.append(donor)
+        tags = torch.stack([self.photos[other].tags for other in used]).amax(dim=0)
+        known = torch.stack([self.photos[other].known for other in used]).amin(dim=0)
+        # What the crop or another object hides is neither there nor known to be absent.
+        visible = torch.from_numpy(seen(piece.labels)).float()
+        known = torch.where(tags > 0, visible, known)
+        tags = tags * visible
+        image = torch.from_numpy(np.ascontiguousarray(piece.pixels)).permute(2, 0, 1)
+        if augmentation.input_jitter:
+            image = view(image, augmentation, rng, second=True)
+        side = augmentation.crop
+        small = (side // config.cam.label_downscale,) * 2
+        return Sample(
+            image=image,
+            box=torch.tensor((0, side, 0, side)),
+            tags=tags,
+            known=known,
+            saliency=image.new_empty((0, side, side)),
+            targets=torch.from_numpy(resize_maps(piece.labels, small, cv2.INTER_AREA)).permute(2, 0, 1),
+            views=image.new_empty((0, *image.shape)),
+            index=index,
+        )
+
+
+def sampling_weights(photos: Sequence[TrainingPhoto], balance: float) -> npt.NDArray[np.float64]:
+    """Return (n,) how often each photo is drawn, as shares of 1: more often where one of its tags is rare.
+
+    Args:
+        photos: the training set.
+        balance: 0 draws all alike; 1 in proportion to 1 / the count of the photo's rarest tag. No photo is drawn more
+            than ten times as often as the average one.
+    """
+    tags = torch.stack([photo.tags for photo in photos]).numpy().astype(np.float64)
+    counts = tags.sum(axis=0)
+    usual = float(counts[counts > 0].max(initial=1.0))
+    rarest = np.where(tags > 0, counts, usual).min(axis=1)
+    weights = (usual / rarest) ** balance
+    weights = np.minimum(weights / weights.mean(), 10.0)
+    return np.asarray(weights / weights.sum())
 
 
 class ResumableSampler(Sampler[tuple[int, int]]):
@@ -223,14 +321,25 @@ class ResumableSampler(Sampler[tuple[int, int]]):
         seed: of the shuffles.
         rank, world: this process and how many there are.
         start: how many tickets of this process were used already.
+        weights: (size,) how often each photo is drawn, summing to 1; None takes each once a pass.
     """
 
-    def __init__(self, size: int, *, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
         self.size = size
         self.seed = seed
         self.rank = rank
         self.world = world
         self.start = start
+        self.weights = weights
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Give (pass, photo index) tickets for ever."""
@@ -239,6 +348,10 @@ class ResumableSampler(Sampler[tuple[int, int]]):
         while True:
             if position // self.size != epoch:
                 epoch = position // self.size
-                order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
+                rng = np.random.default_rng([self.seed, epoch])
+                if self.weights is None:
+                    order = rng.permutation(self.size)
+                else:
+                    order = rng.choice(self.size, size=self.size, p=self.weights)
             yield epoch, int(order[position % self.size])
             position += self.world

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from toco.model.errors import TocoError
 from toco.model.method.backbone import Encoder
+from toco.model.method.network import ToCoNetwork
+from toco.model.photos.classes import Vocabulary
+from toco.model.weights_io.checkpoint import load_model
 
 
 class InitialWeightsError(TocoError):
@@ -47,6 +50,42 @@ def load_initial_weights(encoder: Encoder, source: str) -> None:
             f"{source!r} {what} {name!r}.", fix="Give the backbone's name and image size that the file was made for."
         )
     encoder.vit.load_state_dict({name: state[name] for name in wanted}, strict=True)
+
+
+def load_initial_model(network: ToCoNetwork, vocabulary: Vocabulary, folder: Path) -> None:
+    """Start a network from a model of the same backbone; classes that both know keep their classifiers and outputs.
+
+    Classes that the model does not know start from zero weights: neither likely nor unlikely.
+
+    Args:
+        network: receives the weights.
+        vocabulary: its classes.
+        folder: of the model.
+
+    Raises:
+        InitialWeightsError: the backbones differ.
+        InvalidCheckpoint: the folder is no model.
+    """
+    other, spec = load_model(folder)
+    try:
+        network.encoder.load_state_dict(other.encoder.state_dict(), strict=True)
+    except RuntimeError:
+        raise InitialWeightsError(
+            f"{str(folder)!r} has the backbone {spec.backbone.name!r}.", fix="Name that backbone and its image size."
+        ) from None
+    theirs = spec.vocabulary
+    pairs = [(k, theirs.channel(name)) for k, name in enumerate(vocabulary.names) if name in theirs]
+    ours_at, theirs_at = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
+    with torch.no_grad():
+        for part in ("classifier", "aux_classifier"):
+            weight = getattr(network, part).weight
+            weight.zero_()
+            weight[ours_at] = getattr(other, part).weight[theirs_at]
+        network.decoder.conv6.load_state_dict(other.decoder.conv6.state_dict())
+        network.decoder.conv7.load_state_dict(other.decoder.conv7.state_dict())
+        last = network.decoder.conv8.weight
+        last.zero_()
+        last[[0, *(k + 1 for k in ours_at)]] = other.decoder.conv8.weight[[0, *(k + 1 for k in theirs_at)]]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

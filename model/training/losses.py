@@ -115,6 +115,44 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (terms[0] + terms[1]) / 2.0
 
 
+def soft_segmentation_loss(
+    logits: Tensor, targets: Tensor, tags: Tensor, known: Tensor, *, least: float = 0.5, own: float = 0.0
+) -> Tensor:
+    """Cross-entropy with soft labels: background and objects weigh alike, and so, more evenly, do large and small ones.
+
+    Where a photo's tags are incomplete, a place that its labels call background may show any class whose presence is
+    not known: there it is enough that the network says background or one of those.
+
+    Args:
+        logits: (b, C + 1, h, w).
+        targets: (b, C + 1, h, w) in 0..1, background first; all 0 where nothing is known.
+        tags: (b, C) 1 = tagged.
+        known: (b, C) 1 = presence or absence known.
+        least: certainty from which a place counts; see `SoftLabelConfig`.
+        own: share of the network's own prediction, restricted to background and tags, in the target.
+
+    Returns:
+        Scalar.
+    """
+    logits = _at_least_float32(logits)
+    log_p = logits.log_softmax(dim=1)
+    if own:
+        with torch.no_grad():
+            allowed = F.pad(tags.to(logits.dtype), (1, 0), value=1.0)[:, :, None, None]
+            prediction = log_p.exp() * allowed
+            prediction = prediction / prediction.sum(dim=1, keepdim=True).clamp_min(1e-6)
+            targets = torch.where(targets.sum(dim=1, keepdim=True) > 0.5, torch.lerp(targets, prediction, own), targets)
+    sure = ((targets.amax(dim=1) - least) / (1.0 - least)).clamp_min(0.0)  # (b, h, w)
+    unknown = F.pad(1.0 - known.to(logits.dtype), (1, 0), value=1.0)[:, :, None, None]  # background itself is allowed
+    background = (log_p + unknown.clamp_min(1e-8).log()).logsumexp(dim=1, keepdim=True)
+    losses = -(targets * torch.cat([background, log_p[:, 1:]], dim=1)).sum(dim=1)
+    shares = targets * sure[:, None]  # (b, C + 1, h, w): how much of each place is which class
+    area = shares.sum(dim=(2, 3), keepdim=True)
+    objects = (shares[:, 1:] / (area[:, 1:] + 1.0).sqrt()).sum(dim=1)
+    terms = [(losses * weight).sum() / weight.sum().clamp_min(1e-6) for weight in (shares[:, 0], objects)]
+    return (terms[0] + terms[1]) / 2.0
+
+
 def _at_least_float32(values: Tensor) -> Tensor:
     """Leave half precision: sums over thousands of pairs need the digits. Float64 stays, for gradient checks."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

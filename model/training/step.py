@@ -23,6 +23,7 @@ from toco.model.method.cams import (
 )
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
 from toco.model.method.refined_label import refined_label
+from toco.model.photos.classes import IGNORE
 from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
 from toco.model.training.config import TrainConfig
 from toco.model.training.crops import local_crops, with_global_flags
@@ -33,7 +34,10 @@ from toco.model.training.losses import (
     classification_loss,
     patch_token_contrast,
     segmentation_loss,
+    soft_segmentation_loss,
 )
+
+PTC_CERTAINTY = 0.7  # a token whose soft label is less certain has no part in the token contrast
 
 
 class Batch(NamedTuple):
@@ -44,6 +48,7 @@ class Batch(NamedTuple):
     tags: Tensor
     known: Tensor
     saliency: Tensor
+    targets: Tensor
     views: Tensor
 
 
@@ -110,6 +115,10 @@ class Trainee(nn.Module):
             "cls_aux": classification_loss(output.aux_logits, batch.tags, batch.known),
         }
         total = weights.classification * parts["cls"] + weights.auxiliary * parts["cls_aux"]
+        if batch.targets.shape[1]:
+            parts |= self._soft_label_losses(output, batch, progress)
+            total = total + weights.segmentation * parts["seg"] + weights.ptc * parts["ptc"]
+            return Losses(total, parts)
         cam, aux = self.cams(images, output)
         decoded = self.network.decoder(output.patches) if self._trains_decoder(progress) else None
         if batch.saliency.shape[1]:
@@ -133,6 +142,26 @@ class Trainee(nn.Module):
             if weights.energy > 0:
                 total = total + weights.energy * parts["energy"]
         return Losses(total, parts)
+
+    def _soft_label_losses(self, output: Classified, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the losses of decoder and PTC with the batch's soft labels as targets."""
+        soft = self.config.soft_labels
+        targets = batch.targets.float() / 255.0
+        decoded = self.network.decoder(output.patches)
+        small = F.adaptive_avg_pool2d(targets, (output.patches.shape[2], output.patches.shape[3]))
+        best, labels = small.max(dim=1)
+        labels = labels.masked_fill(best < PTC_CERTAINTY, IGNORE)
+        return {
+            "ptc": patch_token_contrast(output.patches, labels),
+            "seg": soft_segmentation_loss(
+                resize(decoded.float(), targets.shape[-2:]),
+                targets,
+                batch.tags,
+                batch.known,
+                least=soft.least,
+                own=soft.own if progress >= soft.own_start else 0.0,
+            ),
+        }
 
     def _trains_decoder(self, progress: float) -> bool:
         weights = self.config.loss

@@ -4,6 +4,7 @@ References:
     ToCo, section 4.1.
 """
 
+import copy
 import json
 import math
 import os
@@ -26,10 +27,18 @@ from toco.model.method.device import Device, choose_device
 from toco.model.method.network import ToCoNetwork
 from toco.model.spec import BackboneSpec, ModelSpec
 from toco.model.training.config import TrainConfig
-from toco.model.training.data import ResumableSampler, Sample, TaggedPhotos, TrainingPhoto, vocabulary_of
-from toco.model.training.initial_weights import load_initial_weights
+from toco.model.training.data import (
+    ResumableSampler,
+    Sample,
+    TaggedPhotos,
+    TrainingPhoto,
+    sampling_weights,
+    vocabulary_of,
+)
+from toco.model.training.initial_weights import load_initial_model, load_initial_weights
 from toco.model.training.saliency import saliency_maps
 from toco.model.training.schedule import learning_rate_factor
+from toco.model.training.soft_labels import read_soft_labels
 from toco.model.training.step import Batch, Trainee, autocast, parameter_groups
 from toco.model.weights_io.checkpoint import save_model
 
@@ -76,6 +85,10 @@ class Trainer:
         on_saliency: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.config = config
+        soft = config.soft_labels.folder
+        self.soft_labels = read_soft_labels(soft) if soft else None
+        if self.soft_labels is not None:
+            photos = tuple(photo for photo in photos if str(photo.path) in self.soft_labels.rows)
         self.photos = photos
         self.out = out
         self.report = report or (lambda *_: None)
@@ -84,12 +97,15 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.spec = initial_spec(config)
         network = ToCoNetwork.from_spec(self.spec, pretrained=config.backbone.initial == "timm")
-        if config.backbone.initial not in ("timm", "random"):
+        if Path(config.backbone.initial).is_dir():
+            load_initial_model(network, self.spec.vocabulary, Path(config.backbone.initial))
+        elif config.backbone.initial not in ("timm", "random"):
             load_initial_weights(network.encoder, config.backbone.initial)
         if config.compile:
             for block in network.encoder.vit.blocks:
                 block.compile(dynamic=False)
         self.trainee = Trainee(network, config).to(self.device.device)
+        self.average = copy.deepcopy(self.trainee.network).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.trainee, config),
             betas=config.schedule.betas,
@@ -146,9 +162,7 @@ class Trainer:
                 saved = time.monotonic()
             every = self.config.evaluate_every
             if evaluate and self.rank == 0 and (self.step == schedule.steps or (every and self.step % every == 0)):
-                self.network.eval()
-                evaluate(self.step, self.network)
-                self.network.train()
+                evaluate(self.step, self.average.eval())
         self.save()
 
     def _one_step(self, module: nn.Module, batches: Iterator[tuple[Batch, list[int]]]) -> dict[str, float]:
@@ -170,7 +184,14 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.trainee.contrast.update_teacher()
+        self._update_average()
         return summed
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged network towards the one in training; faster at first, when the start is still in it."""
+        momentum = min(self.config.schedule.average, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - momentum)
 
     def _guard(self, total: Tensor, parts: dict[str, Tensor], indices: list[int]) -> None:
         if math.isfinite(float(total.detach())):
@@ -184,11 +205,17 @@ class Trainer:
     def _batches(self) -> Iterator[tuple[Batch, list[int]]]:
         schedule = self.config.schedule
         used = self.step * schedule.accumulate * schedule.batch_size
+        soft = self.config.soft_labels
         sampler = ResumableSampler(
-            len(self.photos), seed=self.config.seed, rank=self.rank, world=self.world, start=used
+            len(self.photos),
+            seed=self.config.seed,
+            rank=self.rank,
+            world=self.world,
+            start=used,
+            weights=sampling_weights(self.photos, soft.balance) if soft.folder else None,
         )
         loader: DataLoader[Sample] = DataLoader(
-            TaggedPhotos(self.photos, self.config, self.saliency),
+            TaggedPhotos(self.photos, self.config, self.saliency, self.soft_labels),
             batch_size=schedule.batch_size,
             sampler=sampler,
             num_workers=self.config.workers,
@@ -225,6 +252,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "trainee": self.trainee.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "torch_rng": torch.get_rng_state(),
@@ -238,7 +266,7 @@ class Trainer:
             "hours": round(self.seconds / 3600, 2),
             "configuration": json.loads(self.config.model_dump_json()),
         }
-        save_model(self.model_folder, self.network, self.spec.model_copy(update={"provenance": provenance}))
+        save_model(self.model_folder, self.average, self.spec.model_copy(update={"provenance": provenance}))
 
     def _resume(self) -> None:
         state = torch.load(self.out / CHECKPOINT_FILE, map_location=self.device.device, weights_only=True)
@@ -248,6 +276,7 @@ class Trainer:
                 fix="Give the same configuration, or another output folder.",
             )
         self.trainee.load_state_dict(state["trainee"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"].cpu())
@@ -265,7 +294,7 @@ def initial_spec(config: TrainConfig) -> ModelSpec:
         aux_layer=config.backbone.aux_layer,
         classes=vocabulary_of(config).classes,
         thresholds=config.thresholds,
-        decoder_weight=CUED_DECODER_WEIGHT if config.saliency.network else 0.0,
+        decoder_weight=CUED_DECODER_WEIGHT if config.saliency.network or config.soft_labels.folder else 0.0,
         licence="see MODEL_CARD.md",
     )
 

@@ -11,8 +11,10 @@ from toco.service.cli.error_report import SOME_FAILED
 from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress
 
 if TYPE_CHECKING:
+    from toco.model.evaluation.breakdown import Breakdown, Rows
     from toco.model.evaluation.datasets.dataset import BenchmarkDataset
     from toco.model.evaluation.evaluate import Sample
+    from toco.model.photos.classes import Vocabulary
     from toco.model.photos.tables.reading import TableReading
 
 
@@ -49,6 +51,12 @@ def evaluate(
             "`toco label` and count them as background or not at all."
         ),
     ] = "decide",
+    by_tags: Annotated[
+        bool,
+        typer.Option(
+            "--by-tags", help="Also tell photos of one tag from those of several, small objects from large, and edges."
+        ),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N photos only.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
     model: Model = None,
@@ -75,13 +83,15 @@ def evaluate(
 
     options = judged_options(options, judged, crf=crf, gate=gate, ignore_band=open_pixels != "decide")
     labeler = load_labeler(model, device)
+    judged_classes = None if classes is None else [name.strip() for name in classes.split(",")]
+    breakdown = _breakdown(labeler.vocabulary, judged_classes, open_pixels) if by_tags else None
     with progress("Judging", len(samples)) as finished:
         report = judge(
             samples,
             predictor(labeler, options),
             truth_classes=data.classes,
             model_classes=labeler.vocabulary,
-            classes=None if classes is None else [name.strip() for name in classes.split(",")],
+            classes=judged_classes,
             gate=gate,
             open_pixels="left_out" if open_pixels == "left_out" else "background",
             settings={
@@ -96,11 +106,22 @@ def evaluate(
                 "options": options.model_dump(mode="json"),
             },
             on_image=finished,
+            on_judged=lambda sample, truth, mask: (
+                None if breakdown is None else breakdown.update(truth, mask, _tag_count(sample, truth))
+            ),
         )
+    if breakdown is not None:
+        from toco.model.evaluation.breakdown import broken_down
+
+        report = broken_down(report, breakdown)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     typer.echo(markdown_table({f"{preset}, {judged}": report}))
+    if breakdown is not None:
+        from toco.model.evaluation.breakdown import markdown_breakdown
+
+        typer.echo(markdown_breakdown(breakdown.report()))
     left_open = f"; {100 * report.settings['open_share']:.1f} % of the pixels open" if open_pixels != "decide" else ""
     typer.echo(
         f"{report.images} images in {report.seconds:.1f} s; tags {'gated' if gate else 'not gated'}; "
@@ -113,6 +134,24 @@ def evaluate(
         typer.echo(f"failed: {name}: {error}", err=True)
     if report.settings["failed"]:
         raise typer.Exit(SOME_FAILED)
+
+
+def _breakdown(
+    known: "Vocabulary", classes: list[str] | None, open_pixels: Literal["decide", "background", "left_out"]
+) -> "Breakdown":
+    from toco.model.evaluation.breakdown import Breakdown
+
+    judged = known if classes is None else known.subset(classes)
+    return Breakdown(judged.names, open_pixels="left_out" if open_pixels == "left_out" else "background")
+
+
+def _tag_count(sample: "Sample", truth: "Rows") -> int:
+    """Return how many tags a photo has, known or not; without a list of them, how many judged classes it shows."""
+    if sample.tags is not None:
+        return len(sample.tags)
+    from toco.model.evaluation.breakdown import classes_shown
+
+    return classes_shown(truth)
 
 
 def _open(

@@ -1,10 +1,12 @@
 """Fixtures of the training tests: a configuration that takes seconds, and eight real photos with tags."""
 
 import cv2
+import numpy as np
 import pytest
 
 from toco.model.photos.images import read_image
 from toco.model.training.config import SourceConfig, TrainConfig, merge
+from toco.model.training.soft_labels import write_soft_labels
 
 CLASSES = ("cat", "dog", "horse", "person")
 
@@ -60,3 +62,19 @@ def tiny_config(source):
         return TrainConfig.model_validate(merge(TINY | {"sources": (source.model_dump(),)}, changes))
 
     return make
+
+
+@pytest.fixture
+def soft_folder(eight_photos, tmp_path):
+    """Soft labels of the eight photos: the upper half is the photo's classes alike, the lower half background."""
+    folder = tmp_path / "soft"
+
+    def rows():
+        for name, tags in TAGS.items():
+            classes = tags.split(";")
+            maps = np.zeros((1 + len(classes), 16, 16))
+            maps[0, 8:], maps[1:, :8] = 1.0, 1.0 / len(classes)
+            yield str(eight_photos / "photos" / f"{name}.png"), classes, maps
+
+    write_soft_labels(folder, rows())
+    return folder

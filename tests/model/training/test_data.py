@@ -18,9 +18,11 @@ from toco.model.training.data import (
     NoTrainingData,
     ResumableSampler,
     TaggedPhotos,
+    sampling_weights,
     training_photos,
     vocabulary_of,
 )
+from toco.model.training.soft_labels import read_soft_labels
 
 CLASSES = ("cat", "dog", "horse", "person")
 
@@ -261,3 +263,74 @@ def test_loader_processes_give_what_the_training_process_gives(data_of):
 def test_classes_unknown_to_the_vocabulary_are_refused_where_they_are_asked_for():
     with pytest.raises(UnknownTag):
         VOC.subset(["hen"])
+
+
+# Soft labels
+
+
+@pytest.fixture
+def soft_data_of(tiny_config, soft_folder):
+    def make(**soft):
+        config = tiny_config(soft_labels={"folder": soft_folder, **soft}, loss={"ctc": 0.0})
+        photos = training_photos(config, vocabulary_of(config))
+        return TaggedPhotos(photos, config, None, read_soft_labels(soft_folder))
+
+    return make
+
+
+def test_targets_are_cut_and_mirrored_with_their_photo(soft_data_of):
+    data = soft_data_of(paste=0.0, mosaic=0.0)
+    for index in range(len(data)):
+        sample = data[3, index]
+        targets = sample["targets"].float() / 255.0
+        assert targets.shape == (5, 64, 64)
+        sums = targets.sum(dim=0)
+        padding = (sample["image"] == 0).all(dim=0)
+        assert float(sums[~padding].mean()) > 0.95
+        absent = [channel + 1 for channel in range(4) if not data.photos[index].tags[channel]]
+        assert float(targets[absent].max()) == 0.0
+
+
+def test_a_composed_sample_is_tagged_with_what_it_shows(soft_data_of):
+    data = soft_data_of(paste=1.0, mosaic=0.5)
+    several = 0
+    for index in range(len(data)):
+        sample = data[1, index]
+        area = sample["targets"].float().mean(dim=(1, 2))[1:] / 255.0
+        assert set(torch.nonzero(area > 0.004).flatten().tolist()) <= set(
+            torch.nonzero(sample["tags"]).flatten().tolist()
+        )
+        several += int(sample["tags"].sum() > data.photos[index].tags.sum())
+    assert several > 0
+
+
+def test_a_class_that_the_crop_hides_is_neither_there_nor_absent(soft_data_of, eight_photos):
+    data = soft_data_of(paste=0.0, mosaic=0.0)
+    hidden = 0
+    for turn in range(20):
+        sample = data[turn, 3]
+        gone = (data.photos[3].tags > 0) & (sample["tags"] == 0)
+        hidden += int(gone.any())
+        assert (sample["known"][gone] == 0).all()
+    assert hidden < 20
+
+
+def test_composed_samples_can_be_made_again(soft_data_of):
+    one, other = soft_data_of(), soft_data_of()
+    assert all(same_sample(one[2, index], other[2, index]) for index in range(4))
+
+
+def test_photos_of_rare_tags_are_drawn_more_often(photos_of):
+    photos = photos_of("astronaut.png,person\ncat.png,cat\ncat_top.png,cat\ndog.png,cat\nhorses.png,\n")
+    weights = sampling_weights(photos, 1.0)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[0] == pytest.approx(3 * weights[1])
+    assert weights[4] == pytest.approx(weights[1])
+    assert len(set(sampling_weights(photos, 0.0).round(9).tolist())) == 1
+
+
+def test_the_sampler_draws_by_weight_and_goes_on_where_it_stopped():
+    weights = np.array([0.73, *[0.03] * 9])
+    drawn = tickets(400, weights=weights)
+    assert 0.63 < sum(index == 0 for _, index in drawn) / 400 < 0.83
+    assert tickets(200, weights=weights, start=200) == drawn[200:]

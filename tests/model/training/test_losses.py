@@ -13,6 +13,7 @@ from toco.model.training.losses import (
     classification_loss,
     patch_token_contrast,
     segmentation_loss,
+    soft_segmentation_loss,
 )
 
 # Classification
@@ -253,3 +254,73 @@ def test_published_segmentation_loss_is_matched(expected, matches):
     loss.backward()
     matches(loss, expected["seg_loss"])
     matches(logits.grad.norm(), expected["seg_grad_norm"])
+
+
+# Soft labels.
+
+
+def soft_inputs(**changes):
+    """Two photos of 3 x 3 places over background and 3 classes: the first shows class 1, the second 0 and 2."""
+    targets = torch.zeros(2, 4, 3, 3)
+    targets[0, 2, :2], targets[0, 0, 2] = 1.0, 1.0
+    targets[1, 1, 0], targets[1, 3, 1], targets[1, 0, 2] = 1.0, 1.0, 1.0
+    tags = torch.tensor([[0.0, 1, 0], [1, 0, 1]])
+    return {"targets": targets, "tags": tags, "known": torch.ones(2, 3)} | changes
+
+
+def test_right_and_sure_logits_have_no_soft_loss():
+    inputs = soft_inputs()
+    assert float(soft_segmentation_loss(30.0 * inputs["targets"], **inputs)) < 1e-6
+    assert float(soft_segmentation_loss(-30.0 * inputs["targets"], **inputs)) > 1.0
+
+
+def test_places_of_which_nothing_is_known_have_no_part():
+    inputs = soft_inputs()
+    logits = torch.randn(2, 4, 3, 3)
+    inputs["targets"][0, :, 1] = 0.0
+    before = soft_segmentation_loss(logits, **inputs, own=0.5)
+    logits[0, :, 1] += 9.0 * torch.randn(4, 3)
+    torch.testing.assert_close(soft_segmentation_loss(logits, **inputs, own=0.5), before)
+
+
+def test_doubtful_labels_have_no_part():
+    inputs = soft_inputs()
+    inputs["targets"][1] = 0.25
+    logits = torch.randn(2, 4, 3, 3)
+    before = soft_segmentation_loss(logits, **inputs)
+    logits[1] = 9.0 * torch.randn(4, 3, 3)
+    torch.testing.assert_close(soft_segmentation_loss(logits, **inputs), before)
+
+
+def test_where_tags_are_incomplete_background_may_be_what_nobody_tagged():
+    logits = torch.zeros(2, 4, 3, 3)
+    logits[:, 3] = 12.0  # class 2 everywhere, untagged in the first photo
+    only_background = soft_inputs()["targets"] * torch.tensor([1.0, 0, 0, 0])[:, None, None]
+    complete = soft_inputs(targets=only_background)
+    unknown = soft_inputs(targets=only_background, known=torch.tensor([[0.0, 1, 0], [0, 0, 0]]))
+    assert float(soft_segmentation_loss(logits, **complete)) > 5.0
+    assert float(soft_segmentation_loss(logits, **unknown)) < 1e-4
+
+
+def test_the_networks_own_prediction_softens_labels_but_never_names_an_absent_class():
+    logits = torch.zeros(2, 4, 3, 3, requires_grad=True)
+    with torch.no_grad():
+        logits[0, 1] = 20.0  # class 0, which the first photo does not show
+    targets = soft_inputs()["targets"]
+    soft_segmentation_loss(logits, **soft_inputs(), own=1.0).backward()
+    assert (logits.grad[0, 1] >= 0).all()  # pushed down
+    assert targets.shape == logits.shape
+
+
+def test_a_small_object_weighs_more_a_place_than_a_large_one():
+    targets = torch.zeros(1, 3, 8, 8)
+    targets[0, 1], targets[0, 2, 0, 0], targets[0, 1, 0, 0] = 1.0, 1.0, 0.0
+    logits = torch.zeros(1, 3, 8, 8, requires_grad=True)
+    soft_segmentation_loss(logits, targets, torch.ones(1, 2), torch.ones(1, 2)).backward()
+    assert float(logits.grad[0, 2, 0, 0].abs()) > 3 * float(logits.grad[0, 1, 4, 4].abs())
+
+
+def test_soft_loss_gradient():
+    inputs = {name: value.double() for name, value in soft_inputs().items()}
+    logits = torch.randn(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda values: soft_segmentation_loss(values, **inputs), (logits,))

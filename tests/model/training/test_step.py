@@ -50,7 +50,8 @@ def batch():
     box = torch.tensor([[0, 64, 0, 64], [10, 64, 0, 64], [0, 64, 0, 40]])
     tags = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]])
     views = torch.stack([image.flip(-1), image.flip(-2), image], dim=1)
-    return Batch(image=image, box=box, tags=tags, known=torch.ones(3, 4), saliency=image[:, :0], views=views)
+    none = image[:, :0]
+    return Batch(image=image, box=box, tags=tags, known=torch.ones(3, 4), saliency=none, targets=none, views=views)
 
 
 def run(trainee, batch, progress=0.5, seed=7):
@@ -239,3 +240,26 @@ def test_autocast_is_on_where_a_precision_is_given():
 
 def test_the_vocabulary_gives_the_network_its_size(trainee_of, tiny_config):
     assert trainee_of().network.classes == len(vocabulary_of(tiny_config())) == 4
+
+
+# Soft labels
+
+
+def test_soft_labels_take_the_place_of_refined_cams(trainee_of, batch, close):
+    trainee = trainee_of(loss={"ptc": 0.3, "segmentation": 2.0, "segmentation_start": 0.9}, soft_labels={"own": 0.0})
+    targets = torch.zeros(3, 5, 16, 16, dtype=torch.uint8)
+    targets[:, 0, 8:], targets[:, 1, :8] = 255, 255
+    losses = run(trainee, batch._replace(targets=targets))
+    parts = losses.parts
+    assert set(parts) == {"cls", "cls_aux", "ptc", "seg"}
+    close(
+        losses.total, sum(parts[name].item() * weight for name, weight in zip(parts, (1.0, 1.0, 0.3, 2.0), strict=True))
+    )
+    losses.total.backward()
+    assert float(trainee.network.decoder.conv6.weight.grad.abs().max()) > 0
+
+
+def test_tokens_of_doubtful_labels_have_no_part_in_the_contrast(trainee_of, batch, close):
+    trainee = trainee_of(soft_labels={"own": 0.0})
+    doubtful = torch.full((3, 5, 16, 16), 51, dtype=torch.uint8)
+    close(run(trainee, batch._replace(targets=doubtful)).parts["ptc"], 0.5)

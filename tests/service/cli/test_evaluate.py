@@ -136,3 +136,13 @@ def test_wrong_usage(toco, quick, tmp_path, photos, masks, table):
     unlisted = toco("evaluate", "--images", photos, "--masks", masks, "--tags", table, *quick)
     assert unlisted.exit_code == 2
     assert "b.png' is not among the tagged photos." in unlisted.stderr
+
+
+def test_figures_by_number_of_tags_and_size(toco, quick, tmp_path, photos, masks, table):
+    arguments = ("--images", photos, "--masks", masks, "--tags", table, "--no-crf", "--by-tags", *quick)
+    report, output = figures(toco, tmp_path, *arguments)
+    groups = report["breakdown"]["by_tags"]
+    assert {name: group["images"] for name, group in groups.items()} == {"one tag": 1, "several tags": 2, "all": 3}
+    assert groups["all"]["miou"] == report["miou"]
+    assert sum(size["objects"] for size in report["breakdown"]["by_size"].values()) == 4
+    assert "| several tags | 2 |" in output

@@ -1,0 +1,132 @@
+"""Labelling with learnt words, through the pipeline that labels with a model's own classes."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from toco.model.crf.choice import crf_backend
+from toco.model.labelling.labeler import Labeler, _Job, _Maps
+from toco.model.learning.fit import word_probabilities
+from toco.model.learning.learnt_model import InvalidLearntModel, LearntModel
+from toco.model.learning.prior import joined
+from toco.model.learning.tokens import PhotoTokens, TokenReader
+from toco.model.method.label import Label
+from toco.model.options import LabelOptions
+from toco.model.photos.classes import BACKGROUND, IGNORE
+from toco.model.spec import BackboneSpec, ModelSpec
+
+_EPSILON = 1e-6
+
+
+def word_maps(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -> Tensor:
+    """Return how likely each place shows each of a photo's words.
+
+    Whether there is an object is the joined opinion of the prior and of the fit; which one it is says the fit alone.
+
+    Args:
+        found: tokens of the photo.
+        model: the words.
+        channels: K words of the photo, 0-based.
+
+    Returns:
+        (K, h, w) float32 in 0..1. The best word of a place gets all of the object, the others their ratio to it, as in
+        `cams.mix_foreground`.
+    """
+    rows = [0, *(channel + 1 for channel in channels)]
+    scores = word_probabilities(found.tokens, model.weight, model.bias, model.spec.temperature)[:, rows] + _EPSILON
+    scores = scores / scores.sum(dim=1, keepdim=True)
+    objects = joined([found.prior, 1.0 - scores[:, 0]])
+    share = scores[:, 1:] / scores[:, 1:].amax(dim=1, keepdim=True)
+    return (share * objects[:, None]).T.reshape(len(channels), *found.grid)
+
+
+class LearntLabeler(Labeler):
+    """Labels photos with learnt words; used like a `Labeler`.
+
+    Words that were not learnt stay open: what is object-like and claimed by no other word of the photo is 255, and a
+    photo of such words alone is 255 all over.
+
+    Args:
+        reader: of the encoder that the words were learnt on; several learnt models may share one.
+        model: the words.
+        crf: name of the dense CRF; see `crf.backend.crf_backend`.
+        threads: for decoding and refinement; None takes one a core.
+
+    Raises:
+        InvalidLearntModel: the words were learnt on another encoder, or at another input size.
+    """
+
+    def __init__(
+        self, reader: TokenReader, model: LearntModel, *, crf: str = "auto", threads: int | None = None
+    ) -> None:
+        if reader.digest != model.spec.encoder:
+            raise InvalidLearntModel(
+                f"{model.spec.name!r} was learnt on the encoder {model.spec.encoder[:12]}..., not on "
+                f"{reader.digest[:12]}...",
+                fix="Give the model that it was learnt on, or learn it again.",
+            )
+        self.reader, self.model = reader, model
+        self.spec = labeler_spec(model)
+        self.vocabulary = model.spec.vocabulary
+        self.device = reader.device
+        self.crf = crf_backend("auto" if crf == "auto" else "lattice" if crf == "lattice" else "pydensecrf")
+        self.threads = threads or max(1, torch.get_num_threads())
+
+    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:  # noqa: ARG002 - one scale, always
+        return [
+            self._maps(job, found)
+            for job, found in zip(jobs, self.reader.read([job.photo.pixels for job in jobs]), strict=True)
+        ]
+
+    def _maps(self, job: _Job, found: PhotoTokens) -> _Maps:
+        channels = job.tags if job.tags is not None else ()
+        size = job.photo.pixels.shape[:2]
+        maps: npt.NDArray[np.float32] = np.zeros((len(channels), *size), np.float32)
+        for target, small in zip(maps, word_maps(found, self.model, channels).numpy(), strict=True):
+            cv2.resize(small, size[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+        return _Maps(
+            channels=tuple(channels),
+            tag_source="user",
+            tag_probabilities=maps.reshape(len(channels), -1).max(axis=1, initial=0.0).astype(np.float32),
+            cams=maps,
+            segmentation=None,
+            segmentation_channels=(),
+        )
+
+    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+        label = super()._refine(job, maps, options)
+        names = [self.vocabulary.names[channel] for channel in maps.channels]
+        open_words = [k for k, name in enumerate(names) if name not in self.model.spec.usable]
+        if not open_words:
+            return label
+        mask = label.pseudo_mask
+        if len(open_words) == len(names):
+            mask[:] = IGNORE
+            return label
+        thresholds = options.thresholds or self.spec.thresholds
+        doubtful = (maps.cams.max(axis=0) > thresholds.low).astype(np.uint8)
+        doubtful = cv2.resize(doubtful, label.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        mask[(mask == BACKGROUND) & (doubtful == 1)] = IGNORE
+        for position in open_words:
+            mask[mask == self.vocabulary.indices[maps.channels[position]]] = IGNORE
+        return label
+
+
+def labeler_spec(model: LearntModel) -> ModelSpec:
+    """Describe a learnt model as the pipeline and its results want it."""
+    spec = model.spec
+    return ModelSpec(
+        name=spec.name,
+        backbone=BackboneSpec(name="learnt words"),
+        classes=spec.classes,
+        input_size=spec.side,
+        thresholds=spec.thresholds,
+        licence="of the encoder",
+        provenance={"encoder": spec.encoder, **spec.learnt_from},
+        figures={report.word: report.model_dump() for report in spec.words},
+        weights_sha256=spec.weights_sha256,
+    )
