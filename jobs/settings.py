@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         store_url: object store: `file:///folder`, `s3://bucket/prefix`, `gs://...`, `az://...` or `memory://`;
             empty means a folder under `data_dir`.
         store_options: further options of the store by obstore's names, as JSON: endpoint, region, keys.
+        store_timeout_seconds: how long the API waits for one operation of the store.
         input_prefix: keys under it may be labelled in place, without uploading; empty turns that off.
         presign: answer artifact requests with a redirect to a signed URL where the store can sign.
         host, port: where the API listens.
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     store_url: str = ""
     store_options: dict[str, SecretStr] = {}
+    store_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     input_prefix: str = "inputs/"
     presign: bool = False
 

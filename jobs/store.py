@@ -9,14 +9,16 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
 """
 
 import datetime as dt
+import math
 import mimetypes
 import os
+import time
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ParamSpec, Self, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -26,8 +28,13 @@ from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectS
 from toco.jobs.settings import InvalidSettings, Settings, masked_url
 from toco.model.errors import TocoError, shown
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 STREAM_CHUNK_BYTES = 1024 * 1024
 _DELETED_AT_ONCE = 1000  # S3 takes no more in one request
+_PROBE = "health/probe"
+_PROBE_SECONDS = 60.0  # between two writes of it
 _UPLOAD_BUFFER_BYTES = 8 * 1024 * 1024
 
 
@@ -139,44 +146,60 @@ def _typed_errors(key: str) -> Iterator[None]:
         raise StorageUnavailable(f"The object store failed at {key!r}: {first}", fix="Try again later.") from None
 
 
+def object_store(settings: Settings) -> ObjectStore:
+    """Open the store that the settings name; a local folder is made if it is missing.
+
+    Raises:
+        InvalidSettings: the URL or an option does not fit.
+    """
+    url = settings.effective_store_url
+    options: dict[str, Any] = {name: value.get_secret_value() for name, value in settings.store_options.items()}
+    try:
+        if url.startswith("file://"):
+            return LocalStore(_local_root(url), mkdir=True, automatic_cleanup=True)
+        if url.startswith("memory://"):
+            return MemoryStore()
+        client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
+        return from_url(url, config=cast("Any", options), client_options=cast("Any", client))
+    except (BaseError, OSError, ValueError, TypeError) as error:
+        raise InvalidSettings(
+            f"TOCO_STORE_URL {masked_url(url)!r} cannot be opened: {str(error).partition(chr(10))[0]}",
+            fix="Check the URL and TOCO_STORE_OPTIONS.",
+        ) from None
+
+
+def _local_root(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
 class Store:
     """The object store. Safe to use from several threads.
 
     What a method that writes has put into a local folder is on disk when it returns, as in a remote store.
 
     Args:
-        store: where objects are.
-        root: its folder, if it is a local one.
+        settings: name the store.
+
+    Raises:
+        InvalidSettings: as `object_store`.
     """
 
-    def __init__(self, store: ObjectStore, root: Path | None = None) -> None:
-        self._store = store
-        self._root = root
+    def __init__(self, settings: Settings) -> None:
+        url = settings.effective_store_url
+        self._store = store = object_store(settings)
+        self._root = _local_root(url) if url.startswith("file://") else None
         # LocalStore and MemoryStore keep no content type and cannot sign.
         self._remote = isinstance(store, S3Store | GCSStore | AzureStore)
+        self._probed_at = -math.inf
 
     @classmethod
-    def open(cls, settings: Settings) -> "Store":
-        """Open the store that the settings name; a local folder is made if it is missing.
+    def open(cls, settings: Settings) -> Self:
+        """Open the store that the settings name. Raises InvalidSettings as `object_store` does."""
+        return cls(settings)
 
-        Raises:
-            InvalidSettings: the URL or an option does not fit.
-        """
-        url = settings.effective_store_url
-        options: dict[str, Any] = {name: value.get_secret_value() for name, value in settings.store_options.items()}
-        try:
-            if url.startswith("file://"):
-                root = Path(unquote(urlsplit(url).path))
-                return cls(LocalStore(root, mkdir=True, automatic_cleanup=True), root)
-            if url.startswith("memory://"):
-                return cls(MemoryStore())
-            client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else {}
-            return cls(from_url(url, config=cast("Any", options), client_options=cast("Any", client)))
-        except (BaseError, OSError, ValueError, TypeError) as error:
-            raise InvalidSettings(
-                f"TOCO_STORE_URL {masked_url(url)!r} cannot be opened: {str(error).partition(chr(10))[0]}",
-                fix="Check the URL and TOCO_STORE_OPTIONS.",
-            ) from None
+    def _do(self, operation: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Carry an operation of obstore out. A store with a time limit does it elsewhere."""
+        return operation(*arguments, **named)
 
     def put(self, key: str, content: bytes | IO[bytes]) -> None:
         """Write an object whole; readers see the old one or the new one, never a part.
@@ -186,8 +209,7 @@ class Store:
         """
         attributes = {"Content-Type": media_type(key)} if self._remote else None
         with _typed_errors(key):
-            obstore.put(self._store, key, content, attributes=cast("Any", attributes))
-            self._sync(key)
+            self._do(self._write, key, content, attributes)
 
     def get(self, key: str) -> bytes:
         """Read a whole object.
@@ -196,7 +218,7 @@ class Store:
             ObjectNotFound, StorageUnavailable
         """
         with _typed_errors(key):
-            return bytes(obstore.get(self._store, key).bytes())
+            return self._do(lambda: bytes(obstore.get(self._store, key).bytes()))
 
     def head(self, key: str) -> StoredObject:
         """Describe an object.
@@ -205,12 +227,13 @@ class Store:
             ObjectNotFound, StorageUnavailable
         """
         with _typed_errors(key):
-            return _described(dict(obstore.head(self._store, key)))
+            return _described(dict(self._do(obstore.head, self._store, key)))
 
     def under(self, prefix: str) -> Iterator[StoredObject]:
         """List the objects under a prefix. Raises StorageUnavailable."""
         with _typed_errors(prefix):
-            for batch in obstore.list(self._store, prefix):
+            batches = iter(obstore.list(self._store, prefix))
+            while batch := self._do(next, batches, None):
                 yield from (_described(dict(meta)) for meta in batch)
 
     def delete(self, keys: list[str]) -> None:
@@ -219,11 +242,11 @@ class Store:
             some = keys[start : start + _DELETED_AT_ONCE]
             try:
                 with _typed_errors(some[0]):
-                    obstore.delete(self._store, some)
+                    self._do(obstore.delete, self._store, some)
             except ObjectNotFound:  # a local folder stops at the first that is gone
                 for key in some:
                     with suppress(ObjectNotFound), _typed_errors(key):
-                        obstore.delete(self._store, key)
+                        self._do(obstore.delete, self._store, key)
 
     def delete_prefix(self, prefix: str) -> int:
         """Delete everything under a prefix and return how many objects that were. Raises StorageUnavailable."""
@@ -265,6 +288,10 @@ class Store:
         with _typed_errors(key):
             return obstore.sign(cast("S3Store", self._store), "GET", key, dt.timedelta(seconds=seconds))
 
+    def _write(self, key: str, content: bytes | IO[bytes], attributes: dict[str, str] | None) -> None:
+        obstore.put(self._store, key, content, attributes=cast("Any", attributes))
+        self._sync(key)
+
     def _sync(self, key: str) -> None:
         """Write an object of a local folder to disk, and the names that lead to it."""
         if self._root is None:
@@ -279,10 +306,18 @@ class Store:
                     os.close(descriptor)
 
     def check(self) -> None:
-        """Write, read and delete a small object. Raises StorageFull or StorageUnavailable."""
-        key = "health/probe"
-        self.put(key, b"ok")
-        self.get(key)
+        """Read a small object; write it first where it is missing, or was not written for a while.
+
+        Raises:
+            StorageFull, StorageUnavailable
+        """
+        if time.monotonic() - self._probed_at < _PROBE_SECONDS:
+            with suppress(ObjectNotFound):
+                self.get(_PROBE)
+                return
+        self.put(_PROBE, b"ok")
+        self._probed_at = time.monotonic()
+        self.get(_PROBE)
 
 
 def _described(meta: dict[str, Any]) -> StoredObject:

@@ -5,7 +5,7 @@ Any API process may take the next piece. What arrived of a broken request is kep
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -116,8 +116,21 @@ class Uploads:
             expires_at=float(found["expires_at"]),
         )
 
-    async def append(self, upload: str, offset: int, body: AsyncIterator[bytes]) -> Upload:
+    async def append(
+        self,
+        upload: str,
+        offset: int,
+        body: AsyncIterator[bytes],
+        *,
+        storing: Callable[..., Awaitable[None]] = run_sync,
+    ) -> Upload:
         """Take the next piece; a body that ends early is a shorter piece.
+
+        Args:
+            upload: which.
+            offset: where the piece begins.
+            body: the piece.
+            storing: calls a function that writes to the store on a thread.
 
         Raises:
             UploadNotFound, UploadConflict, UploadTooLarge, StorageFull, StorageUnavailable
@@ -134,7 +147,7 @@ class Uploads:
                 size = await self._receive(found, body, cast("IO[bytes]", piece))
                 if size:
                     piece.seek(0)
-                    await run_sync(self._store.put, upload_key(upload, offset, sender), cast("IO[bytes]", piece))
+                    await storing(self._store.put, upload_key(upload, offset, sender), cast("IO[bytes]", piece))
                     await run_sync(self._take, upload, sender, offset, size)
             return await run_sync(self.get, upload)
 

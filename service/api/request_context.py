@@ -1,9 +1,12 @@
 """What happens around every request: an id, a line in the log, a count, a limit on the body."""
 
+import asyncio
 import logging
 import re
 import time
-from typing import Any, Final
+from collections.abc import Awaitable
+from threading import Event
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +17,8 @@ from toco.model.errors import TocoError
 from toco.service.api.problem import render
 
 logger = logging.getLogger("toco.requests")
+
+T = TypeVar("T")
 
 REQUEST_ID: Final = "x-request-id"
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
@@ -115,3 +120,24 @@ def shown_path(scope: Scope) -> str:
         if secret:
             path = path.replace(secret, "***")
     return path
+
+
+async def until_gone(request: Request, gone: Event, work: Awaitable[T]) -> T:
+    """Await work for a request whose body has been read, and note when the client goes meanwhile.
+
+    Args:
+        request: of the client.
+        gone: set once the client has gone; the work is to look at it.
+        work: what is awaited.
+    """
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await work
+    finally:
+        watcher.cancel()

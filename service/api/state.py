@@ -17,8 +17,9 @@ from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
-from toco.jobs.store import Store
 from toco.service.api.http_metrics import HttpMetrics
+from toco.service.api.patient_store import PatientStore
+from toco.service.api.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class AppState:
     settings: Settings
     records: Records
     index: ItemIndex
-    store: Store
+    store: PatientStore
     queue: WorkQueue
     catalogue: ModelCatalogue
     exports: Exports
@@ -45,6 +46,7 @@ class AppState:
     keys: ApiKeys
     http: HttpMetrics
     probe: Records
+    threads: Threads
     closed: Event = field(default_factory=Event)
 
     @classmethod
@@ -55,7 +57,7 @@ class AppState:
             InvalidSettings: the store cannot be opened.
         """
         records = Records(connect(settings))
-        store = Store.open(settings)
+        store = PatientStore.open(settings)
         catalogue = ModelCatalogue(settings, records)
         return cls(
             settings=settings,
@@ -69,6 +71,9 @@ class AppState:
             keys=ApiKeys(records),
             http=HttpMetrics(),
             probe=Records(connect(settings, patience_seconds=0, answer_seconds=_PROBE_SECONDS)),
+            threads=Threads.of(
+                store_seconds=settings.store_timeout_seconds, tool_seconds=settings.annotation_wait_seconds
+            ),
         )
 
     def start(self) -> None:
@@ -88,6 +93,8 @@ class AppState:
     def close(self) -> None:
         """Close the connections."""
         self.closed.set()
+        self.threads.close()
+        self.store.close()
         self.records.redis.close()
         self.probe.redis.close()
 

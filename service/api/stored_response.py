@@ -4,12 +4,13 @@ References:
     RFC 9110, sections 13 (conditional requests) and 14 (range requests); one range a request.
 """
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 from email.utils import format_datetime
 from typing import Final
 from urllib.parse import quote
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
@@ -36,13 +37,13 @@ async def stored_response(
     Raises:
         ObjectNotFound, StorageUnavailable
     """
-    found = await run_in_threadpool(state.store.head, key)
+    found = await state.threads.store.run(state.store.head, key)
     # Our page may reach no other host than this (its Content-Security-Policy), so it is answered directly.
     from_our_page = request.headers.get("sec-fetch-site") == "same-origin"
     if (
         state.settings.presign
         and not from_our_page
-        and (url := await run_in_threadpool(state.store.signed_url, key, seconds=_SIGNED_SECONDS))
+        and (url := await state.threads.store.run(state.store.signed_url, key, seconds=_SIGNED_SECONDS))
     ):
         return RedirectResponse(url, 302, headers={"cache-control": f"private, max-age={_SIGNED_SECONDS // 2}"})
     headers = {
@@ -68,7 +69,18 @@ async def stored_response(
     headers["content-length"] = str(end - start)
     if end == start:
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return StreamingResponse(state.store.stream(key, start, end), status, headers, media_type)
+    pieces = _in_time(state.store.stream(key, start, end), state.settings.store_timeout_seconds)
+    return StreamingResponse(pieces, status, headers, media_type)
+
+
+async def _in_time(pieces: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """Yield pieces, each of which must come in time. Raises TimeoutError: the answer breaks off."""
+    while True:
+        async with asyncio.timeout(seconds):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _matches(header: str | None, etag: str) -> bool:

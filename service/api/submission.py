@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +50,13 @@ class TooManyFiles(TocoError):
 
     code = "too_many_files"
     kind = "too_large"
+
+
+class ClientGone(TocoError):
+    """Nobody waits for the answer any more, so the work for it ends."""
+
+    code = "client_gone"
+    kind = "invalid"
 
 
 class KeyNotAllowed(TocoError):
@@ -117,16 +124,26 @@ class Submission:
         caller: whose quota it uses.
         request: what is asked for.
         request_id: for the logs.
+        gone: asked between photos: whether nobody waits for the answer any more.
 
     Raises:
         ModelNotFound, InvalidOption, TooCostly, AddressRefused: at once, before any photo is looked at.
     """
 
-    def __init__(self, state: AppState, caller: ApiKey, request: JobRequest, *, request_id: str) -> None:
+    def __init__(
+        self,
+        state: AppState,
+        caller: ApiKey,
+        request: JobRequest,
+        *,
+        request_id: str,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._state = state
         self._caller = caller
         self._request = request
         self._request_id = request_id
+        self._gone = gone
         known = state.catalogue.find(request.model)
         self.spec: ModelSpec = known.spec
         self.options = frozen_options(known.spec, request, state.settings)
@@ -157,7 +174,7 @@ class Submission:
             The job, and whether it was there already (the same `Idempotency-Key`).
 
         Raises:
-            EmptyJob, TooManyFiles, UnknownTag, KeyNotAllowed, LimitReached, StorageFull, StorageUnavailable
+            ClientGone, EmptyJob, TooManyFiles, UnknownTag, KeyNotAllowed, LimitReached, StorageFull, StorageUnavailable
             IdempotencyConflict: the key was used for another request.
         """
         records = self._state.records
@@ -199,13 +216,15 @@ class Submission:
         with ThreadPoolExecutor(_STORING_THREADS, thread_name_prefix="store") as pool:
             try:
                 for position, photo in enumerate(photos):
+                    if self._gone():
+                        raise ClientGone("The client went while its photos were taken in.", fix="Send the job again.")
                     if position >= self._state.settings.max_files_per_job:
                         raise TooManyFiles(
                             f"More than {self._state.settings.max_files_per_job} photos.", fix="Send several jobs."
                         )
                     if photo.tags is not None:
                         self._check_tag_list(photo)
-                    named = self._unique_name(photo.name)
+                    named = self.unique_name(photo.name)
                     waiting.append(pool.submit(self._store_one, job, position, named, photo))
                     if len(waiting) >= _STORING_AHEAD:
                         items.append(waiting.popleft().result())
@@ -221,7 +240,7 @@ class Submission:
             raise InvalidOption(f"{photo.name!r} has too many or too long tags.", fix=f"Send at most {MAX_TAGS} tags.")
         self.check_tags(tags)
 
-    def _unique_name(self, name: str) -> str:
+    def unique_name(self, name: str) -> str:
         """Return a contained relative path that no other photo of the job has; exports name files by it."""
         try:
             clean = require_relative(normalise_name(name)[:MAX_NAME])

@@ -85,7 +85,7 @@ async def detect(request: Request, state: State, caller: Labeller, body: DetectR
         asked = JobRequest(options=options, name="CVAT")
         return labels.place([wanted], asked, caller, request_id=request.state.request_id)[0]
 
-    place = await run_in_threadpool(begin)
+    place = await state.threads.tools.run(begin)
     deadline = time.monotonic() + state.settings.annotation_wait_seconds
     while True:
         record = (await run_in_threadpool(labels.items, [place])).get(place)
@@ -97,7 +97,7 @@ async def detect(request: Request, state: State, caller: Labeller, body: DetectR
     if record is None or record.state != "done":
         error = record.error if record is not None else None
         raise NotLabelled(error.detail if error else "The photo's job was ended.", fix=error.fix if error else "")
-    return await run_in_threadpool(_shapes, state, place, body.threshold if body.tags else None)
+    return await state.threads.tools.run(_shapes, state, place, body.threshold if body.tags else None)
 
 
 def _shapes(state: AppState, place: Place, least: float | None) -> list[DetectedShape]:

@@ -148,7 +148,7 @@ class LabelStudioBackend:
         wait = self._state.settings.annotation_wait_seconds
         deadline = time.monotonic() + wait
         fetch = max(_LEAST_FETCH_SECONDS, wait * _FETCH_SHARE)
-        begun = await run_in_threadpool(self._begin, predict, caller, request_id, fetch)
+        begun = await self._state.threads.tools.run(self._begin, predict, caller, request_id, fetch)
         places = [task.place for task in begun.tasks if task.place is not None]
         pause = _FIRST_POLL_SECONDS
         while True:
@@ -157,7 +157,7 @@ class LabelStudioBackend:
                 break
             await asyncio.sleep(pause)
             pause = min(_LONGEST_POLL_SECONDS, pause * 1.5)
-        return await run_in_threadpool(self._results, begun, records)
+        return await self._state.threads.tools.run(self._results, begun, records)
 
     def _begin(self, predict: Predict, caller: ApiKey, request_id: str, fetch_seconds: float) -> Round:
         config = parse_labelling_config(predict.label_config)

@@ -40,10 +40,10 @@ class ArtifactNotFound(TocoError):
 )
 async def get_image(request: Request, state: State, _: Reader, job: JobId, item: ItemId) -> Response:
     """Send the image; its type is that of its content."""
-    record = state.records.item(job, item)
+    record = await run_in_threadpool(state.records.item, job, item)
     if not record.image_key:
         raise ArtifactNotFound(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
-    kind = record.format or await run_in_threadpool(_look_at, state, record.image_key)
+    kind = record.format or await state.threads.store.run(_look_at, state, record.image_key)
     return await stored_response(request, state, record.image_key, media_type=_MEDIA_TYPES[kind], name=record.name)
 
 
@@ -59,7 +59,7 @@ async def get_artifact(
     name: Annotated[str, Path(max_length=600, examples=["pseudo_mask.png"])],
 ) -> Response:
     """Send one of `pseudo_mask.png`, `segmentation.png`, `cam.npz`, `overlay.jpg`, `result.json`, `heat_<tag>.jpg`."""
-    _require(state, job, item, name)
+    await run_in_threadpool(_require, state, job, item, name)
     return await stored_response(request, state, artifact_key(job, item, name), media_type=media_type(name), name=name)
 
 
@@ -69,7 +69,7 @@ async def get_artifact(
     responses=problems(404) | _CONTENT,
     summary="The class activation map of one tag as a grey picture",
 )
-def get_cam(
+async def get_cam(
     request: Request,
     state: State,
     _: Reader,
@@ -78,6 +78,10 @@ def get_cam(
     tag: Annotated[str, Path(max_length=512, description="A class name.", examples=["cat"])],
 ) -> Response:
     """Send a tag's map as an 8-bit grey PNG at the working size: 0 is score 0, 255 is score 1."""
+    return await state.threads.store.run(_cam, request, state, job, item, tag)
+
+
+def _cam(request: Request, state: AppState, job: str, item: str, tag: str) -> Response:
     _require(state, job, item, CAMS)
     key = artifact_key(job, item, CAMS)
     found: StoredObject = state.store.head(key)

@@ -49,13 +49,13 @@ class DocumentNotFound(TocoError):
 
 
 @router.get("")
-def get_documentation(request: Request) -> Response:
+async def get_documentation(request: Request) -> Response:
     """Send the page."""
     return _assets()["index.html"].answer(request, keep="no-cache", policy=_POLICY)
 
 
 @router.get("/{name}")
-def get_file(request: Request, name: str) -> Response:
+async def get_file(request: Request, name: str) -> Response:
     """Send a script or a style; the browser asks whether it is still the same."""
     found = _assets().get(name)
     if found is None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.exports import ExportRequest
 from toco.jobs.queue import QueueUnavailable
@@ -87,7 +88,7 @@ def get_export(state: State, _: Reader, job: JobId, export: ExportId) -> ExportV
 )
 async def download_export(request: Request, state: State, _: Reader, job: JobId, export: ExportId) -> Response:
     """Send the zip in pieces; it is never held in memory."""
-    record = state.exports.get(job, export)
+    record = await run_in_threadpool(state.exports.get, job, export)
     if record.state != "done":
         why = record.error.detail if record.error else f"{record.items} of {record.total} photos are written."
         raise ExportNotReady(f"The export is {record.state}: {why}", fix="Ask for its state until it is done.")

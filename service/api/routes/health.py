@@ -1,18 +1,23 @@
 """Is it alive, can it work, and how much does it do."""
 
+import asyncio
 import time
+from typing import Final
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.broker import LABEL_QUEUES
 from toco.jobs.stats import silent_workers
 from toco.model.errors import TocoError
 from toco.service.api.metrics import metrics_text
 from toco.service.api.problem import problems
-from toco.service.api.state import State
+from toco.service.api.state import AppState, State
 
 router = APIRouter(tags=["health"])
+
+READY_SECONDS: Final = 5.0  # within which `/readyz` answers, whatever hangs
 
 
 class Health(BaseModel):
@@ -36,16 +41,24 @@ class NotReady(TocoError):
 
 
 @router.get("/healthz", summary="Does the API answer")
-def healthz() -> Health:
+async def healthz() -> Health:
     """Answer without asking anything else."""
     return Health(status="ok")
 
 
 @router.get("/readyz", responses={503: problems()[503]}, summary="Can images be labelled")
-def readyz(state: State) -> Readiness:
+async def readyz(state: State) -> Readiness:
     """Try the records, the store, and look for a live worker that answered a message lately."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await state.threads.health.run(state.store.check)
+            return await run_in_threadpool(_readiness, state)
+    except TimeoutError:
+        raise NotReady(f"The store or the records did not answer within {READY_SECONDS:g} s.") from None
+
+
+def _readiness(state: AppState) -> Readiness:
     state.probe.check()
-    state.store.check()
     workers = [worker for worker in state.stats.live_workers() if set(worker.queues) & set(LABEL_QUEUES)]
     if not workers:
         raise NotReady("No worker is alive.", fix="Start one: `toco worker`.")

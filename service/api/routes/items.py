@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from toco.jobs.api_keys import ApiKey
 from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import Decision, ItemState
 from toco.jobs.records import Measure
@@ -14,7 +15,7 @@ from toco.model.photos.images import ImageHeader
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId, JobView
-from toco.service.api.state import State
+from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission
 
 router = APIRouter(prefix="/v1/jobs/{job}/items", tags=["items"])
@@ -107,8 +108,12 @@ class Relabel(BaseModel):
 @router.post(
     "/{item}/relabel", status_code=202, responses=problems(404, 409), summary="Label an item again with other settings"
 )
-def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: ItemId, how: Relabel) -> JobView:
+async def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: ItemId, how: Relabel) -> JobView:
     """Make a job of this one image; the item itself stays as it is."""
+    return await state.threads.store.run(_relabel, state, caller, job, item, how, request.state.request_id)
+
+
+def _relabel(state: AppState, caller: ApiKey, job: str, item: str, how: Relabel, request_id: str) -> JobView:
     record = state.records.item(job, item)
     before = state.records.job(job).options
     if not record.image_key:
@@ -125,7 +130,7 @@ def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: 
     tags = record.tags if how.tags is None else tuple(how.tags)
     header = ImageHeader(record.format, record.width, record.height) if record.format else None
     photo = Photo(record.name, tags, content=state.store.get(record.image_key), header=header)
-    submission = Submission(state, caller, asked, request_id=request.state.request_id)
+    submission = Submission(state, caller, asked, request_id=request_id)
     return JobView.of(submission.submit([photo])[0])
 
 

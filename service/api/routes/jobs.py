@@ -3,13 +3,14 @@
 import logging
 import time
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import chain
 from tempfile import TemporaryFile
+from threading import Event
 from typing import IO, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import JSONResponse
 
@@ -23,6 +24,7 @@ from toco.model.options import PRESETS
 from toco.model.photos.assignment import UNTAGGED
 from toco.service.api.auth import Admin, Labeller, Reader
 from toco.service.api.problem import problems
+from toco.service.api.request_context import until_gone
 from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, MadeJob, RetryView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission
@@ -120,13 +122,13 @@ async def create_job(
     An image that cannot be read becomes a failed item; the others are labelled all the same.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    request_id = request.state.request_id
+    call = Call(state, caller, idempotency_key, request.state.request_id, gone=Event())
+    run = state.threads.submissions.run
     if kind == "multipart/form-data":
         async with read_form(request, state.settings) as form:
-            record, known, sent = await run_in_threadpool(_from_form, state, caller, form, idempotency_key, request_id)
+            record, known, sent = await until_gone(request, call.gone, run(_from_form, call, form))
     elif kind == "application/json":
-        body = _parsed(await request.body())
-        record, known, sent = await run_in_threadpool(_from_body, state, caller, body, idempotency_key, request_id)
+        record, known, sent = await until_gone(request, call.gone, run(_from_body, call, await request.body()))
     else:
         raise UnknownBody(f"A body of type {kind!r}.", fix="Send multipart/form-data or application/json.")
     headers = {"location": f"/v1/jobs/{record.id}"}
@@ -134,20 +136,33 @@ async def create_job(
     return JSONResponse(view.model_dump(mode="json"), 200 if known else 202, headers=headers)
 
 
-def _from_form(
-    state: AppState, caller: ApiKey, form: FormData, idempotency_key: str, request_id: str
-) -> tuple[JobRecord, bool, Sent]:
-    submission = Submission(state, caller, job_request(form, idempotency_key=idempotency_key), request_id=request_id)
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request for a job: who makes it, and whether the client still listens."""
+
+    state: AppState
+    caller: ApiKey
+    idempotency_key: str
+    request_id: str
+    gone: Event
+
+    def submission(self, asked: JobRequest) -> Submission:
+        """Check what is asked for; the photos are still to come."""
+        return Submission(self.state, self.caller, asked, request_id=self.request_id, gone=self.gone.is_set)
+
+
+def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
+    submission = call.submission(job_request(form, idempotency_key=call.idempotency_key))
     upload = form.get("upload")
     with ExitStack() as stack:
-        file = stack.enter_context(closing(_fetched(state, upload))) if isinstance(upload, str) and upload else None
-        sent = stack.enter_context(form_photos(form, state.settings, upload=file))
+        given = isinstance(upload, str) and upload
+        file = stack.enter_context(closing(_fetched(call.state, str(upload)))) if given else None
+        sent = stack.enter_context(form_photos(form, call.state.settings, upload=file))
         return *submission.submit(sent.photos), sent
 
 
-def _from_body(
-    state: AppState, caller: ApiKey, body: JobBody, idempotency_key: str, request_id: str
-) -> tuple[JobRecord, bool, Sent]:
+def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
+    body = _parsed(content)
     asked = JobRequest(
         model=body.model,
         preset=body.preset,
@@ -158,16 +173,16 @@ def _from_body(
         priority=body.priority,
         webhook=body.webhook,
         webhook_secret=body.webhook_secret,
-        idempotency_key=idempotency_key,
+        idempotency_key=call.idempotency_key,
     )
-    submission = Submission(state, caller, asked, request_id=request_id)
+    submission = call.submission(asked)
     photos = [
         Photo(image.name or image.key, None if image.tags is None else tuple(image.tags), key=image.key)
         for image in body.items
     ]
     if not body.upload:
         return *submission.submit(photos), Sent(iter(()))
-    with closing(_fetched(state, body.upload)) as file, archives([file], state.settings) as opened:
+    with closing(_fetched(call.state, body.upload)) as file, archives([file], call.state.settings) as opened:
         found = find_tags(opened)
         tables, notes = told(found, opened)
         packed = archive_photos(opened[0], found[0], body.untagged)

@@ -81,7 +81,7 @@ async def label_image(
     )
     content = await image.read(state.settings.max_image_bytes + 1)
     photo = Photo(image.filename or "image", tag_field(tags or []), content=content)
-    job = await run_in_threadpool(_submit, state, caller, asked, photo, request.state.request_id)
+    job = await state.threads.store.run(_submit, state, caller, asked, photo, request.state.request_id)
     longest = state.settings.label_wait_seconds
     item = await _wait(state, job, longest if wait_seconds is None else min(wait_seconds, longest))
     if item.state == "failed":
@@ -91,7 +91,7 @@ async def label_image(
         view = LabelView(job=JobView.of(job), item=ItemView.of(item))
         headers = {"location": f"/v1/jobs/{job.id}", "retry-after": "1"}
         return JSONResponse(view.model_dump(mode="json"), 202, headers=headers)
-    return await run_in_threadpool(_rendered, state, job, item, accept)
+    return await state.threads.store.run(_rendered, state, job, item, accept)
 
 
 def _submit(state: AppState, caller: Labeller, asked: JobRequest, photo: Photo, request_id: str) -> JobRecord:

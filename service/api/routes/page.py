@@ -36,7 +36,7 @@ class AssetNotFound(TocoError):
 
 
 @router.get("/")
-def get_page(request: Request) -> Response:
+async def get_page(request: Request) -> Response:
     """Send the page. Asked for anew each time, so that a new version is seen at once."""
     found = _assets().get(_INDEX)
     if found is None:
@@ -45,7 +45,7 @@ def get_page(request: Request) -> Response:
 
 
 @router.get("/assets/{name}")
-def get_asset(request: Request, name: str) -> Response:
+async def get_asset(request: Request, name: str) -> Response:
     """Send a script, style or picture. Its name changes with its content, so it is kept for ever."""
     found = _assets().get(f"assets/{name}")
     if found is None:

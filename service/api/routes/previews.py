@@ -11,9 +11,11 @@ from toco.model.photos.images import read_image
 from toco.service.api.auth import Reader
 from toco.service.api.problem import problems
 from toco.service.api.schemas import ItemId, JobId
-from toco.service.api.state import State
+from toco.service.api.state import AppState, State
 
 router = APIRouter(prefix="/v1/jobs/{job}/items/{item}", tags=["artifacts"])
+
+Layer = Literal["photo", "overlay"]
 
 _JPEG_QUALITY: Final = 82
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
@@ -35,16 +37,20 @@ class PreviewNotFound(TocoError):
 @router.get(
     "/preview", response_class=Response, responses=problems(404, 413, 415) | _CONTENT, summary="A small picture"
 )
-def get_preview(
+async def get_preview(
     request: Request,
     state: State,
     _: Reader,
     job: JobId,
     item: ItemId,
-    layer: Annotated[Literal["photo", "overlay"], Query(description="The photo, or the label over it.")] = "photo",
+    layer: Annotated[Layer, Query(description="The photo, or the label over it.")] = "photo",
     side: Annotated[int, Query(ge=16, le=4096, description="Longest side in pixels; never enlarged.")] = 320,
 ) -> Response:
     """Send the photo or its overlay, upright, as a JPEG."""
+    return await state.threads.store.run(_preview, request, state, job, item, layer, side)
+
+
+def _preview(request: Request, state: AppState, job: str, item: str, layer: Layer, side: int) -> Response:
     record = state.records.item(job, item)
     made = record.summary.artifacts if record.summary else {}
     keys = {"photo": record.image_key, "overlay": artifact_key(job, item, OVERLAY) if OVERLAY in made else ""}

@@ -101,14 +101,14 @@ async def send_piece(request: Request, state: State, _: Labeller, upload: Upload
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _PIECE:
         raise UnknownPiece("The piece has the wrong type.", fix=f"Send it as {_PIECE}.")
     uploads = Uploads(state.settings, state.records, state.store)
-    found = await uploads.append(upload, upload_offset, _as_far_as_it_comes(request))
+    found = await uploads.append(upload, upload_offset, _as_far_as_it_comes(request), storing=state.threads.store.run)
     return Response(status_code=204, headers=described(found) | {"upload-expires": _date(found.expires_at)})
 
 
 @router.delete("/{upload}", status_code=204, responses=problems(404), summary="Give an upload up")
-def end_upload(state: State, _: Labeller, upload: UploadId) -> None:
+async def end_upload(state: State, _: Labeller, upload: UploadId) -> None:
     """Delete what was received."""
-    Uploads(state.settings, state.records, state.store).delete(upload)
+    await state.threads.store.run(Uploads(state.settings, state.records, state.store).delete, upload)
 
 
 async def _as_far_as_it_comes(request: Request) -> AsyncIterator[bytes]:
