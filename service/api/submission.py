@@ -279,12 +279,12 @@ class Submission:
     def _existing(self, name: str, photo: Photo) -> NewItem:
         """Describe a photo that stays where it is; the worker reads its header before decoding it."""
         prefix = self._state.settings.input_prefix
-        require_key(photo.key)
-        if not prefix or not photo.key.startswith(prefix):
+        if not prefix or not photo.key.startswith(prefix) or ".." in photo.key.split("/"):
             raise KeyNotAllowed(
                 f"The key {photo.key!r} may not be labelled in place.",
                 fix=f"Use keys under {prefix!r}." if prefix else "Upload the photos; labelling in place is off.",
             )
+        require_key(photo.key)
         self.check_cost(photo.tags, None)
         try:
             found = self._state.store.head(photo.key)

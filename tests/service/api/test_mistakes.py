@@ -46,14 +46,14 @@ def test_options_that_do_not_fit(alone, jpeg, options):
     assert told(answer) == (422, "invalid_option")
 
 
-@pytest.mark.parametrize("key", ["inputs/a\\u0000b", "inputs/../a", "inputs//a", "inputs/./a", "inputs/", "\\ud800"])
+@pytest.mark.parametrize("key", ["inputs/a\\u0000b", "inputs//a", "inputs/./a", "inputs/", "\\ud800"])
 def test_keys_that_no_object_can_have(alone, key):
     assert told(json_job(alone, "{}", f'"{key}"')) in ((422, "invalid_object_key"), (422, "invalid_request"))
 
 
 def test_keys_outside_the_inputs(alone):
-    for key in ("/etc/passwd", "jobs/x/images/000000"):
-        assert told(json_job(alone, "{}", f'"{key}"')) in ((403, "key_not_allowed"), (422, "invalid_object_key"))
+    for key in ("/etc/passwd", "jobs/x/images/000000", "inputs/../a"):
+        assert told(json_job(alone, "{}", f'"{key}"')) == (403, "key_not_allowed")
 
 
 def test_a_key_that_is_long_or_of_another_script_is_a_photo_that_is_not_there(alone):
