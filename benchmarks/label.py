@@ -41,7 +41,7 @@ from toco.model.evaluation.evaluate import Predict, Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options, predictor
 from toco.model.labelling.folder_run import FolderRun, RunSummary
 from toco.model.labelling.labeler import Labeler, LabelRequest
-from toco.model.labelling.plan import Photo, plan_photos
+from toco.model.labelling.plan import PlannedPhoto, plan_photos
 from toco.model.method.cams import gate, multi_scale_cams, resize
 from toco.model.method.network import normalise_images
 from toco.model.method.pseudo_mask import crf_pseudo_mask
@@ -86,7 +86,7 @@ class PublishedRecipe:
         self.spec = labeler.spec
         self.vocabulary = labeler.vocabulary
 
-    def run(self, photos: Sequence[Photo]) -> tuple[dict[str, float], list[Mask]]:
+    def run(self, photos: Sequence[PlannedPhoto]) -> tuple[dict[str, float], list[Mask]]:
         """Label photos.
 
         Returns:
@@ -150,7 +150,7 @@ class PublishedRecipe:
         return np.asarray(logits[0].softmax(0).numpy(), np.float32)
 
 
-def run_preset(labeler: Labeler, preset: PresetName, photos: Sequence[Photo]) -> tuple[float, list[Mask]]:
+def run_preset(labeler: Labeler, preset: PresetName, photos: Sequence[PlannedPhoto]) -> tuple[float, list[Mask]]:
     """Label photos as `toco label` does, masks written to disk; return seconds and pseudo masks."""
     options = preset_options(preset)
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +163,7 @@ def run_preset(labeler: Labeler, preset: PresetName, photos: Sequence[Photo]) ->
     return seconds, masks
 
 
-def measure(photos: Sequence[Photo], rounds: int, model: Path | None = None) -> dict[str, Any]:
+def measure(photos: Sequence[PlannedPhoto], rounds: int, model: Path | None = None) -> dict[str, Any]:
     """Measure the recipe and every preset on the same photos.
 
     Returns:
@@ -249,10 +249,10 @@ def memory(counts: Sequence[int], photo: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _label_many(count: int, photo: Photo) -> float:
+def _label_many(count: int, photo: PlannedPhoto) -> float:
     """Label one photo many times in this process and return its peak resident memory in MiB."""
     labeler = Labeler.from_folder(device="cpu")
-    copies = [Photo(f"{index}.jpg", photo.path, photo.tags) for index in range(count)]
+    copies = [PlannedPhoto(f"{index}.jpg", photo.path, photo.tags) for index in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         options = preset_options("fast", cam={"size": 112}, refine="none", long_side=160)
         FolderRun(labeler, options, Path(folder), outputs=frozenset({"pseudo_mask"})).label(copies, RunSummary())

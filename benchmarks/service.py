@@ -33,7 +33,7 @@ from toco.jobs.settings import load_settings
 from toco.jobs.stats import Stats
 from toco.model.labelling.folder_run import FolderRun, RunSummary
 from toco.model.labelling.labeler import Labeler
-from toco.model.labelling.plan import Photo
+from toco.model.labelling.plan import PlannedPhoto
 from toco.model.options import preset_options
 from toco.model.photos.tables.reading import read_tags
 from toco.service.client.client import Client
@@ -64,7 +64,7 @@ class Load:
     scaling: int = 0
 
 
-def write_photos(folder: Path, count: int, side: int) -> list[Photo]:
+def write_photos(folder: Path, count: int, side: int) -> list[PlannedPhoto]:
     """Write so many different JPEG photos, cut from the samples, of a long side in pixels."""
     folder.mkdir()
     table = read_tags(SAMPLES / "tags.csv")
@@ -78,7 +78,7 @@ def write_photos(folder: Path, count: int, side: int) -> list[Photo]:
         piece.thumbnail((side, side))
         path = folder / f"{index:05}.jpg"
         piece.save(path, quality=90)
-        photos.append(Photo(path.name, path, entry.tags if entry else None))
+        photos.append(PlannedPhoto(path.name, path, entry.tags if entry else None))
     return photos
 
 
@@ -95,13 +95,13 @@ def running_service(folder: Path) -> Iterator[tuple[Client, Supervisor]]:
         supervisor.stop()
 
 
-def submit(client: Client, photos: Sequence[Photo], **settings: Any) -> dict[str, Any]:
+def submit(client: Client, photos: Sequence[PlannedPhoto], **settings: Any) -> dict[str, Any]:
     """Upload photos and submit them as one job; the upload's time is not counted by the caller."""
     tags = {photo.name: photo.tags or () for photo in photos}
     return client.label_folder(photos[0].path.parent, tags=tags, outputs=OUTPUTS, **settings)
 
 
-def throughput(client: Client, labeler: Labeler, photos: Sequence[Photo], rounds: int) -> dict[str, Any]:
+def throughput(client: Client, labeler: Labeler, photos: Sequence[PlannedPhoto], rounds: int) -> dict[str, Any]:
     """Compare a job with `toco label` on the same photos."""
     service, direct, ratios = [], [], []
     for _ in range(rounds):
@@ -129,7 +129,7 @@ def _seconds_of(job: dict[str, Any]) -> float:
     return (ended - begun).total_seconds()
 
 
-def latency(client: Client, photos: Sequence[Photo], load: Sequence[Photo]) -> dict[str, Any]:
+def latency(client: Client, photos: Sequence[PlannedPhoto], load: Sequence[PlannedPhoto]) -> dict[str, Any]:
     """Time interactive requests, idle and while a job of `load` runs."""
     idle = _latencies(client, photos)
     job = submit(client, load, preset="fast")["id"]
@@ -149,7 +149,7 @@ def latency(client: Client, photos: Sequence[Photo], load: Sequence[Photo]) -> d
     }
 
 
-def _latencies(client: Client, photos: Sequence[Photo]) -> list[float]:
+def _latencies(client: Client, photos: Sequence[PlannedPhoto]) -> list[float]:
     times = []
     for photo in photos:
         started = time.perf_counter()
@@ -162,7 +162,7 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"p50_ms": 1000 * median(seconds), "p95_ms": 1000 * quantiles(seconds, n=20)[-1]}
 
 
-def memory(client: Client, photos: Sequence[Photo]) -> dict[str, Any]:
+def memory(client: Client, photos: Sequence[PlannedPhoto]) -> dict[str, Any]:
     """Watch the resident memory of every process of the service while a large job runs.
 
     Returns:
@@ -187,7 +187,7 @@ def memory(client: Client, photos: Sequence[Photo]) -> dict[str, Any]:
     return {"photos": len(photos), "seconds": _seconds_of(found), "samples": samples} | {"growth": growth}
 
 
-def scaling(folder: Path, photos: Sequence[Photo], rounds: int) -> dict[str, Any]:
+def scaling(folder: Path, photos: Sequence[PlannedPhoto], rounds: int) -> dict[str, Any]:
     """Compare jobs that one worker does and jobs that two do, each worker on a core of its own."""
 
     def job() -> float:

@@ -19,7 +19,7 @@ from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import Records
 from toco.jobs.store import Store, artifact_key, export_key
 from toco.model.errors import TocoError
-from toco.model.formats.export import ExportReport, LeftOut, export_items
+from toco.model.formats.export import ExportReport, NotExported, export_items
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.sink import Sink, SubfolderSink, ZipSink
 from toco.model.formats.writer import ExportOptions
@@ -30,7 +30,7 @@ ExportState = Literal["queued", "running", "done", "failed"]
 Decisions = Literal["all", "accepted", "not_rejected"]
 _PROGRESS_ITEMS = 20  # items between two notes of progress
 _SHOWN_LEFT_OUT = 100  # photos that an export's record names
-_LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
+_LEFT_OUT = TypeAdapter(tuple[NotExported, ...])
 
 
 class ExportNotFound(TocoError):
@@ -106,7 +106,7 @@ class ExportRecord:
     total: int
     size: int
     skipped: int
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[NotExported, ...]
     error: ItemError | None
     created_at: float
 

@@ -61,7 +61,7 @@ class SchemaTooNew(TocoError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordPlace:
     """Where a record is stored.
 
     Attributes:
@@ -86,7 +86,7 @@ class StoredRecord:
         fields: of its hash.
     """
 
-    place: Place
+    place: RecordPlace
     fields: Mapping[str, str]
 
 
@@ -168,23 +168,23 @@ def migrate_patiently(client: "redis.Redis", stopped: threading.Event) -> None:
             return
 
 
-def _pages(client: Any) -> Iterator[list[Place]]:
+def _pages(client: Any) -> Iterator[list[RecordPlace]]:
     """Yield where all records are, some at a time; a job comes after its parts."""
 
-    def listed(kind: Kind, index: str, key_of: Callable[[str], str], job: str = "") -> Iterator[list[Place]]:
+    def listed(kind: Kind, index: str, key_of: Callable[[str], str], job: str = "") -> Iterator[list[RecordPlace]]:
         names = client.zrange(index, 0, -1)
         for start in range(0, len(names), _PAGE):
-            yield [Place(kind, name, job, key_of(name)) for name in names[start : start + _PAGE]]
+            yield [RecordPlace(kind, name, job, key_of(name)) for name in names[start : start + _PAGE]]
 
     yield from listed("key", API_KEYS, api_key_record)
     yield from listed("upload", UPLOADS, upload_record)
     for job in client.zrange(JOBS, 0, -1):
         yield from listed("item", order_key(job, "index"), partial(item_key, job), job)
         yield from listed("export", job_exports_key(job), export_record, job)
-        yield [Place("job", job, job, job_key(job))]
+        yield [RecordPlace("job", job, job, job_key(job))]
 
 
-def _apply(client: Any, migration: Migration, page: list[Place]) -> int:
+def _apply(client: Any, migration: Migration, page: list[RecordPlace]) -> int:
     """Take a step with some records; return how many it changed."""
     keys = [place.key for place in page]
     with client.pipeline(transaction=True) as transaction:

@@ -61,7 +61,6 @@ class Settings(BaseSettings):
         input_prefix: keys under it may be labelled in place, without uploading; empty turns that off.
         presign: answer artifact requests with a redirect to a signed URL where the store can sign.
         host, port: where the API listens.
-        public_url: address under which users reach the API, for links in webhooks; empty derives it.
         auth: whether API keys are demanded; unset means always, except on a loopback address.
         allowed_hosts: further host names that a request may name while keys are off.
         cors_origins: web origins that may call the API; none by default.
@@ -116,7 +115,6 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    public_url: str = ""
     auth: bool | None = None
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()

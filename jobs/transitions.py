@@ -16,7 +16,6 @@ from toco.jobs.keys import LUA_KEYS
 
 # States of an item, which are also the names of a job's counters.
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = ITEM_STATES = ("queued", "running", "done", "failed", "cancelled")
-JOB_STATES = ("queued", "running", "succeeded", "partly_failed", "failed", "cancelled")
 
 _PRELUDE = (
     LUA_KEYS

@@ -16,7 +16,7 @@ from toco.model.photos.classes import Vocabulary
 _OF_A_PHOTO: Final = frozenset({"invalid", "unsupported", "not_found", "too_large", "conflict"})
 
 
-class LeftOut(Frozen):
+class NotExported(Frozen):
     """A photo that could not be exported.
 
     Attributes:
@@ -61,10 +61,12 @@ class ExportReport:
             self.written += 1
 
     @property
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[NotExported]:
         """The photos that some format lacks, in their order."""
         return [
-            LeftOut(name=name, formats=tuple(self._lacking[name]), code=error.code, detail=error.detail, fix=error.fix)
+            NotExported(
+                name=name, formats=tuple(self._lacking[name]), code=error.code, detail=error.detail, fix=error.fix
+            )
             for name, error in self.errors.items()
         ]
 

@@ -36,7 +36,7 @@ from toco.model.formats.result import result_of
 from toco.model.formats.sink import FolderSink
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.labeler import LabelRequest
-from toco.model.labelling.plan import Photo
+from toco.model.labelling.plan import PlannedPhoto
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
 from toco.model.photos.images import UnreadableImage
@@ -52,7 +52,7 @@ Event = Literal["done", "resumed", "failed"]
 _FILE_OF: Final[dict[Output, str]] = {"cam": CAMS, "pseudo_mask": PSEUDO_MASK, "overlay": OVERLAY}
 
 
-_Asked = tuple[Photo, dict[str, Any]]
+_Asked = tuple[PlannedPhoto, dict[str, Any]]
 
 
 class SupportsLabel(Protocol):
@@ -166,7 +166,7 @@ class FolderRun:
         self._writers = writers
 
     def label(
-        self, photos: Sequence[Photo], summary: RunSummary, *, on_event: Callable[[Event], None] = lambda _: None
+        self, photos: Sequence[PlannedPhoto], summary: RunSummary, *, on_event: Callable[[Event], None] = lambda _: None
     ) -> None:
         """Label the photos that are not finished yet, and note what became of each.
 
@@ -195,7 +195,7 @@ class FolderRun:
                 _settle(name, future.result(), summary, on_event)
         summary.seconds += time.perf_counter() - started
 
-    def finished_items(self, photos: Iterable[Photo], failures: Iterable[str] = ()) -> Iterator[LabelledItem]:
+    def finished_items(self, photos: Iterable[PlannedPhoto], failures: Iterable[str] = ()) -> Iterator[LabelledItem]:
         """Read the finished photos back, in order, failed ones left out."""
         failed = set(failures)
         for photo in photos:
@@ -204,7 +204,7 @@ class FolderRun:
                 yield LabelledItem(photo.name, _loader(folder), load_image=partial(_read_photo, photo.path))
 
     def export(
-        self, photos: Sequence[Photo], formats: Sequence[str], summary: RunSummary, options: ExportOptions
+        self, photos: Sequence[PlannedPhoto], formats: Sequence[str], summary: RunSummary, options: ExportOptions
     ) -> None:
         """Write the finished photos in each format to `OUT/<format>/`, and count them.
 
@@ -246,7 +246,11 @@ class FolderRun:
         write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
     def _requests(
-        self, photos: Iterable[Photo], asked: dict[str, _Asked], summary: RunSummary, on_event: Callable[[Event], None]
+        self,
+        photos: Iterable[PlannedPhoto],
+        asked: dict[str, _Asked],
+        summary: RunSummary,
+        on_event: Callable[[Event], None],
     ) -> Iterator[LabelRequest]:
         """Ask for the photos that are not finished; note in `asked` what was asked."""
         for photo in photos:
@@ -261,10 +265,10 @@ class FolderRun:
             asked[photo.name] = photo, question
             yield LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=self._skip_unknown)
 
-    def _folder(self, photo: Photo) -> Path:
+    def _folder(self, photo: PlannedPhoto) -> Path:
         return self._out / ARTIFACTS / photo.name
 
-    def _question(self, photo: Photo) -> dict[str, Any]:
+    def _question(self, photo: PlannedPhoto) -> dict[str, Any]:
         with photo.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
@@ -275,7 +279,7 @@ class FolderRun:
             "options_digest": self._options.digest(),
         }
 
-    def _finished(self, photo: Photo, question: dict[str, Any]) -> bool:
+    def _finished(self, photo: PlannedPhoto, question: dict[str, Any]) -> bool:
         folder = self._folder(photo)
         try:
             if json.loads((folder / ASKED).read_bytes()) != question:
@@ -288,7 +292,7 @@ class FolderRun:
         heat = "heat" not in self._outputs or question["tags"] == [] or any(folder.glob("heat_*.jpg"))
         return heat and all((folder / name).is_file() for name in (RESULT, *wanted))
 
-    def _write(self, photo: Photo, label: Label, question: dict[str, Any]) -> TocoError | None:
+    def _write(self, photo: PlannedPhoto, label: Label, question: dict[str, Any]) -> TocoError | None:
         """Write the artifacts of a photo, `result.json` last. Runs in a thread of its own."""
         try:
             artifacts = encode_artifacts(label, outputs=self._outputs)

@@ -9,7 +9,7 @@ from toco.model.photos.collection import Collection
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class PlannedPhoto:
     """One photo of a run.
 
     Attributes:
@@ -33,7 +33,7 @@ class Plan:
         skipped: how many are left out for want of tags.
     """
 
-    photos: tuple[Photo, ...]
+    photos: tuple[PlannedPhoto, ...]
     failures: dict[str, TocoError]
     skipped: int = 0
 
@@ -59,5 +59,5 @@ def plan_photos(
         except TocoError as error:
             failures[name] = error
         else:
-            planned.append(Photo(name, root if root.is_file() else root / name, tags))
+            planned.append(PlannedPhoto(name, root if root.is_file() else root / name, tags))
     return Plan(tuple(planned), failures, skipped)

@@ -8,7 +8,6 @@ import torch
 
 from toco.model.errors import TocoError
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 

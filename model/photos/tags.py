@@ -6,7 +6,7 @@ apart. A tagged photo's list is complete, or names only some of what is on it.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 from typing import Final
@@ -212,12 +212,6 @@ def split_tags(text: str) -> tuple[str, ...]:
             return tuple(dict.fromkeys(tag.strip() for tag in quoted if tag.strip()))
         text = text[1:-1]
     return tuple(dict.fromkeys(tag.strip() for tag in _SEPARATORS.split(text) if tag.strip()))
-
-
-def tags_for_all(photos: Iterable[str | PurePath], tags: Sequence[str]) -> TagTable:
-    """Give the same tags to every photo."""
-    tagged = TaggedImage(tuple(dict.fromkeys(tags)))
-    return TagTable((str(photo), tagged) for photo in photos)
 
 
 def tags_from_folders(photos: Iterable[PurePath]) -> TagTable:

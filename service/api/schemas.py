@@ -24,7 +24,7 @@ from toco.jobs.job import (
 )
 from toco.jobs.store import media_type
 from toco.model.formats.artifacts import Output
-from toco.model.formats.export import LeftOut
+from toco.model.formats.export import NotExported
 from toco.model.options import PresetName
 from toco.model.photos.assignment import Untagged
 from toco.model.photos.tables.reading import TableReading
@@ -281,7 +281,7 @@ class ExportView(BaseModel):
     items: int = Field(description="Photos written so far.")
     total: int = Field(description="Photos in all; 0 until the work begins.")
     skipped: int = Field(description="Photos that some format lacks, because a part of them is gone or damaged.")
-    left_out: list[LeftOut] = Field(description="The first of them, and why; `left_out.jsonl` in the zip has all.")
+    left_out: list[NotExported] = Field(description="The first of them, and why; `left_out.jsonl` in the zip has all.")
     size: int = Field(description="Bytes of the finished zip.")
     error: ItemError | None
     created_at: datetime

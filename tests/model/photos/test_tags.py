@@ -9,7 +9,6 @@ from toco.model.photos.tags import (
     TaggedImage,
     TagTable,
     split_tags,
-    tags_for_all,
     tags_from_folders,
 )
 
@@ -108,8 +107,3 @@ def test_folder_names():
         "cat/1.jpg": TaggedImage(("cat",), complete=False),
         "cat,dog/2.jpg": TaggedImage(("cat", "dog"), complete=False),
     }
-
-
-def test_the_same_tags_for_all():
-    assert tags_for_all(["a.jpg", "b/c.jpg"], ["cat", "cat", "dog"]).find("b/c.jpg") == CAT_AND_DOG
-    assert split_tags(" cat ;; dog|cat") == ("cat", "dog")
