@@ -11,7 +11,6 @@ from rich.table import Column, Table
 from toco.jobs.settings import load_settings
 from toco.model.options import PRESETS
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
-from toco.service.cli.labelling import format_names
 from toco.service.client.client import Client
 from toco.service.one_machine.running import running_service
 
@@ -126,11 +125,13 @@ def export(
 ) -> None:
     """Export a job and download the zip. Exit code 1: some photos could not be exported."""
     ended: dict[str, Any] = {}
+    names = [name.strip() for name in formats.split(",")]
     with connected(url, key) as client:
-        typer.echo(str(client.export(job, format_names(formats), out, decisions=decisions, progress=ended.update)))
+        typer.echo(str(client.export(job, names, out, decisions=decisions, progress=ended.update)))
     for entry in ended["left_out"]:
         typer.echo(f"left out of {', '.join(entry['formats'])}: {entry['name']}: {entry['detail']}", err=True)
     if ended["skipped"]:
+        typer.echo(f"{ended['skipped']} photos are left out; left_out.jsonl in the zip names them all", err=True)
         raise typer.Exit(SOME_FAILED)
 
 

@@ -184,6 +184,7 @@ def test_yolo_is_read_as_ultralytics_does(export, make_item):
     folder = export("yolo-seg", *items)
     data = yaml.safe_load((folder / "data.yaml").read_text())
     assert data["names"] == dict(enumerate(VOC.names))
+    assert "path" not in data, "Ultralytics would look for it in the working directory, not beside data.yaml"
     pictures = [path.relative_to(folder / data["train"]) for path in (folder / data["train"]).rglob("*.jpg")]
     assert sorted(map(str, pictures)) == sorted(item.name for item in items)
     for name, item in zip(("cat", "farm/two dogs"), items, strict=False):

@@ -205,6 +205,18 @@ def test_a_job_is_exported_in_a_format(http, client, jpeg, tmp_path, name):
     assert (again["id"], again["state"]) == (exports[0]["id"], "done")
 
 
+def test_several_formats_are_one_export_each_in_its_folder(http, client, jpeg, tmp_path):
+    job = finished(http, submit(http, [("farm/a.jpg", jpeg())], tags="cat")["id"])["id"]
+    seen = []
+    path = client.export(job, ["voc", "yolo-seg"], tmp_path / "out.zip", progress=seen.append)
+    with zipfile.ZipFile(path) as archive:
+        assert {"voc/JPEGImages/farm/a.jpg", "yolo-seg/labels/train/farm/a.txt"} <= set(archive.namelist())
+        assert {name.partition("/")[0] for name in archive.namelist()} == {"voc", "yolo-seg"}
+    assert (seen[-1]["state"], seen[-1]["formats"], seen[-1]["left_out"]) == ("done", ["voc", "yolo-seg"], [])
+    sent = http.get(seen[-1]["download_url"]).headers["content-disposition"]
+    assert f"{job}-voc-yolo-seg.zip" in sent
+
+
 def test_decisions_limit_the_export(http, client, jpeg, tmp_path):
     job = finished(http, submit(http, [(f"{n}.jpg", jpeg(n)) for n in range(3)], tags="cat")["id"])["id"]
     client.decide(job, "000000", "accept")
