@@ -2,19 +2,22 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from toco.jobs.ids import new_id
+from toco.jobs.job import DEFAULT_WORKSPACE
 from toco.jobs.keys import API_KEYS, api_key_record
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.records import Records
-from toco.model.errors import InvalidOption, TocoError
+from toco.model.errors import InvalidOption, TocoError, shown
 
 Scope = Literal["label", "read", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+_WORKSPACE: Final = re.compile(r"[a-z0-9_-]{1,40}")
 _TOKEN_PREFIX: Final = "toco"  # noqa: S105 - marks a key as ours; secret scanners look for such marks
 
 
@@ -44,6 +47,7 @@ class ApiKey:
         expires_at: seconds since 1970, or 0 for never.
         rate_per_minute: requests, or 0 for the service's default.
         quota_images_per_day: images, or 0 for the service's default.
+        workspace: whose jobs and uploads it sees; with `admin` it sees those of all.
     """
 
     id: str
@@ -53,6 +57,17 @@ class ApiKey:
     expires_at: float = 0.0
     rate_per_minute: int = 0
     quota_images_per_day: int = 0
+    workspace: str = DEFAULT_WORKSPACE
+
+    @property
+    def sees(self) -> str | None:
+        """The workspace that it sees, or None for all."""
+        return None if "admin" in self.scopes else self.workspace
+
+    def inputs(self, prefix: str) -> str:
+        """Return where photos lie that it may label in place: under the prefix, or there in its workspace's folder."""
+        own = prefix and self.sees not in (None, DEFAULT_WORKSPACE)
+        return f"{prefix.rstrip('/')}/{self.workspace}/" if own else prefix
 
     def may(self, scope: Scope) -> bool:
         """Say whether the key may do what needs a scope."""
@@ -73,6 +88,7 @@ class ApiKeys:
         days: float = 0,
         rate_per_minute: int = 0,
         quota_images_per_day: int = 0,
+        workspace: str = DEFAULT_WORKSPACE,
     ) -> tuple[ApiKey, str]:
         """Make a key.
 
@@ -80,8 +96,10 @@ class ApiKeys:
             The key and its token, which cannot be had again.
 
         Raises:
-            InvalidOption: no scope, or an unknown one.
+            InvalidOption: no scope, an unknown one, or a workspace of other signs than a-z, 0-9, - and _.
         """
+        if not _WORKSPACE.fullmatch(workspace):
+            raise InvalidOption(f"Workspace {shown(workspace)}.", fix="Use up to 40 of a-z, 0-9, - and _.")
         if not scopes or not scopes <= set(SCOPES):
             raise InvalidOption(f"Scopes {sorted(scopes)}.", fix=f"Give some of {', '.join(SCOPES)}.")
         now = time.time()
@@ -93,6 +111,7 @@ class ApiKeys:
             expires_at=now + days * 86_400 if days else 0.0,
             rate_per_minute=rate_per_minute,
             quota_images_per_day=quota_images_per_day,
+            workspace=workspace,
         )
         secret = secrets.token_urlsafe(32)
         self._redis.hset(
@@ -106,6 +125,7 @@ class ApiKeys:
                 "expires_at": key.expires_at,
                 "rate_per_minute": rate_per_minute,
                 "quota_images_per_day": quota_images_per_day,
+                "workspace": workspace,
             },
         )
         self._redis.zadd(API_KEYS, {key.id: now})
@@ -152,4 +172,5 @@ def _read(key_id: str, found: dict[str, Any]) -> ApiKey:
         expires_at=float(found["expires_at"]),
         rate_per_minute=int(found["rate_per_minute"]),
         quota_images_per_day=int(found["quota_images_per_day"]),
+        workspace=found.get("workspace", DEFAULT_WORKSPACE),
     )

@@ -18,6 +18,7 @@ UnknownTags = Literal["error", "ignore"]
 Decision = Literal["accept", "reject"]
 ItemState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobState = Literal["queued", "running", "succeeded", "partly_failed", "failed", "cancelled"]
+DEFAULT_WORKSPACE = "default"  # of keys that name none, and of everybody while keys are off
 FINAL_JOB_STATES = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
 
 
@@ -198,6 +199,7 @@ class JobRecord:
     Attributes:
         revision: rises with every change.
         key: id of the API key that made it, or empty.
+        workspace: to which that key belongs; keys of others do not see the job.
         request_id: of the request that made it.
         counts: items by state.
         rate: items a second since work began, 0 before.
@@ -221,6 +223,7 @@ class JobRecord:
     rate: float
     counts: dict[str, int] = field(default_factory=dict)
     webhook_error: str = ""
+    workspace: str = DEFAULT_WORKSPACE
 
     @property
     def is_final(self) -> bool:
@@ -258,6 +261,7 @@ class JobRecord:
             rate=int(found.get("rate_count") or 0) / seconds if seconds > 0 else 0.0,
             counts={state: int(found[state]) for state in ITEM_STATES},
             webhook_error=found.get("webhook_error", ""),
+            workspace=found.get("workspace", DEFAULT_WORKSPACE),
         )
 
 

@@ -9,7 +9,7 @@
     job:{job}:tags                   set: the classes that have a set
     job:{job}:exports                sorted set of the job's exports by their beginning
     schema                           text: the number that all records have reached
-    jobs, jobs:state:{state}         sorted sets of jobs by their ids
+    jobs, jobs:state:{state}, jobs:workspace:{workspace}   sorted sets of jobs by their ids
     jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
     leases                           sorted set of `{job}:{item}` by the end of the lease
     delayed                          sorted set of `{job}:{item}` by the time at which to queue it
@@ -85,6 +85,11 @@ def item_key(job: str, item: str) -> str:
 def jobs_in_state(state: str) -> str:
     """Key of the jobs in a state, in the order of their ids."""
     return f"{JOBS}:state:{state}"
+
+
+def jobs_in_workspace(workspace: str) -> str:
+    """Key of the jobs of a workspace, in the order of their ids."""
+    return f"{JOBS}:workspace:{workspace}"
 
 
 def item_set(job: str, kind: str, value: str) -> str:
@@ -183,6 +188,7 @@ local function itemkey(job, item) return jobkey(job) .. ':item:' .. item end
 local function setkey(job, kind, value) return jobkey(job) .. ':' .. kind .. ':' .. value end
 local function statekey(job, state) return setkey(job, 'state', state) end
 local function jobsinstate(state) return '{jobs_in_state("")}' .. state end
+local function jobsinworkspace(workspace) return '{jobs_in_workspace("")}' .. workspace end
 local function orderkey(job, measure) return jobkey(job) .. ':order:' .. measure end
 local function tagskey(job) return jobkey(job) .. ':tags' end
 local ITEMS, LEASES, WEBHOOKS = '{ITEMS}', '{LEASES}', '{WEBHOOKS}'

@@ -28,6 +28,7 @@ from toco.jobs.keys import (
     job_exports_key,
     job_key,
     jobs_in_state,
+    jobs_in_workspace,
     order_key,
     upload_record,
 )
@@ -114,7 +115,17 @@ def _index_by_state(transaction: Any, job: StoredRecord) -> None:
     transaction.zadd(jobs_in_state(job.fields["state"]), {job.place.id: 0})
 
 
-MIGRATIONS: Final = (Migration(2, "records carry their schema; an index of jobs by state", {"job": _index_by_state}),)
+def _into_default(transaction: Any, record: StoredRecord) -> None:
+    """What was everybody's belongs to the workspace of keys that name none."""
+    transaction.hset(record.place.key, "workspace", "default")
+    if record.place.kind == "job":
+        transaction.zadd(jobs_in_workspace("default"), {record.place.id: 0})
+
+
+MIGRATIONS: Final = (
+    Migration(2, "records carry their schema; an index of jobs by state", {"job": _index_by_state}),
+    Migration(3, "workspaces", {"job": _into_default, "upload": _into_default, "key": _into_default}),
+)
 SCHEMA: Final = MIGRATIONS[-1].number
 
 

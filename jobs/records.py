@@ -17,6 +17,7 @@ from redis.retry import Retry
 from toco.jobs.idempotency import KEPT_SECONDS, Promise
 from toco.jobs.ids import item_id, new_id
 from toco.jobs.job import (
+    DEFAULT_WORKSPACE,
     POISON,
     Decision,
     ItemError,
@@ -29,9 +30,9 @@ from toco.jobs.job import (
     Priority,
     Summary,
 )
+from toco.jobs.job_index import newest_jobs
 from toco.jobs.keys import (
     ITEMS,
-    JOBS,
     JOBS_ACTIVE,
     JOBS_CREATING,
     JOBS_FINISHED,
@@ -41,7 +42,6 @@ from toco.jobs.keys import (
     item_key,
     item_set,
     job_key,
-    jobs_in_state,
     order_key,
 )
 from toco.jobs.migrations import SCHEMA, schema_of
@@ -139,6 +139,7 @@ class Records:
         name: str = "",
         priority: Priority = "batch",
         key: str = "",
+        workspace: str = DEFAULT_WORKSPACE,
         request_id: str = "",
         webhook: str = "",
         webhook_secret: str = "",
@@ -168,6 +169,7 @@ class Records:
             "priority": priority,
             "options": options.model_dump_json(),
             "key": key,
+            "workspace": workspace,
             "request_id": request_id,
             "webhook": webhook,
             "webhook_secret": webhook_secret,
@@ -213,25 +215,19 @@ class Records:
         """Read a job. Raises JobNotFound."""
         found = self.redis.hgetall(job_key(job))
         if "state" not in found:
-            raise JobNotFound(f"No job {job!r}.", fix="List the jobs with GET /v1/jobs; it may have been deleted.")
+            raise _not_found(job)
         return JobRecord.from_hash(job, found)
 
-    def jobs(self, *, state: JobState | None = None, before: str | None = None, limit: int = 50) -> list[JobRecord]:
-        """Return the newest jobs first, those made before the job `before`, in any state or in one."""
-        index = jobs_in_state(state) if state else JOBS
-        found: list[JobRecord] = []
-        while missing := limit - len(found):
-            names = self.redis.zrevrangebylex(index, f"({before}" if before else "+", "-", start=0, num=missing)
-            pipeline = self.redis.pipeline(transaction=False)
-            for name in names:
-                pipeline.hgetall(job_key(name))
-            hashes = zip(names, pipeline.execute(), strict=True)
-            # One that was deleted in between leaves room for the next.
-            found += [JobRecord.from_hash(name, values) for name, values in hashes if "state" in values]
-            if len(names) < missing:
-                break
-            before = names[-1]
-        return found
+    def jobs(
+        self, *, workspace: str | None = None, state: JobState | None = None, before: str | None = None, limit: int = 50
+    ) -> list[JobRecord]:
+        """Return the newest jobs first; see `newest_jobs`."""
+        return newest_jobs(self.redis, workspace=workspace, state=state, before=before, limit=limit)
+
+    def require_seen(self, job: str, workspace: str) -> None:
+        """Raise JobNotFound for a job of another workspace, as for one that is not there."""
+        if (self.redis.hget(job_key(job), "workspace") or DEFAULT_WORKSPACE) != workspace:
+            raise _not_found(job)
 
     def item(self, job: str, item: str) -> ItemRecord:
         """Read an item. Raises JobNotFound or ItemNotFound."""
@@ -448,3 +444,7 @@ class Records:
             yield
         except redis.RedisError as error:
             raise RecordsUnavailable(f"Redis does not answer: {error}", fix="Try again later.") from None
+
+
+def _not_found(job: str) -> JobNotFound:
+    return JobNotFound(f"No job {job!r}.", fix="List the jobs with GET /v1/jobs; it may have been deleted.")

@@ -244,6 +244,7 @@ redis.call('HSET', jobkey(job), 'created_at', stamp(now), 'queued', ARGV[2], 'fa
 redis.call('HINCRBY', ITEMS, 'queued', ARGV[2])
 redis.call('HINCRBY', ITEMS, 'failed', ARGV[3])
 redis.call('ZADD', JOBS, 0, job)
+redis.call('ZADD', jobsinworkspace(redis.call('HGET', jobkey(job), 'workspace')), 0, job)
 redis.call('ZADD', JOBS_ACTIVE, now, job)
 redis.call('ZREM', JOBS_CREATING, job)
 settle(job)
@@ -257,6 +258,7 @@ local key = jobkey(job)
 if redis.call('EXISTS', key) == 1 then
   for _, state in ipairs(STATES) do redis.call('HINCRBY', ITEMS, state, -redis.call('HGET', key, state)) end
   redis.call('ZREM', jobsinstate(redis.call('HGET', key, 'state')), job)
+  redis.call('ZREM', jobsinworkspace(redis.call('HGET', key, 'workspace') or ''), job)
 end
 for _, item in ipairs(redis.call('ZRANGE', orderkey(job, 'index'), 0, -1)) do
   redis.call('UNLINK', itemkey(job, item))

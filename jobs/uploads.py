@@ -18,6 +18,7 @@ from redis import RedisError
 
 from toco.jobs.expired_uploads import remove_upload
 from toco.jobs.ids import new_id
+from toco.jobs.job import DEFAULT_WORKSPACE
 from toco.jobs.keys import UPLOADS, lock_of, upload_record
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.records import Records
@@ -60,6 +61,7 @@ class Upload:
         offset: bytes received.
         name: as the client calls it.
         expires_at: seconds since 1970.
+        workspace: whose keys see it.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Upload:
     offset: int
     name: str
     expires_at: float
+    workspace: str
 
     @property
     def is_complete(self) -> bool:
@@ -75,15 +78,23 @@ class Upload:
 
 
 class Uploads:
-    """Resumable uploads."""
+    """Resumable uploads.
 
-    def __init__(self, settings: Settings, records: Records, store: Store) -> None:
+    Args:
+        settings: limits.
+        records: where each of them stands.
+        store: their pieces.
+        sees: the only workspace whose uploads there are for the caller; None for all.
+    """
+
+    def __init__(self, settings: Settings, records: Records, store: Store, *, sees: str | None = None) -> None:
         self._settings = settings
+        self._sees = sees
         self._records = records
         self._redis = records.redis
         self._store = store
 
-    def create(self, *, length: int, name: str) -> Upload:
+    def create(self, *, length: int, name: str, workspace: str = DEFAULT_WORKSPACE) -> Upload:
         """Begin an upload.
 
         Raises:
@@ -98,7 +109,14 @@ class Uploads:
         expires = time.time() + self._settings.upload_expiry_hours * 3600
         self._redis.hset(
             upload_record(upload),
-            mapping={"schema": SCHEMA, "length": length, "offset": 0, "name": name, "expires_at": expires},
+            mapping={
+                "schema": SCHEMA,
+                "length": length,
+                "offset": 0,
+                "name": name,
+                "expires_at": expires,
+                "workspace": workspace,
+            },
         )
         self._redis.zadd(UPLOADS, {upload: expires})
         return self.get(upload)
@@ -106,7 +124,8 @@ class Uploads:
     def get(self, upload: str) -> Upload:
         """Read an upload. Raises UploadNotFound."""
         found = self._redis.hgetall(upload_record(upload)) if upload.isalnum() else {}
-        if "length" not in found or float(found["expires_at"]) < time.time():
+        seen = self._sees is None or found.get("workspace", DEFAULT_WORKSPACE) == self._sees
+        if "length" not in found or float(found["expires_at"]) < time.time() or not seen:
             raise UploadNotFound(f"No upload {upload!r}.", fix="It may have expired; begin again.")
         return Upload(
             id=upload,
@@ -114,6 +133,7 @@ class Uploads:
             offset=int(found["offset"]),
             name=found["name"],
             expires_at=float(found["expires_at"]),
+            workspace=found.get("workspace", DEFAULT_WORKSPACE),
         )
 
     async def append(

@@ -74,7 +74,7 @@ class SharedLabels:
         request = replace(request, outputs=_OUTPUTS, unknown_tags="ignore", priority="interactive")
         submission = Submission(self._state, caller, request, request_id=request_id)
         wanted = [Wanted(photo.name, photo.image, _bounded(photo.tags)) for photo in wanted]
-        keys = [self._key(photo, submission.options) for photo in wanted]
+        keys = [self._key(photo, submission.options, caller.workspace) for photo in wanted]
         places = {key: place for key in dict.fromkeys(keys) if (place := self._known(key)) is not None}
         fresh = {key: photo for key, photo in zip(keys, wanted, strict=True) if key not in places}
         if fresh:
@@ -103,10 +103,10 @@ class SharedLabels:
         record = self.items([Place(job, item)]).get(Place(job, item))
         return Place(job, item) if record is not None and record.state in ("queued", "running", "done") else None
 
-    def _key(self, photo: Wanted, options: JobOptions) -> str:
+    def _key(self, photo: Wanted, options: JobOptions, workspace: str) -> str:
         image = photo.image
         source = image.content if not image.key else self._state.store.head(image.key).etag.encode()
-        said = [image.key, hashlib.sha256(source).hexdigest(), repr(photo.tags), options.model_dump_json()]
+        said = [workspace, image.key, hashlib.sha256(source).hexdigest(), repr(photo.tags), options.model_dump_json()]
         return shared_label_key(hashlib.sha256("|".join(said).encode()).hexdigest())
 
 

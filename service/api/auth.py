@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from toco.jobs.api_keys import SCOPES, ApiKey, InvalidKey, Scope
 from toco.jobs.keys import quota_key, rate_key
 from toco.jobs.settings import is_loopback
+from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
 from toco.service.api.problem import LimitReached
 from toco.service.api.state import AppState, State
@@ -93,16 +94,24 @@ def _split(address: str) -> SplitResult:
 
 
 def require(scope: Scope) -> Callable[..., ApiKey]:
-    """Return a dependency that demands a scope and gives the caller's key."""
+    """Return a dependency that demands a scope, hides jobs of other workspaces, and gives the caller's key."""
 
-    def demand(key: Annotated[ApiKey, Depends(_caller)]) -> ApiKey:
+    def demand(request: Request, state: State, key: Annotated[ApiKey, Depends(_caller)]) -> ApiKey:
         if not key.may(scope):
             raise ScopeMissing(
                 f"The API key {key.name!r} lacks the scope {scope!r}.", fix="Use a key that has it: `toco keys create`."
             )
+        job = request.path_params.get("job")
+        if key.sees is not None and job is not None:
+            state.records.require_seen(job, key.sees)
         return key
 
     return demand
+
+
+def seen_uploads(state: AppState, key: ApiKey) -> Uploads:
+    """Return the uploads that a key sees."""
+    return Uploads(state.settings, state.records, state.store, sees=key.sees)
 
 
 def use_quota(state: AppState, key: ApiKey, images: int) -> None:

@@ -76,6 +76,7 @@ class JobView(BaseModel):
     name: str
     state: JobState
     priority: Priority
+    workspace: str = Field(description="Whose keys see it.")
     model: str
     model_version: str
     preset: PresetName
@@ -103,6 +104,7 @@ class JobView(BaseModel):
             name=job.name,
             state=job.state,
             priority=job.priority,
+            workspace=job.workspace,
             model=job.options.model,
             model_version=job.options.model_version,
             preset=job.options.label.preset,

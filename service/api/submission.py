@@ -195,6 +195,7 @@ class Submission:
                 name=self._request.name,
                 priority=self._request.priority,
                 key=self._caller.id,
+                workspace=self._caller.workspace,
                 request_id=self._request_id,
                 webhook=self._request.webhook,
                 webhook_secret=self._request.webhook_secret,
@@ -278,7 +279,7 @@ class Submission:
 
     def _existing(self, name: str, photo: Photo) -> NewItem:
         """Describe a photo that stays where it is; the worker reads its header before decoding it."""
-        prefix = self._state.settings.input_prefix
+        prefix = self._caller.inputs(self._state.settings.input_prefix)
         if not prefix or not photo.key.startswith(prefix) or ".." in photo.key.split("/"):
             raise KeyNotAllowed(
                 f"The key {photo.key!r} may not be labelled in place.",

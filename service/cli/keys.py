@@ -22,6 +22,9 @@ app = typer.Typer(
 def create(
     name: Annotated[str, typer.Argument(help="Whose key, or what for.")],
     scope: Annotated[list[str], typer.Option(help=f"May be repeated: {', '.join(SCOPES)}.")] = ["label"],  # noqa: B006 - typer's idiom
+    workspace: Annotated[
+        str, typer.Option(help="Keys of one workspace see its jobs and uploads; those with admin see all.")
+    ] = "default",
     days: Annotated[float, typer.Option(min=0, help="Expires after this time; 0: never.")] = 0,
     rate: Annotated[int, typer.Option(min=0, help="Requests a minute; 0: the service's default.")] = 0,
     quota: Annotated[int, typer.Option(min=0, help="Images a day; 0: the service's default.")] = 0,
@@ -34,6 +37,7 @@ def create(
         days=days,
         rate_per_minute=rate,
         quota_images_per_day=quota,
+        workspace=workspace,
     )
     typer.echo(token)
 
@@ -41,11 +45,11 @@ def create(
 @app.command("list")
 def list_keys() -> None:
     """List the keys; tokens are not kept, so they are not shown."""
-    table = Table(Column("id", no_wrap=True, min_width=26), "name", "scopes", "made", "expires")
+    table = Table(Column("id", no_wrap=True, min_width=26), "name", "workspace", "scopes", "made", "expires")
     for key in _keys().all():
         expires = time.strftime("%Y-%m-%d", time.gmtime(key.expires_at)) if key.expires_at else "never"
         made = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
-        table.add_row(key.id, key.name, ", ".join(sorted(key.scopes)), made, expires)
+        table.add_row(key.id, key.name, key.workspace, ", ".join(sorted(key.scopes)), made, expires)
     Console().print(table)
 
 

@@ -176,6 +176,20 @@ def test_step_2_numbers_every_record_and_lists_jobs_by_state(old):
         assert [found.id for found in old.records.jobs(state=state)] == [job]
 
 
+def test_step_3_gives_what_was_everybodys_to_the_workspace_of_keys_that_name_none(old):
+    migrate(old.redis, to=2)
+    assert old.records.jobs(workspace="default") == []
+    assert migrate(old.redis, to=3) == 2
+    kinds = {"key", "upload", "job"}
+    owned = {key: record["workspace"] for key, record in old.hashes().items() if "workspace" in record}
+    assert set(owned.values()) == {"default"}
+    assert len(owned) == len([place for page in migrations._pages(old.redis) for place in page if place.kind in kinds])
+    assert {job.id for job in old.records.jobs(workspace="default")} == set(JOBS.values())
+    for state, job in JOBS.items():
+        assert [found.id for found in old.records.jobs(workspace="default", state=state)] == [job]
+    assert old.records.jobs(workspace="zoo") == []
+
+
 def test_the_steps_are_numbered_without_a_gap():
     assert [step.number for step in MIGRATIONS] == list(range(2, SCHEMA + 1))
 

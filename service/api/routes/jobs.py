@@ -18,11 +18,10 @@ from toco.jobs.api_keys import ApiKey
 from toco.jobs.ids import ID_PATTERN
 from toco.jobs.job import ItemState, JobRecord, JobState
 from toco.jobs.queue import QueueUnavailable
-from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
 from toco.model.options import PRESETS
 from toco.model.photos.assignment import UNTAGGED
-from toco.service.api.auth import Admin, Labeller, Reader
+from toco.service.api.auth import Admin, Labeller, Reader, seen_uploads
 from toco.service.api.problem import problems
 from toco.service.api.request_context import until_gone
 from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, MadeJob, RetryView
@@ -156,7 +155,7 @@ def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
     upload = form.get("upload")
     with ExitStack() as stack:
         given = isinstance(upload, str) and upload
-        file = stack.enter_context(closing(_fetched(call.state, str(upload)))) if given else None
+        file = stack.enter_context(closing(_fetched(call, str(upload)))) if given else None
         sent = stack.enter_context(form_photos(form, call.state.settings, upload=file))
         return *submission.submit(sent.photos), sent
 
@@ -182,7 +181,7 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
     ]
     if not body.upload:
         return *submission.submit(photos), Sent(iter(()))
-    with closing(_fetched(call.state, body.upload)) as file, archives([file], call.state.settings) as opened:
+    with closing(_fetched(call, body.upload)) as file, archives([file], call.state.settings) as opened:
         found = find_tags(opened)
         tables, notes = told(found, opened)
         packed = archive_photos(opened[0], found[0], body.untagged)
@@ -198,11 +197,11 @@ def _parsed(content: bytes) -> JobBody:
         raise InvalidBody(f"{where}: {first['msg']}.", fix="See the API's description.") from None
 
 
-def _fetched(state: AppState, upload: str) -> IO[bytes]:
+def _fetched(call: Call, upload: str) -> IO[bytes]:
     """Copy a finished upload into a temporary file: archives are read back and forth."""
     file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
-        Uploads(state.settings, state.records, state.store).copy_to(upload, file)
+        seen_uploads(call.state, call.caller).copy_to(upload, file)
     except BaseException:
         file.close()
         raise
@@ -212,13 +211,13 @@ def _fetched(state: AppState, upload: str) -> IO[bytes]:
 @router.get("", responses=problems(), summary="List jobs, the newest first")
 def list_jobs(
     state: State,
-    _: Reader,
+    caller: Reader,
     cursor: Annotated[str | None, Query(pattern=ID_PATTERN, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     job_state: Annotated[JobState | None, Query(alias="state", description="Only these.")] = None,
 ) -> JobPage:
-    """List jobs a page at a time."""
-    found = state.records.jobs(state=job_state, before=cursor, limit=limit)
+    """List the jobs of the key's workspace (an admin's: of all) a page at a time."""
+    found = state.records.jobs(workspace=caller.sees, state=job_state, before=cursor, limit=limit)
     return JobPage(jobs=[JobView.of(job) for job in found], next=found[-1].id if len(found) == limit else None)
 
 

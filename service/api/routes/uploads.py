@@ -16,9 +16,9 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.requests import ClientDisconnect
 
 from toco.jobs.ids import ID_PATTERN
-from toco.jobs.uploads import Uploads, described
+from toco.jobs.uploads import described
 from toco.model.errors import TocoError
-from toco.service.api.auth import Labeller
+from toco.service.api.auth import Labeller, seen_uploads
 from toco.service.api.problem import problems
 from toco.service.api.state import State
 
@@ -66,13 +66,13 @@ def describe_protocol(state: State) -> Response:
 )
 def begin_upload(
     state: State,
-    _: Labeller,
+    caller: Labeller,
     upload_length: Annotated[int, Header(ge=1, le=2**53, description="Bytes in all.")],
     upload_metadata: Annotated[str, Header(max_length=4096, description="`filename` and its base64 value.")] = "",
 ) -> Response:
     """Begin an upload; then send pieces with PATCH, and name it in a job as `upload`."""
-    uploads = Uploads(state.settings, state.records, state.store)
-    upload = uploads.create(length=upload_length, name=_file_name(upload_metadata))
+    name = _file_name(upload_metadata)
+    upload = seen_uploads(state, caller).create(length=upload_length, name=name, workspace=caller.workspace)
     headers = described(upload) | {"location": f"/v1/uploads/{upload.id}", "upload-expires": _date(upload.expires_at)}
     return Response(status_code=201, headers=headers)
 
@@ -83,9 +83,9 @@ def begin_upload(
     responses=problems(404) | {200: {"description": "`Upload-Offset` says how much is there."}},
     summary="Ask where an upload stands",
 )
-def ask_offset(state: State, _: Labeller, upload: UploadId) -> Response:
+def ask_offset(state: State, caller: Labeller, upload: UploadId) -> Response:
     """Answer with the offset to go on from."""
-    return Response(headers=described(Uploads(state.settings, state.records, state.store).get(upload)))
+    return Response(headers=described(seen_uploads(state, caller).get(upload)))
 
 
 @router.patch(
@@ -96,19 +96,21 @@ def ask_offset(state: State, _: Labeller, upload: UploadId) -> Response:
     openapi_extra={"requestBody": {"content": {_PIECE: {"schema": {"type": "string", "format": "binary"}}}}},
     summary="Send a piece",
 )
-async def send_piece(request: Request, state: State, _: Labeller, upload: UploadId, upload_offset: Offset) -> Response:
+async def send_piece(
+    request: Request, state: State, caller: Labeller, upload: UploadId, upload_offset: Offset
+) -> Response:
     """Take the bytes from an offset on."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _PIECE:
         raise UnknownPiece("The piece has the wrong type.", fix=f"Send it as {_PIECE}.")
-    uploads = Uploads(state.settings, state.records, state.store)
+    uploads = seen_uploads(state, caller)
     found = await uploads.append(upload, upload_offset, _as_far_as_it_comes(request), storing=state.threads.store.run)
     return Response(status_code=204, headers=described(found) | {"upload-expires": _date(found.expires_at)})
 
 
 @router.delete("/{upload}", status_code=204, responses=problems(404), summary="Give an upload up")
-async def end_upload(state: State, _: Labeller, upload: UploadId) -> None:
+async def end_upload(state: State, caller: Labeller, upload: UploadId) -> None:
     """Delete what was received."""
-    await state.threads.store.run(Uploads(state.settings, state.records, state.store).delete, upload)
+    await state.threads.store.run(seen_uploads(state, caller).delete, upload)
 
 
 async def _as_far_as_it_comes(request: Request) -> AsyncIterator[bytes]:
