@@ -124,8 +124,8 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 512 * MEBI
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * MEBI
     max_files_per_job: Annotated[int, Field(ge=1)] = 10_000
-    max_image_bytes: Annotated[int, Field(ge=1024)] = 64 * MEBI
-    max_image_pixels: Annotated[int, Field(ge=1024)] = 64_000_000
+    max_image_bytes: Annotated[int, Field(ge=1024)] = 256 * MEBI
+    max_image_pixels: Annotated[int, Field(ge=1024)] = 400_000_000
     max_photo_memory_bytes: Annotated[int, Field(ge=MEBI)] = 4 * 1024 * MEBI
     max_photo_seconds: Annotated[float, Field(gt=0)] = 300.0
     max_archive_ratio: Annotated[float, Field(ge=1)] = 20.0

@@ -17,6 +17,7 @@ References:
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
@@ -40,7 +41,8 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
         InvalidArray: the mask is not a 2-D bool array.
     """
     require_mask(mask)
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    # Columns one after the other, as RLE runs; OpenCV transposes large masks many times faster than NumPy.
+    rle = coco_mask.encode(cv2.transpose(mask.astype(np.uint8)).T)
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 

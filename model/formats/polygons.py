@@ -63,8 +63,8 @@ def mask_to_polygons(mask: npt.NDArray[np.bool_], *, tolerance: float = 0.0, min
     if not tolerance >= 0:
         raise InvalidOption(f"Tolerance {tolerance!r}.", fix="Give a number of pixels, 0 or more.")
     mask = drop_specks(mask, min_area)
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    areas = np.bincount(labels.ravel())
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    areas = statistics[:, cv2.CC_STAT_AREA]
     outers: dict[int, Points] = {}
     holes: dict[int, list[Points]] = {}
     for ring in _trace(mask):

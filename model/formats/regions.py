@@ -37,6 +37,16 @@ def require_mask(mask: npt.NDArray[np.bool_]) -> None:
         )
 
 
+def indices_in(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return (256,) bool: which values a mask holds. It takes no memory to speak of, however large the mask.
+
+    Args:
+        mask: (H, W) uint8 mask indices.
+    """
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256])
+    return np.asarray(counts, np.float32).ravel() > 0
+
+
 def classes_in(
     mask: npt.NDArray[np.uint8], vocabulary: Vocabulary
 ) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
@@ -48,7 +58,7 @@ def classes_in(
         mask: (H, W) uint8 mask indices.
         vocabulary: the classes of the mask.
     """
-    present = np.bincount(mask.ravel(), minlength=256) > 0
+    present = indices_in(mask)
     for entry in vocabulary:
         if present[entry.index]:
             yield entry, mask == entry.index

@@ -55,6 +55,7 @@ class ItemResult(Frozen):
         working_size: at which the CAMs were refined and are stored.
         photo_format: of the photo's file, one of `images.PHOTO_FORMATS`; empty where it is not known.
         turned: EXIF says that the file's own pixels are turned or mirrored.
+        pictures: how many the file holds (frames, pages); the first is labelled.
         capped: the photo was shrunk for refinement and the result mapped back to its own size.
         ignore_ratio: share of the pixels that the pseudo mask leaves open.
         classes: a row a tag, in the order of `tags`.
@@ -72,6 +73,7 @@ class ItemResult(Frozen):
     working_size: Size
     photo_format: str = ""
     turned: bool = False
+    pictures: int = 1
     capped: bool
     ignore_ratio: Share
     classes: tuple[ClassResult, ...]
@@ -115,6 +117,7 @@ def result_of(
         working_size=Size(height=low, width=narrow),
         photo_format=label.photo.format,
         turned=label.photo.turned,
+        pictures=label.photo.pictures,
         capped=label.working_size != label.size,
         ignore_ratio=label.ignore_ratio,
         classes=tuple(ClassResult(**row) for row in rows),

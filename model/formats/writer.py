@@ -12,6 +12,7 @@ from pydantic import Field
 
 from toco.model.errors import InvalidArray
 from toco.model.formats.item import LabelledItem
+from toco.model.formats.regions import indices_in
 from toco.model.formats.sink import Sink
 from toco.model.formats.spool import Spool
 from toco.model.options import Frozen
@@ -113,7 +114,7 @@ class ExportWriter(ABC):
     def mask_of(self, item: LabelledItem) -> npt.NDArray[np.uint8]:
         """Return the mask that the options choose, (H, W) uint8. Raises like `add`."""
         mask = item.pseudo_mask if self.options.mask == "pseudo_mask" else item.segmentation
-        unknown = np.flatnonzero((np.bincount(mask.ravel(), minlength=256) > 0) & ~self._known)
+        unknown = np.flatnonzero(indices_in(mask) & ~self._known)
         if unknown.size:
             raise InvalidArray(
                 f"The mask of {item.name!r} holds the index {unknown[0]}.",

@@ -81,6 +81,7 @@ class RunSummary:
         unknown_tags: tags left out because the model does not know them.
         tagged_by_model: photos whose tags the classifier chose.
         capped: photos that were shrunk for refinement, their masks mapped back to their own size.
+        of_several: files of several pictures (frames, pages), of which the first is labelled.
         pixels, ignored_pixels: of all finished pseudo masks.
         seconds: wall time.
     """
@@ -94,6 +95,7 @@ class RunSummary:
     unknown_tags: Counter[str] = field(default_factory=Counter)
     tagged_by_model: int = 0
     capped: int = 0
+    of_several: int = 0
     pixels: int = 0
     ignored_pixels: float = 0.0
     seconds: float = 0.0
@@ -118,6 +120,7 @@ class RunSummary:
             "unknown_tags": dict(self.unknown_tags.most_common()),
             "tagged_by_model": self.tagged_by_model,
             "capped": self.capped,
+            "of_several": self.of_several,
             "seconds": self.seconds,
         }
 
@@ -130,6 +133,7 @@ class RunSummary:
         self.unknown_tags.update(result.unknown_tags)
         self.tagged_by_model += result.tag_source == "model"
         self.capped += result.capped
+        self.of_several += result.pictures > 1
         for entry in result.classes:
             self.photos_with_class[entry.name] += 1
             self.pixels_of_class[entry.name] += entry.area

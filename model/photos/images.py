@@ -5,30 +5,36 @@ decoded. Every function may be called from several threads at once.
 """
 
 import io
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from toco.model.errors import TocoError
+from toco.model.photos.pixels import UnsupportedImageFormat, shrunk_rgb, shrunk_size, turns, upright
 
-MAX_PIXELS: Final = 100_000_000
+MAX_PIXELS: Final = 400_000_000
 """Default limit on width times height; larger photos are refused before decoding."""
 
-MAX_BYTES: Final = 512 * 1024 * 1024
+MAX_BYTES: Final = 1_700_000_000
 """Default limit on the encoded size; an uncompressed photo of `MAX_PIXELS` still fits."""
 
-PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Pillow's names of the formats that are read. GIF, JPEG, WebP, AVIF and TIFF of many pictures: the first one."""
+HUGE_PIXELS: Final = 64_000_000
+"""Photos of more pixels, as decoded, are decoded one at a time, and made RGB and shrunk in bands."""
+
+PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+"""Pillow's names of the formats that are read. Of a file of many pictures (animated, pages): the first one."""
 
 SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}
-)
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif",
+     ".heic", ".heif", ".hif"}
+)  # fmt: skip
 """File name endings that claim to be a photo; used only to report, not skip, files whose content is none."""
 
 HEAD_BYTES: Final = 32
@@ -36,12 +42,10 @@ HEAD_BYTES: Final = 32
 
 # First bytes of files that people send by mistake: (offset, bytes, name).
 _OTHER_FORMATS: Final = (
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypmsf1", "HEIF"),
     (4, b"ftyp", "MP4 or QuickTime"),
     (0, b"%PDF", "PDF"),
+    (0, b"FUJIFILMCCD-RAW", "camera raw"),
+    (8, b"CR\x02", "camera raw"),
     (0, b"8BPS", "Photoshop"),
     (0, b"<svg", "SVG"),
     (0, b"<?xml", "XML or SVG"),
@@ -51,20 +55,22 @@ _OTHER_FORMATS: Final = (
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
 )
 
-# EXIF orientation to the operation that makes the photo upright (EXIF 2.32, tag 0x0112).
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_EITHER_BRANDS: Final = frozenset({b"mif1", b"msf1"})  # AVIF or HEIF: the brands behind tell
+_REDUCED: Final = 254  # TIFF tag NewSubfileType; its first bit: a reduced copy of another picture of the file
 
-_PLAIN_MODES: Final = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "HSV"})
-_ALPHA_MODES: Final = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_WIDE_MODES: Final = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+_one_huge = threading.Lock()
+
+
+@contextmanager
+def _huge() -> Iterator[None]:
+    """Let one huge photo be decoded at a time, and Pillow's own limit, a global, not stand in its way."""
+    with _one_huge:
+        pillows, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = pillows
 
 
 class UnreadableImage(TocoError):
@@ -72,13 +78,6 @@ class UnreadableImage(TocoError):
 
     code = "unreadable_image"
     kind = "invalid"
-
-
-class UnsupportedImageFormat(TocoError):
-    """The file is no photo, or of a format that is not read."""
-
-    code = "unsupported_image_format"
-    kind = "unsupported"
 
 
 class ImageTooLarge(TocoError):
@@ -116,12 +115,14 @@ class DecodedImage:
         original_size: (H, W) of the upright photo before any shrinking.
         format: one of `PHOTO_FORMATS`; empty where the pixels came from no file.
         turned: EXIF says that the file's own pixels are turned or mirrored.
+        pictures: how many the file holds; this is the first.
     """
 
     pixels: npt.NDArray[np.uint8]
     original_size: tuple[int, int]
     format: str = ""
     turned: bool = False
+    pictures: int = 1
 
 
 Opener = Callable[[int], DecodedImage]
@@ -152,7 +153,7 @@ def read_image(
 
     EXIF rotation is applied. Transparent pixels are laid on white, as viewers show them. CMYK is converted without
     its colour profile. 16-bit samples keep their high byte; 32-bit integers beyond 16 bits and floats beyond 0..1
-    have no agreed white, so their own range is stretched to 0..255.
+    have no agreed white, so their own range is stretched to 0..255. Of animations and pages, the first is read.
 
     Args:
         source: a file, or its content.
@@ -168,17 +169,17 @@ def read_image(
     """
     with _opened(source, max_pixels, max_bytes) as image:
         width, height = image.size
-        target = _shrunk(width, height, long_side)
+        target = shrunk_size(width, height, long_side)
         image.draft(None, target)  # does nothing but for JPEGs of at least twice the target
-        rgb = _to_rgb(_loaded(image, source))
-        if rgb.size != target:
-            rgb = rgb.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        pictures = _pictures(image)
+        with _huge() if image.width * image.height > HUGE_PIXELS else nullcontext():
+            rgb = shrunk_rgb(_loaded(image, source), target, band_pixels=HUGE_PIXELS // 4)
         orientation = _orientation(image)
-        if orientation in _UPRIGHT:
-            rgb = rgb.transpose(_UPRIGHT[orientation])
+        if turns(orientation):
+            rgb = upright(rgb, orientation)
             if orientation >= 5:  # a quarter turn
                 width, height = height, width
-        return DecodedImage(np.array(rgb), (height, width), _format(image), orientation in _UPRIGHT)
+        return DecodedImage(np.array(rgb), (height, width), _format(image), turns(orientation), pictures)
 
 
 def read_mask(
@@ -217,6 +218,12 @@ def _name(source: Path | bytes) -> str:
 
 
 def _sniff(prefix: bytes) -> str | None:
+    if prefix[4:8] == b"ftyp":
+        others = {prefix[at : at + 4] for at in range(16, HEAD_BYTES, 4)}
+        if prefix[8:12] in _HEIF_BRANDS or (prefix[8:12] in _EITHER_BRANDS and not others & {b"avif", b"avis"}):
+            return "HEIF"
+    if prefix[8:11] == b"CR\x02":  # Canon's raw files are TIFFs whose first picture is a preview
+        return None
     Image.init()
     for name in PHOTO_FORMATS:
         # Pillow's own tests of first bytes; one that answers with text means "known, but not built in".
@@ -224,6 +231,18 @@ def _sniff(prefix: bytes) -> str | None:
         if accept is not None and accept(prefix) is True:
             return name
     return None
+
+
+def _opener(kind: str) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
+    """Return the format's own class rather than Image.open.
+
+    Pillow's warnings and errors about large pictures follow a global of its own, while our limit is the caller's.
+    """
+    if kind == "HEIF":
+        from pi_heif.as_plugin import HeifImageFile  # noqa: PLC0415 - a codec that few photos need
+
+        return cast("Callable[[IO[bytes], str], ImageFile.ImageFile]", HeifImageFile)
+    return Image.OPEN[kind][0]
 
 
 @contextmanager
@@ -260,12 +279,10 @@ def _parsed(file: IO[bytes], prefix: bytes, name: str) -> ImageFile.ImageFile:
         other = next((title for at, magic, title in _OTHER_FORMATS if is_text[at:].startswith(magic.lower())), "")
         raise UnsupportedImageFormat(
             f"{name} is {f'a {other} file' if other else 'empty' if not prefix else 'no image that we know'}.",
-            fix="Send JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF.",
+            fix="Send JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF.",
         )
     try:
-        # The format's own class rather than Image.open: its warnings and errors about large pictures follow a global
-        # of Pillow's, while our limit is the caller's.
-        return Image.OPEN[kind][0](file, "")
+        image = _opener(kind)(file, "")
     except Image.DecompressionBombError:
         raise ImageTooLarge(f"{name} declares a huge {kind} picture.", fix="Scale it down.") from None
     except MemoryError:
@@ -274,6 +291,26 @@ def _parsed(file: IO[bytes], prefix: bytes, name: str) -> ImageFile.ImageFile:
         raise UnreadableImage(
             f"{name} has a broken {kind} header: {error}.", fix="The file is damaged or cut short; send it again."
         ) from error
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image):
+        raise UnsupportedImageFormat(
+            f"{name} is a camera raw file: its first picture is a preview.", fix="Develop it to JPEG, PNG or TIFF."
+        )
+    return image
+
+
+def _is_raw(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Say whether the first picture of a TIFF is a reduced copy of another, as in DNG, NEF and ARW."""
+    return bool(int(image.tag_v2.get(_REDUCED, 0)) & 1)
+
+
+def _pictures(image: ImageFile.ImageFile) -> int:
+    """Return how many pictures the file of an opened photo holds; a telephone's JPEG has further ones for itself."""
+    if _format(image) == "JPEG":
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - a damaged picture behind the first one; the first may be whole
+        return 1
 
 
 def _loaded(image: ImageFile.ImageFile, source: Path | bytes) -> ImageFile.ImageFile:
@@ -294,42 +331,3 @@ def _orientation(image: ImageFile.ImageFile) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 - as for corrupt pixels; the photo itself is fine
         return 1
-
-
-def _shrunk(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    longest = max(width, height)
-    if long_side is None or longest <= long_side:
-        return width, height
-    return max(1, round(width * long_side / longest)), max(1, round(height * long_side / longest))
-
-
-def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
-    """Convert any mode to RGB; see `read_image` for the rules."""
-    mode = image.mode
-    if mode in _ALPHA_MODES or (mode in _PLAIN_MODES and "transparency" in image.info):
-        layer = image.convert("RGBA")
-        white = Image.new("RGB", layer.size, (255, 255, 255))
-        white.paste(layer, mask=layer.getchannel("A"))
-        return white
-    if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        # Pillow takes every CMYK JPEG for Adobe's, which stores the inks inverted; without its marker they are not.
-        return image.point(lambda ink: 255 - ink).convert("RGB")
-    if mode in _PLAIN_MODES:
-        return image.convert("RGB")
-    if mode in _WIDE_MODES:
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
-    raise UnsupportedImageFormat(
-        f"Samples of kind {mode!r} in a {image.format} file are not read.", fix="Convert the photo to 8-bit RGB."
-    )
-
-
-def _to_bytes(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Scale (H, W) grey samples of 16 bits or more to uint8 0..255."""
-    if samples.dtype.itemsize == 2:
-        return (samples.astype(np.uint16, copy=False) >> 8).astype(np.uint8)
-    values = np.nan_to_num(samples.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    white = 1.0 if samples.dtype.kind == "f" else 65535.0
-    if low < 0.0 or high > white:
-        values, white = values - low, max(high - low, 1e-12)
-    return np.round(values * (255.0 / white)).astype(np.uint8)

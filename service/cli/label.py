@@ -148,6 +148,8 @@ def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
             typer.echo(f"{name:20} {photos:7} {100 * summary.pixels_of_class[name] / summary.pixels:7.2f}")
     if summary.capped:
         typer.echo(f"Refined at {long_side} pixels and mapped back to their own size: {summary.capped} photos")
+    if summary.of_several:
+        typer.echo(f"Files of several pictures (frames, pages), the first labelled: {summary.of_several} photos")
     if summary.tagged_by_model:
         typer.echo(f"Tagged by the model: {summary.tagged_by_model} photos")
     if summary.unknown_tags:

@@ -51,7 +51,7 @@ async def label_image(
     request: Request,
     state: State,
     caller: Labeller,
-    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF; its content decides.")],
+    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF: by content.")],
     tags: Annotated[
         list[str] | None,
         Form(description="What is on it: repeated or comma-separated. Left out, the classifier finds the tags."),

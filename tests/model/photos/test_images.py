@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from toco.model.photos import images
 from toco.model.photos.images import (
     PHOTO_FORMATS,
     ImageHeader,
@@ -24,12 +26,17 @@ from toco.model.photos.images import (
 )
 
 SAMPLES = Path(__file__).parents[3] / "samples"
-LOSSLESS = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}
+LOSSLESS = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+            "HEIF": {"quality": -1, "chroma": 444}}  # fmt: skip
 
 
 def encode(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    if kind == "HEIF":  # Pillow has no encoder of its own
+        options["exif"] = options["exif"].tobytes() if "exif" in options else None
+        pillow_heif.from_pillow(image).save(buffer, **options)
+    else:
+        image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -237,7 +244,7 @@ def test_a_line_of_pixels_keeps_one_pixel_of_height():
         (b"hello world, this is text", "no image"),
         (b"%PDF-1.7 and so on......", "PDF"),
         (b"  <svg xmlns='http://www", "SVG"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "HEIC"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02\x00", "camera raw"),
         (b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00", "MP4"),
     ],
 )
@@ -280,9 +287,9 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_limits_are_checked_before_decoding():
-    data = png_header(20_000, 20_000)
+    data = png_header(20_001, 20_000)
     for read in (probe_image, read_image):
-        with pytest.raises(ImageTooLarge, match=r"20,000 x 20,000 pixels; the limit is 100,000,000"):
+        with pytest.raises(ImageTooLarge, match=r"20,001 x 20,000 pixels; the limit is 400,000,000"):
             read(data)
     with pytest.raises(ImageTooLarge, match="limit is 99"):
         read_image(encode(Image.new("RGB", (10, 10)), "PNG"), max_pixels=99)
@@ -290,7 +297,7 @@ def test_limits_are_checked_before_decoding():
     with pytest.raises(ImageTooLarge, match="bytes"):
         read_image(SAMPLES / "cat.jpg", max_bytes=1000)
     # The caller's limit counts, not Pillow's: no warning and no error about bombs (warnings are errors here).
-    assert probe_image(data, max_pixels=10**9).pixels == 400_000_000
+    assert probe_image(data, max_pixels=10**9).pixels == 400_020_000
 
 
 def test_gif_with_a_frame_beyond_its_screen_is_refused():
@@ -336,9 +343,9 @@ def peak_kib(photo: Path) -> tuple[str, int]:
     return " ".join(output[:-1]), int(output[-1])
 
 
-def test_a_20000_square_png_costs_no_memory(tmp_path):
+def test_a_png_over_the_limit_costs_no_memory(tmp_path):
     path = tmp_path / "huge.png"
-    Image.new("1", (20_000, 20_000)).save(path)
+    Image.new("1", (20_001, 20_000)).save(path)
     verdict, peak = peak_kib(path)
     assert verdict == "refused"
     assert peak < 4 * 1024
@@ -366,3 +373,76 @@ def test_reading_from_many_threads():
     with ThreadPoolExecutor(8) as pool:
         for decoded in pool.map(lambda _: read_image(SAMPLES / "dog.jpg", long_side=64), range(32)):
             np.testing.assert_array_equal(decoded.pixels, expected)
+
+
+def pages(kind: str, count: int = 3, **options) -> bytes:
+    first = Image.fromarray(quadrants())
+    others = [Image.new("RGB", first.size, (9 * number, 9, 9)) for number in range(1, count)]
+    return encode(first, kind, save_all=True, append_images=others, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})],
+)
+def test_of_animations_and_pages_the_first_is_read_and_the_number_is_told(kind, options):
+    found = read_image(pages(kind, **options))
+    assert found.pictures == 3
+    np.testing.assert_allclose(found.pixels.astype(int), quadrants(), atol=2)
+    assert read_image(encode(Image.fromarray(quadrants()), kind)).pictures == 1
+
+
+def test_a_damaged_later_picture_does_no_harm():
+    data = pages("TIFF")
+    found = read_image(data[: len(data) - 50])
+    np.testing.assert_array_equal(found.pixels, quadrants())
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"msf1"])
+def test_heic_is_known_by_its_brands(brand):
+    data = encode(Image.fromarray(quadrants()), "HEIF", **LOSSLESS["HEIF"])
+    assert probe_image(data[:8] + brand + data[12:]).format == "HEIF"
+
+
+def test_the_preview_of_a_camera_raw_file_is_not_taken_for_the_photo():
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory[254] = 1  # a reduced copy, as in DNG, NEF and ARW
+    data = encode(Image.fromarray(quadrants()), "TIFF", tiffinfo=directory)
+    for read in (probe_image, read_image):
+        with pytest.raises(UnsupportedImageFormat, match="camera raw"):
+            read(data)
+
+
+def huge_kinds():
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (60, 90, 3), np.uint8)).resize((900, 600), Image.Resampling.BICUBIC)
+    grey = np.asarray(colour.convert("L"))
+    clear = colour.copy()
+    clear.putalpha(Image.fromarray(grey))
+    yield "RGB", encode(colour, "PNG")
+    yield "RGBA", encode(clear, "PNG")
+    yield "LA", encode(clear.convert("LA"), "PNG")
+    yield "L", encode(Image.fromarray(grey), "TIFF")
+    yield "1", encode(Image.fromarray(grey).convert("1"), "TIFF")
+    yield "P", encode(colour.quantize(64), "PNG", transparency=3)
+    yield "CMYK", encode(colour.convert("CMYK"), "TIFF")
+    yield "I;16", encode(Image.fromarray(grey.astype(np.uint16) << 8), "PNG")
+    yield "I", encode(Image.fromarray(grey.astype(np.int32) * 1000), "TIFF")
+    yield "F", encode(Image.fromarray(grey.astype(np.float32) - 7), "TIFF")
+
+
+HUGE_KINDS = dict(huge_kinds())
+
+
+@pytest.mark.parametrize("mode", HUGE_KINDS)
+@pytest.mark.parametrize("long_side", [100, 333, 700])
+def test_huge_photos_look_as_if_they_were_converted_whole(mode, long_side, monkeypatch):
+    data = HUGE_KINDS[mode]
+    whole = read_image(data, long_side=long_side)
+    monkeypatch.setattr(images, "HUGE_PIXELS", 40_000)  # bands of 10,000 pixels: 11 rows, or one
+    banded = read_image(data, long_side=long_side)
+    assert banded.pixels.shape == whole.pixels.shape
+    assert banded.original_size == whole.original_size == (600, 900)
+    difference = np.abs(banded.pixels.astype(int) - whole.pixels)
+    assert difference.mean() < 1.0, mode
+    assert difference.max() < 30
