@@ -72,6 +72,14 @@ openapi: setup ## Write docs/openapi.json anew, after a change of the API
 drawing: setup ## Draw the floors and their imports for docs/architecture.md anew
 	$(BIN)/python -m benchmarks.drawing docs/images/architecture.svg
 
+.PHONY: faults
+faults: setup ## Let every kind of fault strike real processes, and write the table of docs/reliability.md (half an hour)
+	$(BIN)/python -m tests.faults.matrix --write
+
+.PHONY: soak
+soak: setup ## Label 20,000 photos while parts are killed, an hour at most, and write docs/reliability.md
+	$(BIN)/python -m tests.faults.soak --write
+
 .PHONY: pictures
 pictures: setup ## Take the pictures of docs/page.md anew, with the default model
 	$(BIN)/python -m tests.service.page.screenshots

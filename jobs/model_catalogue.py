@@ -119,13 +119,13 @@ def find_models(models_dir: Path | None, *, read: Callable[[Path], ModelSpec] = 
     """Return the model that ships, and those in a folder.
 
     Args:
-        models_dir: folder of model folders, or None.
+        models_dir: folder of model folders, or None; those with a dot before their name are on their way.
         read: reads one.
     """
     folders = [DEFAULT_MODEL] if (DEFAULT_MODEL / SPEC_FILE).is_file() else []
     if models_dir is not None and models_dir.is_dir():
         files = [path for name in (SPEC_FILE, WEIGHTS_FILE) for path in models_dir.glob(f"*/{name}")]
-        folders += sorted({path.parent for path in files})
+        folders += sorted({path.parent for path in files if not path.parent.name.startswith(".")})
     found = FoundModels({}, [])
     for folder in folders:
         try:

@@ -330,14 +330,18 @@ def _(scene: Scene) -> None:
 # -- the store -----------------------------------------------------------------------------------------------------
 
 
-@fault("store", "its folder away for four seconds")
+@fault("store", "its folder away for four seconds; what was written meanwhile is put beside the rest")
 def _(scene: Scene) -> None:
     scene.begin()
-    aside = scene.store / "aside"
-    (scene.store / "jobs").rename(aside)
+    jobs, aside = scene.store / "jobs", scene.store / "aside"
+    jobs.rename(aside)
     time.sleep(4)
-    shutil.rmtree(scene.store / "jobs", ignore_errors=True)  # what was written into the void meanwhile
-    aside.rename(scene.store / "jobs")
+    with suppress(FileNotFoundError):
+        jobs.rename(scene.store / "meanwhile")
+    aside.rename(jobs)
+    if (scene.store / "meanwhile").exists():
+        shutil.copytree(scene.store / "meanwhile", jobs, dirs_exist_ok=True)
+        shutil.rmtree(scene.store / "meanwhile")
     until(lambda: not scene.counts()["running"] and not scene.counts()["queued"], 120)
     scene.http.post(f"/v1/jobs/{scene.job}/retry")
 
@@ -548,7 +552,8 @@ def _(scene: Scene) -> int:
             return 1
         time.sleep(0.5)
     upload = place.rpartition("/")[2]
-    answer = scene.http.post("/v1/jobs", data={"tags": "cat", "preset": "balanced", "upload": upload})
+    form = {"tags": (None, "cat"), "preset": (None, "balanced"), "upload": (None, upload)}
+    answer = scene.http.post("/v1/jobs", files=form)
     answer.raise_for_status()
     scene.job = answer.json()["id"]
     scene.wanted = {"done": COUNT}

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.dripping import DrippingServer
 from toco.jobs.outbound import ForbiddenAddress, Outbound, OutboundFailed, OutboundTooLarge
 from toco.jobs.store import ObjectNotFound, Store
 from toco.service.label_studio.task_images import NoImage, TaskImages
@@ -135,6 +136,18 @@ def test_photos_that_do_not_come_in_time_are_given_up_and_the_others_are_kept(we
     found = images.fetch_all(["/data/slow.jpg", "/data/quick.jpg", None, " "], seconds=1)
     assert [type(image.error) for image in found] == [OutboundFailed, type(None), NoImage, NoImage]
     assert found[1].content == b"here"
+
+
+@pytest.mark.parametrize("head_at_once", [True, False])
+def test_photos_that_drip_end_in_time_and_leave_room_for_the_next(web, make_images, head_at_once):
+    web.pages["/good.jpg"] = (200, {}, b"photo")
+    images = make_images(**OPEN)
+    with DrippingServer(head_at_once=head_at_once) as dripping:
+        begun = time.monotonic()
+        found = images.fetch_all([f"{dripping.url}/{number}.jpg" for number in range(16)], seconds=1.5)
+        assert time.monotonic() - begun < 4
+        assert {type(image.error) for image in found} == {OutboundFailed}
+        assert images.fetch(f"{web.url}/good.jpg", seconds=2).content == b"photo"
 
 
 def test_data_uris_are_decoded(make_images):
