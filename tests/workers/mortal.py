@@ -1,0 +1,150 @@
+"""A process that may die at any command to the records, and the laws that the records keep all the same."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from toco.jobs import keys
+from toco.jobs.transitions import ITEM_STATES, JOB_STATES
+
+_SNAPSHOT = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', 'toco:*')) do
+  local kind = redis.call('TYPE', key).ok
+  local value
+  if kind == 'hash' then value = redis.call('HGETALL', key)
+  elseif kind == 'set' then value = redis.call('SMEMBERS', key)
+  elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1)
+  else value = redis.call('GET', key) end
+  table.insert(found, {key, kind, value})
+end
+return found
+"""
+
+
+class Killed(BaseException):
+    """Ends the process: nothing is tidied up."""
+
+
+class MortalConnection(redis.Connection):
+    """Dies before or after a command reached the server, when the fuse has burnt down. Two lengths of it a command."""
+
+    fuse: int | None = None
+
+    def send_packed_command(self, command, check_health=True):
+        cls = MortalConnection
+        if cls.fuse is None:
+            super().send_packed_command(command, check_health)
+            return
+        if cls.fuse == 0:
+            self.disconnect()
+            raise Killed
+        super().send_packed_command(command, check_health)
+        if cls.fuse == 1:
+            self._until_done()
+            raise Killed
+        cls.fuse -= 2
+
+    def _until_done(self) -> None:
+        """Let the server do what it was sent; nobody hears of it."""
+        word = secrets.token_hex(8)
+        super().send_packed_command(self.pack_command("ECHO", word))
+        answer = None
+        while answer != word:
+            try:
+                answer = self.read_response()
+            except redis.ResponseError:
+                continue
+        self.disconnect()
+
+    @classmethod
+    @contextmanager
+    def dying(cls, fuse: int | None) -> Iterator[None]:
+        """Run a block that dies in mid-way, or not at all if the fuse is longer or None."""
+        cls.fuse = fuse
+        try:
+            yield
+        except Killed:
+            pass
+        finally:
+            cls.fuse = None
+
+
+def mortal_client(url: str) -> "redis.Redis":
+    """Return a client whose process may die."""
+    pool = redis.ConnectionPool.from_url(url, decode_responses=True, connection_class=MortalConnection)
+    return redis.Redis(connection_pool=pool)
+
+
+def snapshot(client: "redis.Redis") -> dict[str, Any]:
+    """Return every key of ours and what it holds, all at one moment."""
+    found: dict[str, Any] = {}
+    for key, kind, value in client.eval(_SNAPSHOT, 0):
+        if kind == "hash":
+            found[key] = dict(zip(value[::2], value[1::2], strict=True))
+        else:
+            found[key] = set(value) if kind == "set" else value
+    return found
+
+
+def states_of(records: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the state of each item by job."""
+    return {
+        job: {
+            item: records[keys.item_key(job, item)]["state"] for item in records.get(keys.order_key(job, "index"), [])
+        }
+        for job in records.get(keys.JOBS, [])
+    }
+
+
+def expected_state(counts: dict[str, int], *, begun: bool) -> str:
+    """Return the state that follows from a job's items."""
+    if counts["queued"] + counts["running"]:
+        return "running" if begun else "queued"
+    if counts["cancelled"]:
+        return "cancelled"
+    if not counts["failed"]:
+        return "succeeded"
+    return "partly_failed" if counts["done"] else "failed"
+
+
+def check_laws(records: dict[str, Any]) -> None:
+    """Fail if the records break a law."""
+    totals = dict.fromkeys(ITEM_STATES, 0)
+    running = set()
+    for job, states in states_of(records).items():
+        record = records[keys.job_key(job)]
+        counts = {state: int(record[state]) for state in ITEM_STATES}
+        for state in ITEM_STATES:
+            members = {item for item in states if states[item] == state}
+            assert records.get(keys.item_set(job, "state", state), set()) == members, (
+                "an item is in one set, its state's"
+            )
+            assert counts[state] == len(members), "counts equal items"
+            totals[state] += len(members)
+        assert int(record["total"]) == len(states)
+        assert record["state"] == expected_state(counts, begun="started_at" in record)
+        listed = [state for state in JOB_STATES if job in records.get(keys.jobs_in_state(state), [])]
+        assert listed == [record["state"]], "a job is in one list, its state's"
+        active, finished = (job in records.get(index, []) for index in (keys.JOBS_ACTIVE, keys.JOBS_FINISHED))
+        over = not counts["queued"] + counts["running"]
+        assert (active, finished, "finished_at" in record) == (not over, over, over), "a job is active until it is over"
+        assert record["cancel_requested"] == "0" or not counts["queued"], "nothing of a cancelled job waits for work"
+        for item, state in states.items():
+            fields = records[keys.item_key(job, item)]
+            held = {field in fields for field in ("token", "lease_until", "owner")}
+            assert held == {state == "running"}, "who works on an item holds its lease"
+            ended = "finished_at" in fields or fields["rejected"] == "1"
+            assert ended == (state in ("done", "failed", "cancelled"))
+            assert state != "failed" or fields["error"], "what failed says why"
+            if state == "running":
+                running.add(f"{job}:{item}")
+    assert set(records.get(keys.LEASES, [])) == running, "every item in work has a lease that can run out"
+    assert {state: int(records.get(keys.ITEMS, {}).get(state, 0)) for state in ITEM_STATES} == totals
+    known = {job for index in (keys.JOBS, keys.JOBS_CREATING, keys.JOBS_TRASH) for job in records.get(index, [])}
+    assert {key.split(":")[2] for key in records if key.startswith("toco:job:")} <= known, (
+        "a deleted job leaves nothing"
+    )
