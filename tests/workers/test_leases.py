@@ -2,10 +2,13 @@
 
 import time
 
-from toco.jobs.keys import LEASES
+from toco.jobs.keys import DELAYED, LEASES
 from toco.jobs.records import Lease
+from toco.jobs.store import ObjectNotFound
 from toco.model.errors import TocoError
-from toco.workers.leases import LeaseKeeper
+from toco.model.photos.images import UnreadableImage
+from toco.workers.leases import LeaseKeeper, give_back
+from toco.workers.process import WorkerProcess
 
 
 def leased(records, make_job) -> Lease:
@@ -55,3 +58,26 @@ def test_work_on_items_shows_as_a_sign_of_life(records, make_job):
     assert keeper.changed_at == 0
     keeper.keep(leased(records, make_job))
     assert time.time() - keeper.changed_at < 5
+
+
+def test_the_heartbeat_of_a_process_keeps_its_leases(settings, records, make_job):
+    chosen = settings.model_copy(update={"heartbeat_seconds": 0.1, "lease_seconds": 0.6, "store_url": "memory://"})
+    process = WorkerProcess(chosen, ("errands",))
+    process.start()
+    lease = leased(records, make_job)
+    process.leases.keep(lease)
+    time.sleep(1.5)
+    assert records.reclaim_expired() == {}
+    process.leases.drop(lease)
+    time.sleep(0.8)
+    assert records.reclaim_expired() == {lease.job: [lease.item]}
+    process.stop()
+
+
+def test_what_may_pass_is_put_off_and_what_cannot_fails(settings, records, make_job):
+    lease = leased(records, make_job)
+    assert give_back(records, settings, lease, ObjectNotFound("away")) == "queued"
+    assert records.redis.zcard(DELAYED) == 1
+    again = records.lease(lease.job, lease.item, owner="m2", seconds=30, max_attempts=3)
+    assert give_back(records, settings, again, UnreadableImage("broken")) == "failed"
+    assert records.item(lease.job, lease.item).error.code == "unreadable_image"
