@@ -45,6 +45,15 @@ test: lint ## Lint and all tests, the slow real-program ones too
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov --cov-report=
 	$(BIN)/python -m pytest -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=95
 
+.PHONY: stories
+stories: setup ## Tell 2,000 random stories of jobs, workers and deaths (an hour); CI tells 40
+	TOCO_STORIES=$(or $(STORIES),2000) $(BIN)/python -m pytest -q tests/workers/test_life_of_jobs.py
+
+.PHONY: mutants
+mutants: setup ## By night: change the jobs floor a little, thousands of times, and see whether a test notices
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	$(BIN)/python -m tests.mutants --minutes $(or $(MINUTES),480)
+
 .PHONY: format
 format: setup ## Format the sources
 	$(BIN)/ruff check --fix .

@@ -202,6 +202,7 @@ class Submission:
                 promise=promise,
             )
             if record.id != job:  # the same request was faster on another way
+                use_quota(self._state, self._caller, -len(items))
                 self._discard(job)
                 return record, True
         try:
