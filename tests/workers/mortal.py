@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import redis
 
 from toco.jobs import keys
-from toco.jobs.transitions import ITEM_STATES, JOB_STATES
+from toco.jobs.job import JobState
+from toco.jobs.transitions import ITEM_STATES
 
 _SNAPSHOT = """
 local found = {}
@@ -127,7 +128,7 @@ def check_laws(records: dict[str, Any]) -> None:
             totals[state] += len(members)
         assert int(record["total"]) == len(states)
         assert record["state"] == expected_state(counts, begun="started_at" in record)
-        listed = [state for state in JOB_STATES if job in records.get(keys.jobs_in_state(state), [])]
+        listed = [state for state in get_args(JobState) if job in records.get(keys.jobs_in_state(state), [])]
         assert listed == [record["state"]], "a job is in one list, its state's"
         active, finished = (job in records.get(index, []) for index in (keys.JOBS_ACTIVE, keys.JOBS_FINISHED))
         over = not counts["queued"] + counts["running"]
