@@ -29,11 +29,12 @@ class PatientStore(Store):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._seconds = settings.store_timeout_seconds
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="object-store")
+        self._threads = _threads()
 
     def close(self) -> None:
-        """Take no more operations; those that hang are left behind."""
+        """Leave operations that hang behind; an application that is started again finds new threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = _threads()
 
     def _do(self, operation: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         future = self._threads.submit(operation, *arguments, **named)
@@ -44,3 +45,7 @@ class PatientStore(Store):
             raise StorageUnavailable(
                 f"The object store did not answer within {self._seconds:g} s.", fix="Try again later."
             ) from None
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="object-store")

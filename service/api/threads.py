@@ -37,7 +37,8 @@ class BoundedThreads:
     def __init__(self, purpose: str, threads: int, patience_seconds: float) -> None:
         self._purpose = purpose
         self._turns = asyncio.Semaphore(threads)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._make = partial(ThreadPoolExecutor, threads, thread_name_prefix="request")
+        self._pool = self._make()
         self._patience = patience_seconds
 
     async def run(self, call: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
@@ -58,8 +59,9 @@ class BoundedThreads:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Start nothing more; what hangs is left behind."""
+        """Leave what hangs behind; an application that is started again finds new threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = self._make()
 
     def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
         with suppress(RuntimeError):  # the loop has ended meanwhile
@@ -93,6 +95,6 @@ class Threads:
         )
 
     def close(self) -> None:
-        """Start nothing more."""
+        """Leave what hangs behind."""
         for threads in (self.store, self.submissions, self.tools, self.health):
             threads.close()
