@@ -9,6 +9,7 @@ from toco.jobs.job import Summary
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import JobNotFound, connect
 from toco.jobs.store import StorageFull, Store
+from toco.model.photos.classes import VOC
 
 WHO = {"owner": "message-1", "seconds": 30, "max_attempts": 3}
 SUMMARY = Summary(
@@ -108,7 +109,7 @@ def test_many_deletes_at_once_count_once(records, settings, make_job):
 def test_nothing_writes_to_a_deleted_job(records, make_job, exports):
     job = make_job(2)
     lease = records.lease(job.id, "000000", **WHO)
-    export, _ = exports.request(job.id, ExportRequest(format="coco"))
+    export, *_ = [exports.request(job.id, ExportRequest(format=name))[0] for name in ("coco", "npz", "cvat")]
     records.delete_job(job.id)
     records.forget(job.id)
     assert not records.renew(lease, seconds=30)
@@ -136,7 +137,7 @@ def test_an_export_whose_job_is_deleted_meanwhile_leaves_nothing(records, make_j
         exports._store.delete_prefix(f"jobs/{job.id}/")
         return iter(())
 
-    monkeypatch.setattr(exports._catalogue, "find", lambda _: ModelCatalogue.find(exports._catalogue, ""))
+    monkeypatch.setattr(exports, "_vocabulary", lambda _: VOC)
     monkeypatch.setattr(exports._index, "each", deleted_meanwhile)
     exports.build(export.id, lease_seconds=1, max_attempts=3)
     assert list(exports._store.under(f"jobs/{job.id}/")) == []

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from toco.jobs import migrations
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.exports import ExportRequest, Exports
+from toco.jobs.job import NewItem
 from toco.jobs.keys import SCHEMA_NUMBER
 from toco.jobs.migrations import MIGRATIONS, SCHEMA, Migration, SchemaTooNew, migrate, migrate_patiently, schema_of
 from toco.jobs.model_catalogue import ModelCatalogue
@@ -94,6 +95,13 @@ def test_jobs_of_the_first_version_are_as_they_were(new):
     assert found["partly"].webhook == "https://example.org/hook"
     assert found["queued"].priority == "interactive"
     assert new.records.item_counts() == {"queued": 3, "running": 1, "done": 6, "failed": 3, "cancelled": 1}
+
+
+def test_jobs_made_today_are_listed_before_those_of_the_first_version(new):
+    options = new.records.job(JOBS["queued"]).options
+    made = new.records.create_job(new.records.begin_job(), [NewItem("a.jpg", "k")], options)
+    assert [job.id for job in new.records.jobs()] == [made.id, *sorted(JOBS.values(), reverse=True)]
+    assert [job.id for job in new.records.jobs(state="queued")] == [made.id, JOBS["queued"]]
 
 
 def test_items_of_the_first_version_are_as_they_were(new):

@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 _CANCEL = "tests/jobs/test_cancel_and_delete.py"
 _LIFE = "tests/workers/test_life_of_jobs.py"
 TESTS = {
-    "jobs/transitions.py": ["tests/jobs/test_records.py", _CANCEL, "tests/jobs/test_idempotency.py",
-                            "tests/jobs/test_uploads.py", _LIFE],
+    "jobs/transitions.py": [
+        "tests/jobs/test_records.py", _CANCEL, "tests/jobs/test_idempotency.py", "tests/jobs/test_uploads.py",
+        "tests/jobs/test_migrations.py", _LIFE,
+    ],
     "jobs/records.py": ["tests/jobs/test_records.py", _CANCEL, "tests/jobs/test_idempotency.py",
                         "tests/jobs/test_migrations.py", "tests/workers/test_sweep.py", _LIFE],
     "jobs/retries.py": ["tests/jobs/test_retries.py"],
