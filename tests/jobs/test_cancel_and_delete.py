@@ -9,7 +9,6 @@ from toco.jobs.job import Summary
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import JobNotFound, connect
 from toco.jobs.store import StorageFull, Store
-from toco.model.photos.classes import VOC
 
 WHO = {"owner": "message-1", "seconds": 30, "max_attempts": 3}
 SUMMARY = Summary(
@@ -137,7 +136,7 @@ def test_an_export_whose_job_is_deleted_meanwhile_leaves_nothing(records, make_j
         exports._store.delete_prefix(f"jobs/{job.id}/")
         return iter(())
 
-    monkeypatch.setattr(exports, "_vocabulary", lambda _: VOC)
+    monkeypatch.setattr(exports._catalogue, "spec", lambda _: exports._catalogue.find("").spec)
     monkeypatch.setattr(exports._index, "each", deleted_meanwhile)
     exports.build(export.id, lease_seconds=1, max_attempts=3)
     assert list(exports._store.under(f"jobs/{job.id}/")) == []
