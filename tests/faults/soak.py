@@ -50,7 +50,10 @@ class Soak:
         self.http = httpx.Client(base_url=live.url, timeout=60)
 
     def fire(self) -> None:
-        """Kill a part by chance, again and again."""
+        """Kill a part by chance, again and again, until all is submitted.
+
+        In the thread that stays: what a thread starts ends with it (see `die_with_parent`).
+        """
         chance = random.Random(0)
         arms: dict[str, Callable[[], None]] = {
             "child": self._kill_child,
@@ -102,8 +105,15 @@ class Soak:
             answer = self.ask("POST", "/v1/jobs", files=files, data={"tags": "cat", "preset": "fast"}, headers=key)
             answer.raise_for_status()
             self.jobs.append(answer.json()["id"])
-            while len(self.jobs) > 3 and not self.ended(self.jobs[-3]) and time.monotonic() < self.ends + 600:
+            while len(self.jobs) > 3 and not self.ended(self.jobs[-3]) and time.monotonic() < self.ends:
                 time.sleep(0.5)
+
+    def feed_and_end(self, photos: int) -> None:
+        """Submit jobs, and have the kills end however that ends."""
+        try:
+            self.feed(photos)
+        finally:
+            self.over.set()
 
     def ended(self, job: str) -> bool:
         """Say whether a job is over."""
@@ -167,13 +177,10 @@ def main() -> None:
         with LiveService(folder, own_models(folder / "models", folder / "tiny"), **SETTINGS) as live:
             begun = time.monotonic()
             soak = Soak(live, begun + 60 * chosen.minutes)
-            killer = threading.Thread(target=soak.fire)
-            killer.start()
-            try:
-                soak.feed(chosen.photos)
-            finally:
-                soak.over.set()
-                killer.join()
+            feeder = threading.Thread(target=soak.feed_and_end, args=[chosen.photos])
+            feeder.start()
+            soak.fire()
+            feeder.join()
             found = soak.count()
             said = sentence(found, (time.monotonic() - begun) / 60)
     print(said)

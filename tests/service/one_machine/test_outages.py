@@ -32,7 +32,9 @@ def deprived(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def http(deprived: LiveService) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=deprived.url, timeout=60, transport=httpx.HTTPTransport(retries=3)) as client:
+    """A client without idle connections: the API closes one after five seconds, perhaps just as it is used again."""
+    patient = httpx.HTTPTransport(retries=3)
+    with httpx.Client(base_url=deprived.url, timeout=60, transport=patient, headers={"connection": "close"}) as client:
         yield client
 
 
