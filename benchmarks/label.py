@@ -158,7 +158,7 @@ def run_preset(labeler: Labeler, preset: PresetName, photos: Sequence[PlannedPho
         started = time.perf_counter()
         run.label(photos, RunSummary())
         seconds = time.perf_counter() - started
-    requests = [LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos]
+    requests = [LabelRequest(photo.path, photo.tags, photo.name) for photo in photos]
     masks = [cast("Any", label).pseudo_mask for _, label in labeler.label(requests, options)]
     return seconds, masks
 

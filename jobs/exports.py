@@ -95,6 +95,7 @@ class ExportRecord:
         items, total: photos written so far, and in all.
         size: of the finished zip in bytes.
         skipped: photos that some format lacks.
+        open_photos: photos that were left out because their whole mask is open.
         left_out: the first of them.
     """
 
@@ -106,6 +107,7 @@ class ExportRecord:
     total: int
     size: int
     skipped: int
+    open_photos: int
     left_out: tuple[NotExported, ...]
     error: ItemError | None
     created_at: float
@@ -140,7 +142,7 @@ class Exports:
             "error": "",
             "left_out": "[]",
         }
-        fields |= dict.fromkeys(("items", "total", "size", "skipped", "attempts"), 0)
+        fields |= dict.fromkeys(("items", "total", "size", "skipped", "open_photos", "attempts"), 0)
         new = self._records.open_export(job, export, fields)
         return self.get(job, export), new
 
@@ -158,6 +160,7 @@ class Exports:
             total=int(found["total"]),
             size=int(found["size"]),
             skipped=int(found["skipped"]),
+            open_photos=int(found.get("open_photos", 0)),
             left_out=_LEFT_OUT.validate_json(found.get("left_out") or "[]"),
             error=ItemError.model_validate_json(found["error"]) if found["error"] else None,
             created_at=float(found["created_at"]),
@@ -223,7 +226,7 @@ class Exports:
         key = export_key(record.job, record.id)
 
         def note(_item: LabelledItem, report: ExportReport) -> None:
-            if (report.written + len(report.errors)) % _PROGRESS_ITEMS == 0:
+            if (report.written + len(report.errors) + len(report.open_photos)) % _PROGRESS_ITEMS == 0:
                 self._note(record.id, items=report.written, skipped=len(report.errors))
                 self._redis.expire(lock, math.ceil(lease_seconds))
                 self._redis.zadd(EXPORTS_ACTIVE, {record.id: time.time()}, xx=True)
@@ -243,7 +246,8 @@ class Exports:
         done: dict[str, str | int] = {
             "state": "done",
             "items": report.written,
-            "skipped": len(left_out),
+            "skipped": len(report.errors),
+            "open_photos": len(report.open_photos),
             "size": size,
             "left_out": shown,
         }

@@ -5,21 +5,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.transitions import ITEM_STATES
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.options import LabelOptions
+from toco.model.photos.tag_check import TagCheck, UnknownTags
+from toco.model.photos.understanding import UnderstoodTag
 
 Priority = Literal["interactive", "batch"]
-UnknownTags = Literal["error", "ignore"]
 Decision = Literal["accept", "reject"]
 ItemState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobState = Literal["queued", "running", "succeeded", "partly_failed", "failed", "cancelled"]
 DEFAULT_WORKSPACE = "default"  # of keys that name none, and of everybody while keys are off
+EMPTY_TAG = "empty_tag:"
+"""Begins the fields of a job's hash that count, by class, the photos whose mask does not show it."""
+
 FINAL_JOB_STATES = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
+
+
+def _renamed(policy: object) -> object:
+    """Return what a policy is called now; what version 0.1 called `ignore` made background of what it ignored."""
+    return {"error": "refuse", "ignore": "open"}.get(str(policy), policy)
 
 
 class JobOptions(BaseModel):
@@ -30,7 +39,8 @@ class JobOptions(BaseModel):
         model_version: name and weights digest, as in its spec.
         label: every labelling setting.
         outputs: artifacts wanted; empty means the usual ones.
-        unknown_tags: refuse the request, or leave unknown tags out and report them.
+        unknown_tags: what is done about words that are not understood.
+        mapping: the user's own words, folded, to those that they stand for; see `mapping.fold_mapping`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +49,8 @@ class JobOptions(BaseModel):
     model_version: str
     label: LabelOptions
     outputs: tuple[Output, ...] = ()
-    unknown_tags: UnknownTags = "error"
+    unknown_tags: Annotated[UnknownTags, BeforeValidator(_renamed)] = "learn"
+    mapping: dict[str, str] = {}
 
 
 class ItemError(BaseModel):
@@ -121,7 +132,9 @@ class Summary(BaseModel):
     Attributes:
         tags: canonical class names.
         tag_source: `user` or `model`.
-        unknown_tags: tags that were left out.
+        words: each tag as written, as understood, and why.
+        open_tags: words that were not understood; what they may own is open.
+        empty_tags: tagged classes that the pseudo mask does not show.
         classes: a row a tag, as `Label.class_report` gives it.
         ignore_ratio: share (0..1) of the pixels left open.
         area_ratio: share (0..1) of the pixels given to any tagged class.
@@ -134,7 +147,9 @@ class Summary(BaseModel):
 
     tags: tuple[str, ...]
     tag_source: Literal["user", "model"]
-    unknown_tags: tuple[str, ...] = ()
+    words: tuple[UnderstoodTag, ...] = ()
+    open_tags: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("open_tags", "unknown_tags"))] = ()
+    empty_tags: tuple[str, ...] = ()
     classes: tuple[dict[str, Any], ...] = ()
     ignore_ratio: Annotated[float, Field(ge=0, le=1)]
     area_ratio: Annotated[float, Field(ge=0, le=1)]
@@ -144,6 +159,21 @@ class Summary(BaseModel):
     height: int
     artifacts: dict[str, int] = {}
     timings: dict[str, float] = {}
+
+    def indexed(self) -> list[str | float]:
+        """Return, in pairs, what the item is found, sorted and counted by; see `transitions`."""
+        measures = {
+            "doubt": self.doubt,
+            "ignore_ratio": self.ignore_ratio,
+            "area_ratio": self.area_ratio,
+            "score": self.score,
+            "open_tags": len(self.open_tags),
+            "empty_tags": len(self.empty_tags),
+        }
+        pairs: dict[str, float] = {f"order:{measure}": value for measure, value in measures.items()}
+        pairs |= {f"tag:{tag}": 1 for tag in self.tags}
+        pairs |= {f"count:{EMPTY_TAG}{tag}": 1 for tag in self.empty_tags}
+        return [part for pair in pairs.items() for part in pair]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +234,8 @@ class JobRecord:
         counts: items by state.
         rate: items a second since work began, 0 before.
         webhook_error: why its webhook was not delivered, or empty.
+        tags: what the tags of all its photos mean to the model.
+        empty_tags: tagged classes that masks do not show, by number of photos.
     """
 
     id: str
@@ -224,6 +256,8 @@ class JobRecord:
     counts: dict[str, int] = field(default_factory=dict)
     webhook_error: str = ""
     workspace: str = DEFAULT_WORKSPACE
+    tags: TagCheck = field(default_factory=TagCheck)
+    empty_tags: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -262,6 +296,10 @@ class JobRecord:
             counts={state: int(found[state]) for state in ITEM_STATES},
             webhook_error=found.get("webhook_error", ""),
             workspace=found.get("workspace", DEFAULT_WORKSPACE),
+            tags=TagCheck.model_validate_json(found["tags"]) if found.get("tags") else TagCheck(),
+            empty_tags={
+                name.removeprefix(EMPTY_TAG): int(count) for name, count in found.items() if name.startswith(EMPTY_TAG)
+            },
         )
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -48,11 +48,12 @@ from toco.jobs.migrations import SCHEMA, schema_of
 from toco.jobs.settings import Settings
 from toco.jobs.transitions import DONE, FAILED, QUEUED, Transitions
 from toco.model.errors import TocoError
+from toco.model.photos.tag_check import TagCheck
 
 logger = logging.getLogger(__name__)
 
-Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score"]
-MEASURES: tuple[Measure, ...] = ("index", "doubt", "ignore_ratio", "area_ratio", "score")
+Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score", "open_tags", "empty_tags"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 _PIPELINE_ITEMS = 500
 _DELETION_WAIT_SECONDS = 10.0
 _LONGEST_DELETION_WAIT_SECONDS = 3600.0
@@ -144,6 +145,7 @@ class Records:
         webhook: str = "",
         webhook_secret: str = "",
         promise: Promise | None = None,
+        tags: TagCheck | None = None,
     ) -> JobRecord:
         """Write a job and its items; readers see it whole or not at all.
 
@@ -168,6 +170,7 @@ class Records:
             "state": QUEUED,
             "priority": priority,
             "options": options.model_dump_json(),
+            "tags": (tags or TagCheck()).model_dump_json(),
             "key": key,
             "workspace": workspace,
             "request_id": request_id,
@@ -285,16 +288,17 @@ class Records:
         Returns:
             `done`, `stale` (someone else has the item by now) or `gone` (the job was deleted).
         """
-        tags = [part for tag in summary.tags for part in (f"tag:{tag}", 1)]
-        measures = [
-            "order:doubt", summary.doubt,
-            "order:ignore_ratio", summary.ignore_ratio,
-            "order:area_ratio", summary.area_ratio,
-            "order:score", summary.score,
-        ]  # fmt: skip
         return str(
             self.scripts.finish(
-                args=[lease.job, lease.item, lease.token, DONE, "summary", summary.model_dump_json(), *measures, *tags]
+                args=[
+                    lease.job,
+                    lease.item,
+                    lease.token,
+                    DONE,
+                    "summary",
+                    summary.model_dump_json(),
+                    *summary.indexed(),
+                ]
             )
         )
 

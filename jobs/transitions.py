@@ -133,7 +133,8 @@ return 1
 """
 
 # job, item, token, state to reach, then pairs: `order:NAME`, value for the sort orders; `tag:NAME`, 1 for the classes;
-# `after`, seconds until the item is queued; other fields for the item. Returns the state reached.
+# `count:FIELD`, number for the job; `after`, seconds until the item is queued; other fields for the item. Returns the
+# state reached.
 _FINISH = """
 local job, item, to = ARGV[1], ARGV[2], ARGV[4]
 if redis.call('EXISTS', jobkey(job)) == 0 then return 'gone' end
@@ -143,12 +144,14 @@ local key = itemkey(job, item)
 for i = 5, #ARGV, 2 do
   local order = string.match(ARGV[i], '^order:(.+)$')
   local tag = string.match(ARGV[i], '^tag:(.+)$')
+  local count = string.match(ARGV[i], '^count:(.+)$')
   if order then redis.call('ZADD', orderkey(job, order), ARGV[i + 1], item)
   elseif ARGV[i] == 'after' then
     if to == 'queued' then redis.call('ZADD', DELAYED, now + tonumber(ARGV[i + 1]), job .. ':' .. item) end
   elseif tag then
     redis.call('SADD', setkey(job, 'tag', tag), item)
     redis.call('SADD', tagskey(job), tag)
+  elseif count then redis.call('HINCRBY', jobkey(job), count, ARGV[i + 1])
   else redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 end
 forget_lease(job, item)

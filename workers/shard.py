@@ -167,8 +167,10 @@ class Shard:
                 self._leases.keep(lease)
                 self._begun += 1
             source = partial(self._opened, record.image_key)
-            skip_unknown = self._job.options.unknown_tags == "ignore"
-            yield LabelRequest(source, record.tags, name=record.id, skip_unknown=skip_unknown)
+            asked = self._job.options
+            yield LabelRequest(
+                source, record.tags, name=record.id, unknown_tags=asked.unknown_tags, mapping=asked.mapping
+            )
 
     def _opened(self, key: str, long_side: int) -> DecodedImage:
         """Fetch and decode a photo; the threads of the labeler that decode call this."""

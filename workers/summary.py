@@ -9,9 +9,12 @@ from toco.model.formats.result import ItemResult
 def doubt(result: ItemResult) -> float:
     """Return 0 (surely fine) to 1 (look at it first).
 
-    The worst of three signs: pixels that the pseudo mask leaves open, a tag whose CAM is weak where the mask shows
-    it (a tag that the mask does not show at all scores 0), and a tag that the classifier itself does not see.
+    A photo with a word that was not understood is doubted in full. Else it is the worst of three signs: pixels that
+    the pseudo mask leaves open, a tag whose CAM is weak where the mask shows it (a tag that the mask does not show at
+    all scores 0), and a tag that the classifier itself does not see.
     """
+    if result.open_tags:
+        return 1.0
     if not result.classes:
         return 1.0 if result.tag_source == "model" else 0.0
     weakest = min(entry.score for entry in result.classes)
@@ -30,7 +33,9 @@ def summarise(result: ItemResult, artifacts: Mapping[str, bytes], timings: Mappi
     return Summary(
         tags=result.tags,
         tag_source=result.tag_source,
-        unknown_tags=result.unknown_tags,
+        words=result.words,
+        open_tags=result.open_tags,
+        empty_tags=result.empty_tags,
         classes=tuple(entry.model_dump() for entry in result.classes),
         ignore_ratio=result.ignore_ratio,
         area_ratio=min(1.0, sum(entry.area_ratio for entry in result.classes)),

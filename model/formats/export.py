@@ -10,10 +10,14 @@ from toco.model.formats.registry import open_writer
 from toco.model.formats.sink import Sink
 from toco.model.formats.writer import ExportOptions
 from toco.model.options import Frozen
-from toco.model.photos.classes import Vocabulary
+from toco.model.photos.classes import IGNORE, Vocabulary
 
 # Kinds of errors that lie with one photo: the others can be exported all the same.
 _OF_A_PHOTO: Final = frozenset({"invalid", "unsupported", "not_found", "too_large", "conflict"})
+
+
+_OPEN_DETAIL: Final = "Every pixel of its mask is open (255): of what is on the photo nothing is known."
+_OPEN_FIX: Final = "Map its tags to classes, or export with open_photos."
 
 
 class NotExported(Frozen):
@@ -38,13 +42,16 @@ class ExportReport:
     Attributes:
         written: photos that every format has.
         errors: by name of the photo, for those that some format lacks.
+        open_photos: names of those that were left out of all formats, because their whole mask is open.
     """
 
     def __init__(self, formats: Iterable[str]) -> None:
         self.written = 0
         self.errors: dict[str, TocoError] = {}
+        self.open_photos: list[str] = []
         self._lacking: dict[str, list[str]] = {}
-        self._empty = set(formats)
+        self._formats = tuple(formats)
+        self._empty = set(self._formats)
 
     def count(self, name: str, failed: Mapping[str, TocoError]) -> None:
         """Add a photo.
@@ -62,8 +69,12 @@ class ExportReport:
 
     @property
     def left_out(self) -> list[NotExported]:
-        """The photos that some format lacks, in their order."""
-        return [
+        """The photos that some format lacks, those first that are wholly open."""
+        open_photos = [
+            NotExported(name=name, formats=self._formats, code="wholly_open", detail=_OPEN_DETAIL, fix=_OPEN_FIX)
+            for name in self.open_photos
+        ]
+        return open_photos + [
             NotExported(
                 name=name, formats=tuple(self._lacking[name]), code=error.code, detail=error.detail, fix=error.fix
             )
@@ -107,6 +118,10 @@ def export_items(
             name: stack.enter_context(open_writer(name, sink, vocabulary, options)) for name, sink in sinks.items()
         }
         for item in items:
+            if not options.open_photos and _is_wholly_open(item, options):
+                report.open_photos.append(item.name)
+                on_item(item, report)
+                continue
             failed: dict[str, TocoError] = {}
             for name, writer in writers.items():
                 try:
@@ -119,3 +134,12 @@ def export_items(
             on_item(item, report)
         report.require_some()
     return report
+
+
+def _is_wholly_open(item: LabelledItem, options: ExportOptions) -> bool:
+    """Say whether the mask that is exported holds nothing but 255; what is wrong with a photo its formats will say."""
+    try:
+        mask = item.pseudo_mask if options.mask == "pseudo_mask" else item.segmentation
+    except TocoError:
+        return False
+    return bool((mask == IGNORE).all())

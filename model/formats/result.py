@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AliasChoices, Field, JsonValue
 
 from toco.model.method.label import Label, TagSource
 from toco.model.options import Frozen, LabelOptions
+from toco.model.photos.understanding import UnderstoodTag
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -47,7 +48,9 @@ class ItemResult(Frozen):
         format: version of this layout.
         tags: canonical class names in channel order.
         tag_source: `user`, or `model` where the classifier chose the tags of an untagged photo.
-        unknown_tags: tags that the model does not know and that were left out.
+        words: each tag as the user wrote it, as it was understood, and why; empty where the classifier chose.
+        open_tags: words that were not understood; what they may own is open (255).
+        empty_tags: tagged classes that the pseudo mask does not show.
         model_version: name and digest of the weights.
         options: all settings of the run (`LabelOptions` as JSON).
         options_digest: changes with any of them.
@@ -65,7 +68,9 @@ class ItemResult(Frozen):
     format: Literal[1] = 1
     tags: tuple[str, ...]
     tag_source: TagSource
-    unknown_tags: tuple[str, ...] = ()
+    words: tuple[UnderstoodTag, ...] = ()
+    open_tags: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("open_tags", "unknown_tags"))] = ()
+    empty_tags: tuple[str, ...] = ()
     model_version: str
     options: dict[str, JsonValue] = {}
     options_digest: str = ""
@@ -109,7 +114,9 @@ def result_of(
     return ItemResult(
         tags=label.tags,
         tag_source=label.tag_source,
-        unknown_tags=label.unknown_tags,
+        words=label.words,
+        open_tags=label.open_tags,
+        empty_tags=tuple(row["name"] for row in rows if not row["area"]),
         model_version=model_version,
         options=options.model_dump(mode="json"),
         options_digest=options.digest(),

@@ -37,6 +37,7 @@ class ExportOptions(Frozen):
         regions: what Label Studio shows.
         image_prefix: Label Studio's address of the exported folder's photos; the quoted name follows.
         cam_dtype: number format of exported CAMs.
+        open_photos: whether photos go in whose whole mask is open (255): nothing is known of them.
     """
 
     mask: Literal["pseudo_mask", "segmentation"] = "pseudo_mask"
@@ -48,6 +49,7 @@ class ExportOptions(Frozen):
     regions: Literal["brush", "polygon"] = "brush"
     image_prefix: str = "/data/local-files/?d=images/"
     cam_dtype: Literal["float16", "float32"] = "float32"
+    open_photos: bool = False
 
 
 class ExportWriter(ABC):

@@ -40,6 +40,7 @@ from toco.model.labelling.plan import PlannedPhoto
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
 from toco.model.photos.images import UnreadableImage
+from toco.model.photos.understanding import NO_MAPPING, Mapped, UnderstoodTag, understand_all
 from toco.model.spec import ModelSpec
 from toco.model.whole_file import write_whole
 
@@ -78,7 +79,10 @@ class RunSummary:
         failures: error by name of photo.
         photos_with_class: in how many finished photos a class is among the tags.
         pixels_of_class: its pixels in their pseudo masks.
-        unknown_tags: tags left out because the model does not know them.
+        open_tags: words that were not understood, by number of finished photos.
+        open_photos: photos with such words.
+        wholly_open: photos of whose mask every pixel is open; exports leave them out.
+        empty_tags: tagged classes that a mask does not show, by number of photos.
         tagged_by_model: photos whose tags the classifier chose.
         capped: photos that were shrunk for refinement, their masks mapped back to their own size.
         of_several: files of several pictures (frames, pages), of which the first is labelled.
@@ -92,7 +96,10 @@ class RunSummary:
     failures: dict[str, TocoError] = field(default_factory=dict)
     photos_with_class: Counter[str] = field(default_factory=Counter)
     pixels_of_class: Counter[str] = field(default_factory=Counter)
-    unknown_tags: Counter[str] = field(default_factory=Counter)
+    open_tags: Counter[str] = field(default_factory=Counter)
+    open_photos: int = 0
+    wholly_open: int = 0
+    empty_tags: Counter[str] = field(default_factory=Counter)
     tagged_by_model: int = 0
     capped: int = 0
     of_several: int = 0
@@ -117,7 +124,10 @@ class RunSummary:
                 name: {"photos": photos, "area_ratio": self.pixels_of_class[name] / self.pixels}
                 for name, photos in self.photos_with_class.most_common()
             },
-            "unknown_tags": dict(self.unknown_tags.most_common()),
+            "open_tags": dict(self.open_tags.most_common()),
+            "open_photos": self.open_photos,
+            "wholly_open_photos": self.wholly_open,
+            "empty_tags": dict(self.empty_tags.most_common()),
             "tagged_by_model": self.tagged_by_model,
             "capped": self.capped,
             "of_several": self.of_several,
@@ -130,7 +140,10 @@ class RunSummary:
         pixels = result.size.height * result.size.width
         self.pixels += pixels
         self.ignored_pixels += result.ignore_ratio * pixels
-        self.unknown_tags.update(result.unknown_tags)
+        self.open_tags.update(result.open_tags)
+        self.open_photos += bool(result.open_tags)
+        self.wholly_open += result.ignore_ratio == 1.0
+        self.empty_tags.update(result.empty_tags)
         self.tagged_by_model += result.tag_source == "model"
         self.capped += result.capped
         self.of_several += result.pictures > 1
@@ -147,7 +160,7 @@ class FolderRun:
         options: of the labels.
         out: folder of the results.
         outputs: artifacts wanted beside `result.json`.
-        skip_unknown: leave tags that the model does not know out instead of refusing the photo.
+        mapping: the user's own words; see `mapping.fold_mapping`.
         writers: threads that encode and write artifacts.
     """
 
@@ -158,7 +171,7 @@ class FolderRun:
         out: Path,
         *,
         outputs: frozenset[Output] = frozenset({"cam", "pseudo_mask", "segmentation"}),
-        skip_unknown: bool = True,
+        mapping: Mapped = NO_MAPPING,
         writers: int = 2,
     ) -> None:
         self._labeler = labeler
@@ -166,7 +179,7 @@ class FolderRun:
         self._out = out
         always: frozenset[Output] = frozenset({"pseudo_mask"})  # without it no photo can be exported
         self._outputs = outputs | always
-        self._skip_unknown = skip_unknown
+        self._mapping = mapping
         self._writers = writers
 
     def label(
@@ -267,7 +280,7 @@ class FolderRun:
                 on_event("resumed")
                 continue
             asked[photo.name] = photo, question
-            yield LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=self._skip_unknown)
+            yield LabelRequest(photo.path, photo.tags, photo.name, mapping=self._mapping)
 
     def _folder(self, photo: PlannedPhoto) -> Path:
         return self._out / ARTIFACTS / photo.name
@@ -278,10 +291,13 @@ class FolderRun:
         return {
             "image_sha256": digest,
             "tags": None if photo.tags is None else list(photo.tags),
-            "skip_unknown": self._skip_unknown,
+            "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
             "model_version": self._labeler.spec.version,
             "options_digest": self._options.digest(),
         }
+
+    def _words(self, tags: Sequence[str]) -> tuple[UnderstoodTag, ...]:
+        return understand_all(tags, self._labeler.spec.vocabulary, self._mapping)
 
     def _finished(self, photo: PlannedPhoto, question: dict[str, Any]) -> bool:
         folder = self._folder(photo)
@@ -293,7 +309,8 @@ class FolderRun:
         wanted = [_FILE_OF[output] for output in self._outputs if output in _FILE_OF]
         if "segmentation" in self._outputs and self._options.segmentation is not None:
             wanted.append(SEGMENTATION_FILE)
-        heat = "heat" not in self._outputs or question["tags"] == [] or any(folder.glob("heat_*.jpg"))
+        shows_classes = question["meanings"] is None or any(question["meanings"])
+        heat = "heat" not in self._outputs or not shows_classes or any(folder.glob("heat_*.jpg"))
         return heat and all((folder / name).is_file() for name in (RESULT, *wanted))
 
     def _write(self, photo: PlannedPhoto, label: Label, question: dict[str, Any]) -> TocoError | None:

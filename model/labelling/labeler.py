@@ -4,12 +4,11 @@
 network runs on a batch. However many photos come, only a few batches are held in memory.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,15 +22,20 @@ from torch import Tensor
 from toco.model.crf.backend import CrfBackend
 from toco.model.crf.choice import crf_backend
 from toco.model.errors import InvalidArray, TocoError
+from toco.model.labelling.asked_tags import AskedTags, asked_tags
 from toco.model.method.affinity import spread
 from toco.model.method.cams import mix_foreground, normalise_cams, resize, scaled_input, upsample_pair
-from toco.model.method.device import Device, choose_device
+from toco.model.method.device import Device, choose_device, cores
 from toco.model.method.label import Label, TagSource
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
+from toco.model.method.open_pixels import leave_open, unclaimed
 from toco.model.method.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
-from toco.model.method.segmentation import multi_scale_logits, object_maps, segmentation_map
+from toco.model.method.segmentation import multi_scale_logits, object_maps, segmentation_map, share_of_scale
 from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
+from toco.model.photos.classes import IGNORE
 from toco.model.photos.images import DecodedImage, Opener, read_image
+from toco.model.photos.tag_check import UnknownTags
+from toco.model.photos.understanding import NO_MAPPING, Mapped
 from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.model.weights_io.checkpoint import load_model
 
@@ -45,25 +49,25 @@ class LabelRequest:
 
     Attributes:
         source: file, its bytes, what opens it (called by the threads that decode), or (H, W, 3) uint8 RGB pixels.
-        tags: names or synonyms; empty for a photo of nothing known; None lets the classifier choose.
+        tags: any words; empty for a photo of nothing known; None lets the classifier choose.
         name: how to call the photo in reports.
-        skip_unknown: leave tags that the model does not know out instead of refusing the photo.
+        unknown_tags: what is done about words that are not understood; nothing is learnt here.
+        mapping: the user's own words; see `mapping.fold_mapping`.
     """
 
     source: Source
     tags: Sequence[str] | None
     name: str = ""
-    skip_unknown: bool = False
+    unknown_tags: UnknownTags = "open"
+    mapping: Mapped = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Job:
     """A decoded photo on its way."""
 
-    request: LabelRequest
     photo: DecodedImage
-    tags: tuple[int, ...] | None
-    unknown: tuple[str, ...]
+    asked: AskedTags
     timings: dict[str, float]
 
 
@@ -77,6 +81,7 @@ class _Maps:
     cams: npt.NDArray[np.float32]  # (K, h, w)
     segmentation: npt.NDArray[np.float32] | None  # (K + 1, h, w) probabilities
     segmentation_channels: tuple[int, ...]
+    objects: npt.NDArray[np.float32] | None  # (1 + K, h, w) as of `object_maps`, where a word is left open
 
 
 class Labeler:
@@ -104,7 +109,7 @@ class Labeler:
         self.device: Device = choose_device(device)
         self.network = network.eval().to(self.device.device)
         self.crf: CrfBackend = crf_backend(crf)
-        self.threads = threads or _cores()
+        self.threads = threads or cores()
 
     @classmethod
     def from_folder(cls, folder: Path | None = None, *, device: str = "auto", crf: str = "auto") -> "Labeler":
@@ -118,14 +123,19 @@ class Labeler:
         return cls(network, spec, device=device, crf=crf)
 
     def label_one(
-        self, source: Source, tags: Sequence[str] | None = None, options: LabelOptions | None = None
+        self,
+        source: Source,
+        tags: Sequence[str] | None = None,
+        options: LabelOptions | None = None,
+        *,
+        mapping: Mapped = NO_MAPPING,
     ) -> Label:
         """Label one photo.
 
         Raises:
             TocoError: what is wrong with the photo or its tags.
         """
-        ((_, result),) = self.label([LabelRequest(source, tags)], options)
+        ((_, result),) = self.label([LabelRequest(source, tags, mapping=mapping)], options)
         if isinstance(result, TocoError):
             raise result
         return result
@@ -192,15 +202,9 @@ class Labeler:
 
     def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
         started = time.perf_counter()
-        channels: tuple[int, ...] | None = None
-        unknown: tuple[str, ...] = ()
-        if request.tags is not None:
-            if request.skip_unknown:
-                channels, unknown = self.vocabulary.split_known(request.tags)
-            else:
-                channels = self.vocabulary.channels(request.tags)
+        asked = asked_tags(request.tags, self.vocabulary, policy=request.unknown_tags, mapping=request.mapping)
         photo = _load(request.source, options.long_side)
-        return _Job(request, photo, channels, unknown, {"decode": time.perf_counter() - started})
+        return _Job(photo, asked, {"decode": time.perf_counter() - started})
 
     def _run_batch(
         self, decoding: list[tuple[LabelRequest, Future[_Job]]], options: LabelOptions
@@ -237,7 +241,8 @@ class Labeler:
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
                 found = self._classify(scaled_input(images, scale, flip=cam.flip))
-                decoded = self.network.decoder(found.patches) if self._decoder_weight(options) else None
+                decodes = self._decoder_weight(options) or any(job.asked.has_open for job in jobs)
+                decoded = self.network.decoder(found.patches) if decodes else None
                 if probabilities is None:
                     logits = found.logits.float()
                     if cam.flip:
@@ -252,16 +257,19 @@ class Labeler:
                     sums[position] = _added(sums[position], upsample_pair(maps, square, flip=cam.flip))
                     if decoded is not None:
                         shown = object_maps(decoded[picked], chosen)
-                        objects[position] = _added(objects[position], _mean_of_scale(shown, square, options))
+                        objects[position] = _added(
+                            objects[position], share_of_scale(shown, square, scales=len(cam.scales), flip=cam.flip)
+                        )
             segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
         return [
             _Maps(
                 channels=chosen,
-                tag_source="user" if job.tags is not None else "model",
+                tag_source="user" if job.asked.channels is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
                 cams=self._finished(job, total, found_objects, options),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
+                objects=self._open_objects(job, found_objects),
             )
             for job, chosen, row, total, found_objects, segmentation in zip(
                 jobs,
@@ -289,8 +297,8 @@ class Labeler:
         return resize(normalise_images(tensor, self.spec.mean, self.spec.std), size)
 
     def _chosen(self, job: _Job, probabilities: Tensor, options: LabelOptions) -> tuple[int, ...]:
-        if job.tags is not None:
-            return job.tags
+        if job.asked.channels is not None:
+            return job.asked.channels
         return tuple(torch.nonzero(probabilities >= options.tag_threshold).flatten().tolist())
 
     def _tagged(self, found: Classified, rows: list[int], channels: tuple[int, ...], options: LabelOptions) -> Tensor:
@@ -310,8 +318,11 @@ class Labeler:
         size = job.photo.pixels.shape[:2]
         if summed_cams is None:
             return np.zeros((0, *size), np.float32)
-        maps: npt.NDArray[np.float32] = resize(self._mixed(summed_cams, objects, options), size)[0].cpu().numpy()
-        return maps
+        return _at_size(self._mixed(summed_cams, objects, options), size)
+
+    def _open_objects(self, job: _Job, objects: Tensor | None) -> npt.NDArray[np.float32] | None:
+        """Return what the decoder sees (see `object_maps`) at a photo's working size, where a word is left open."""
+        return _at_size(objects, job.photo.pixels.shape[:2]) if job.asked.has_open and objects is not None else None
 
     def _mixed(self, summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
         """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
@@ -345,18 +356,23 @@ class Labeler:
         started = time.perf_counter()
         indices = [self.vocabulary.indices[channel] for channel in maps.channels]
         thresholds = options.thresholds or self.spec.thresholds
+        scores, values = maps.cams, indices
+        if maps.objects is not None:  # whatever else is there takes part, and is left open where it wins
+            scores, values = np.concatenate([maps.cams, unclaimed(maps.objects)[None]]), [*indices, IGNORE]
         if options.refine == "crf":
             mask = crf_pseudo_mask(
                 job.photo.pixels,
-                maps.cams,
-                indices,
+                scores,
+                values,
                 backend=self.crf,
                 thresholds=thresholds,
                 ignore_band=options.ignore_band,
                 settings=options.crf or self.spec.pseudo_mask_crf,
             )
         else:
-            mask = threshold_pseudo_mask(maps.cams, indices, thresholds=thresholds, ignore_band=options.ignore_band)
+            mask = threshold_pseudo_mask(scores, values, thresholds=thresholds, ignore_band=options.ignore_band)
+        if job.asked.has_open:
+            mask = leave_open(mask, indices, maps.objects, level=thresholds.low)
         segmentation = None
         if maps.segmentation is not None and options.segmentation is not None:
             crf = options.segmentation.crf or self.spec.segmentation_crf
@@ -367,13 +383,15 @@ class Labeler:
                 backend=self.crf,
                 settings=crf if options.segmentation.refine == "crf" else None,
             )
+            if job.asked.has_open:
+                segmentation = leave_open(segmentation, indices, maps.objects, level=thresholds.low)
         job.timings["refine"] = time.perf_counter() - started
         original = job.photo.original_size
         return Label(
             vocabulary=self.vocabulary,
             tags=tuple(self.vocabulary.names[channel] for channel in maps.channels),
             tag_source=maps.tag_source,
-            unknown_tags=job.unknown,
+            words=job.asked.words,
             cams=maps.cams,
             pseudo_mask=_to_size(mask, original),
             segmentation=None if segmentation is None else _to_size(segmentation, original),
@@ -383,22 +401,13 @@ class Labeler:
         )
 
 
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _at_size(maps: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return maps (1, k, S, S) as (k, h, w)."""
+    return np.asarray(resize(maps, size)[0].cpu().numpy(), np.float32)
 
 
 def _added(total: Tensor | None, maps: Tensor) -> Tensor:
     return maps if total is None else total + maps
-
-
-def _mean_of_scale(maps: Tensor, square: tuple[int, ...], options: LabelOptions) -> Tensor:
-    """Return one scale's share (1, k, S, S) in the mean over scales of maps (n, k, h, w) of one photo."""
-    cam = options.cam
-    if cam.flip:
-        straight, mirrored = maps.chunk(2)
-        maps = (straight + mirrored.flip(-1)) / 2
-    return resize(maps, square) / len(cam.scales)
 
 
 def _started(

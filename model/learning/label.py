@@ -44,6 +44,31 @@ def word_maps(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -
     return (share * objects[:, None]).T.reshape(len(channels), *found.grid)
 
 
+def object_maps(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -> Tensor:
+    """Return where any object is, and which of a photo's words it shows among all that were learnt.
+
+    Args:
+        found: tokens of the photo.
+        model: the words.
+        channels: K words of the photo, 0-based.
+
+    Returns:
+        (1 + K, h, w) float32 in 0..1, as `segmentation.object_maps` gives for a decoder.
+    """
+    scores = word_probabilities(found.tokens, model.weight, model.bias, model.spec.temperature)
+    objects = joined([found.prior, 1.0 - scores[:, 0]])
+    words = scores[:, [channel + 1 for channel in channels]] / (1.0 - scores[:, :1]).clamp_min(_EPSILON)
+    return torch.cat([objects[:, None], words * objects[:, None]], dim=1).T.reshape(1 + len(channels), *found.grid)
+
+
+def _at_size(maps: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return small maps (K, h, w) at a photo's size (H, W)."""
+    large: npt.NDArray[np.float32] = np.zeros((len(maps), *size), np.float32)
+    for target, small in zip(large, maps.numpy(), strict=True):
+        cv2.resize(small, size[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+    return large
+
+
 class LearntLabeler(Labeler):
     """Labels photos with learnt words; used like a `Labeler`.
 
@@ -83,11 +108,9 @@ class LearntLabeler(Labeler):
         ]
 
     def _maps(self, job: _Job, found: PhotoTokens) -> _Maps:
-        channels = job.tags if job.tags is not None else ()
+        channels = job.asked.channels or ()
         size = job.photo.pixels.shape[:2]
-        maps: npt.NDArray[np.float32] = np.zeros((len(channels), *size), np.float32)
-        for target, small in zip(maps, word_maps(found, self.model, channels).numpy(), strict=True):
-            cv2.resize(small, size[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+        maps = _at_size(word_maps(found, self.model, channels), size)
         return _Maps(
             channels=tuple(channels),
             tag_source="user",
@@ -95,6 +118,7 @@ class LearntLabeler(Labeler):
             cams=maps,
             segmentation=None,
             segmentation_channels=(),
+            objects=_at_size(object_maps(found, self.model, channels), size) if job.asked.has_open else None,
         )
 
     def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.model.photos.images import DecodedImage
+from toco.model.photos.understanding import UnderstoodTag
 
 TagSource = Literal["user", "model"]
 
@@ -20,7 +21,7 @@ class Label:
         vocabulary: the model's classes; masks hold their `index` values.
         tags: K canonical class names in channel order.
         tag_source: `user`, or `model` where the classifier chose the tags of an untagged photo.
-        unknown_tags: tags that the model does not know and that were left out.
+        words: each tag as the user wrote it, and as understood; empty where the classifier chose.
         cams: (K, h, w) float32 in 0..1, one map a tag, at the working size.
         pseudo_mask: (H, W) uint8 mask indices, 0 background, 255 ignore, at the photo's own size.
         segmentation: (H, W) uint8 mask indices, or None where it was not asked for.
@@ -32,13 +33,18 @@ class Label:
     vocabulary: Vocabulary
     tags: tuple[str, ...]
     tag_source: TagSource
-    unknown_tags: tuple[str, ...]
+    words: tuple[UnderstoodTag, ...]
     cams: npt.NDArray[np.float32]
     pseudo_mask: npt.NDArray[np.uint8]
     segmentation: npt.NDArray[np.uint8] | None
     tag_probabilities: npt.NDArray[np.float32]
     photo: DecodedImage
     timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def open_tags(self) -> tuple[str, ...]:
+        """The words that are not understood: what they may own is open."""
+        return tuple(word.written for word in self.words if word.is_open)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -74,6 +74,21 @@ def object_maps(logits: Tensor, channels: Sequence[int]) -> Tensor:
     return torch.cat([1.0 - probabilities[:, :1], classes], dim=1)
 
 
+def share_of_scale(maps: Tensor, size: Sequence[int], *, scales: int, flip: bool) -> Tensor:
+    """Return one scale's share (1, k, H, W) in the mean over so many scales of maps (n, k, h, w) of one image.
+
+    Args:
+        maps: of the image, followed by those of its mirrored copy with `flip`.
+        size: (H, W).
+        scales: how many.
+        flip: take the mean of both, the second un-mirrored.
+    """
+    if flip:
+        straight, mirrored = maps.chunk(2)
+        maps = (straight + mirrored.flip(-1)) / 2
+    return resize(maps, size) / scales
+
+
 def segmentation_map(
     image: npt.NDArray[np.uint8],
     probabilities: npt.NDArray[np.float32],

@@ -55,7 +55,7 @@ def check_tags(tags: Iterable[Sequence[str]], vocabulary: Vocabulary, mapping: M
     Args:
         tags: those of each photo, as written; photos without any do not count.
         vocabulary: the model's classes.
-        mapping: see `understanding.fold_mapping`.
+        mapping: see `mapping.fold_mapping`.
     """
     meanings: dict[str, UnderstoodTag] = {}
     counts: Counter[str] = Counter()
@@ -98,7 +98,8 @@ def settle_unknown(policy: UnknownTags, check: TagCheck) -> tuple[str, ...]:
         )
     told = (
         f"{_several(len(check.open_words), 'word')} not understood, on {_several(check.open_photos, 'photo')}; "
-        f"{check.wholly_open_photos} of them have no other tag and are left wholly open."
+        f"{check.wholly_open_photos} of them {'has' if check.wholly_open_photos == 1 else 'have'} no other tag and "
+        f"{'is' if check.wholly_open_photos == 1 else 'are'} left wholly open."
     )
     # Learning takes its place here: what it has learnt is known, and only the rest is left open.
     return (told, LEARNING_UNAVAILABLE) if policy == "learn" else (told,)

@@ -4,15 +4,11 @@ A word is looked up in this order: the user's own mapping, the names of the clas
 (cats, scissor), kinds (terrier, farmer). Close spellings are suggested, never taken.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
-from toco.model.errors import TocoError
 from toco.model.options import Frozen
 from toco.model.photos.classes import Vocabulary, fold
 from toco.model.photos.kinds import classes_of_kind
@@ -25,14 +21,6 @@ Mapped = Mapping[str, str]
 """Folded words to the words that they stand for; an empty one says that the word is to be ignored."""
 
 NO_MAPPING: Final[Mapped] = MappingProxyType({})
-_HEADER: Final = ("word", "class")
-
-
-class InvalidMapping(TocoError):
-    """A mapping of words to classes does not fit."""
-
-    code = "invalid_mapping"
-    kind = "invalid"
 
 
 class UnderstoodTag(Frozen):
@@ -63,7 +51,7 @@ def understand(word: str, vocabulary: Vocabulary, mapping: Mapped = NO_MAPPING) 
     Args:
         word: as written.
         vocabulary: the model's classes.
-        mapping: the user's own words; see `fold_mapping`.
+        mapping: the user's own words; see `mapping.fold_mapping`.
     """
     target = mapping.get(fold(word))
     if target is None:
@@ -79,63 +67,6 @@ def understand_all(
 ) -> tuple[UnderstoodTag, ...]:
     """Find what the tags of a photo mean, in order, each once; see `understand`."""
     return tuple(understand(word, vocabulary, mapping) for word in dict.fromkeys(words))
-
-
-def fold_mapping(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return a mapping as `understand` takes it.
-
-    Args:
-        pairs: words as written, and the class (or any word that means one) that each stands for; empty to ignore it.
-
-    Raises:
-        InvalidMapping: a blank word, or one with two meanings.
-    """
-    mapping: dict[str, str] = {}
-    for word, meaning in pairs:
-        if not fold(word):
-            raise InvalidMapping(f"A blank word stands for {meaning!r}.", fix="Give the word.")
-        if mapping.setdefault(fold(word), meaning.strip()) != meaning.strip():
-            raise InvalidMapping(
-                f"{word!r} stands for {mapping[fold(word)]!r} and for {meaning.strip()!r}.", fix="Keep one of the two."
-            )
-    return mapping
-
-
-def read_mapping(path: Path) -> dict[str, str]:
-    """Read a mapping from a CSV file; see `parse_mapping`. Raises InvalidMapping."""
-    try:
-        return parse_mapping(path.read_text(encoding="utf-8-sig"), name=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidMapping(f"{str(path)!r} cannot be read: {error}.", fix="Give a CSV file in UTF-8.") from None
-
-
-def parse_mapping(text: str, *, name: str = "mapping") -> dict[str, str]:
-    """Read a mapping from lines of `word,class`; the class may be empty, a header `word,class` may come first.
-
-    Args:
-        text: the lines; comma, semicolon or tab between the two.
-        name: what to call it in errors.
-
-    Raises:
-        InvalidMapping: names the line that does not fit.
-    """
-    first = text.lstrip().partition("\n")[0]
-    delimiter = next((sign for sign in "\t;," if sign in first), ",")
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    pairs: list[tuple[str, str]] = []
-    try:
-        for cells in reader:
-            row = [cell.strip() for cell in cells]
-            if not any(row) or (not pairs and tuple(cell.casefold() for cell in row) == _HEADER):
-                continue
-            if len(row) != len(_HEADER):
-                raise InvalidMapping(
-                    f"{name}, line {reader.line_num}: {len(row)} columns.", fix="Write lines like Hund,dog."
-                )
-            pairs.append((row[0], row[1]))
-    except csv.Error as error:
-        raise InvalidMapping(f"{name}, line {reader.line_num}: {error}.", fix="Close the quotes.") from None
-    return fold_mapping(pairs)
 
 
 def _look_up(written: str, word: str, vocabulary: Vocabulary) -> UnderstoodTag:

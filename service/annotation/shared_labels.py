@@ -64,14 +64,14 @@ class SharedLabels:
 
         Args:
             wanted: photos without error.
-            request: the settings; its outputs and its handling of unknown tags are set here.
+            request: the settings; its outputs are set here.
             caller: whose quota is used.
             request_id: for the logs.
 
         Raises:
-            ModelNotFound, InvalidOption, LimitReached, StorageFull, StorageUnavailable
+            ModelNotFound, InvalidOption, UnknownTag, LimitReached, StorageFull, StorageUnavailable
         """
-        request = replace(request, outputs=_OUTPUTS, unknown_tags="ignore", priority="interactive")
+        request = replace(request, outputs=_OUTPUTS, priority="interactive")
         submission = Submission(self._state, caller, request, request_id=request_id)
         wanted = [Wanted(photo.name, photo.image, _bounded(photo.tags)) for photo in wanted]
         keys = [self._key(photo, submission.options, caller.workspace) for photo in wanted]

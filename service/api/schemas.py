@@ -20,7 +20,6 @@ from toco.jobs.job import (
     JobState,
     Priority,
     Summary,
-    UnknownTags,
 )
 from toco.jobs.store import media_type
 from toco.model.formats.artifacts import Output
@@ -28,9 +27,11 @@ from toco.model.formats.export import NotExported
 from toco.model.options import PresetName
 from toco.model.photos.assignment import Untagged
 from toco.model.photos.tables.reading import TableReading
+from toco.model.photos.tag_check import TagCheck, UnknownTags, settle_unknown
 
 JobId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a job.", examples=["01k9z3v6m3q2f1x8a7b5c4d2e0"])]
 ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: six digits.", examples=["000000"])]
+Word = Annotated[str, Field(max_length=512)]
 
 
 class StoredImage(BaseModel):
@@ -58,7 +59,8 @@ class JobBody(BaseModel):
     preset: str = "balanced"
     options: dict[str, Any] = Field({}, description="Changes to the preset.")
     outputs: list[Output] = []
-    unknown_tags: UnknownTags = "error"
+    unknown_tags: UnknownTags = "learn"
+    mapping: dict[str, str] | str = Field({}, description="Own words and their classes, or a kept mapping's name.")
     untagged: Untagged | None = Field(
         None,
         description="Photos of the upload that nothing lists. null: the classifier tags all photos if no tags came at "
@@ -67,6 +69,19 @@ class JobBody(BaseModel):
     priority: Priority = "batch"
     webhook: Annotated[str, Field(max_length=2048)] = ""
     webhook_secret: Annotated[str, Field(max_length=256)] = ""
+
+
+class CheckRequest(BaseModel):
+    """Tags to be looked at."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"tags": [["kitty", "mug"], ["dogs"]], "mapping": {"mug": ""}}]}
+    )
+
+    tags: list[Word | list[Word]] = Field(description="The tags of each photo; a word alone is a photo with one tag.")
+    model: str = Field("", description="Empty: the default.")
+    mapping: dict[str, str] | str = Field({}, description="Own words and their classes, or a kept mapping's name.")
+    unknown_tags: UnknownTags = Field("learn", description="With `refuse` words that are not understood are an error.")
 
 
 class JobView(BaseModel):
@@ -82,6 +97,9 @@ class JobView(BaseModel):
     preset: PresetName
     outputs: list[Output] = Field(description="Artifacts asked for; empty means all that the preset makes.")
     unknown_tags: UnknownTags
+    open_photos: int = Field(description="Photos with a word that is not understood: what it may own is left open.")
+    empty_tags: dict[str, int] = Field(description="Tagged classes that masks do not show, by number of photos.")
+    notes: list[str] = Field(description="What was done about words that are not understood.")
     total: int = Field(description="Items in all.")
     counts: dict[str, int] = Field(description="Items by state.")
     cancel_requested: bool
@@ -110,6 +128,9 @@ class JobView(BaseModel):
             preset=job.options.label.preset,
             outputs=list(job.options.outputs),
             unknown_tags=job.options.unknown_tags,
+            open_photos=job.tags.open_photos,
+            empty_tags=job.empty_tags,
+            notes=list(settle_unknown(job.options.unknown_tags, job.tags)),
             total=job.total,
             counts=job.counts,
             cancel_requested=job.cancel_requested,
@@ -156,18 +177,20 @@ class MadeJob(JobView):
     def of_sent(cls, job: JobRecord, tables: Iterable[TableReading], notes: Iterable[str]) -> "MadeJob":
         """Show a record and what was understood of the request."""
         shown = [TableView.of(table) for table in tables]
-        return cls(**JobView.of(job).model_dump(), tables=shown, notes=list(notes))
+        view = JobView.of(job)
+        return cls(**view.model_dump(exclude={"notes"}), tables=shown, notes=[*notes, *view.notes])
 
 
 class JobDetails(JobView):
-    """A job with every setting that its labels are made with."""
+    """A job with every setting that its labels are made with, and what its tags were understood as."""
 
     options: JobOptions
+    tags: TagCheck
 
     @classmethod
     def of(cls, job: JobRecord) -> "JobDetails":
         """Show a record."""
-        return cls(**JobView.of(job).model_dump(), options=job.options)
+        return cls(**JobView.of(job).model_dump(), options=job.options, tags=job.tags)
 
 
 class JobPage(BaseModel):
@@ -283,6 +306,7 @@ class ExportView(BaseModel):
     items: int = Field(description="Photos written so far.")
     total: int = Field(description="Photos in all; 0 until the work begins.")
     skipped: int = Field(description="Photos that some format lacks, because a part of them is gone or damaged.")
+    open_photos: int = Field(description="Photos left out because their whole mask is open; see `options.open_photos`.")
     left_out: list[NotExported] = Field(description="The first of them, and why; `left_out.jsonl` in the zip has all.")
     size: int = Field(description="Bytes of the finished zip.")
     error: ItemError | None
@@ -304,6 +328,7 @@ class ExportView(BaseModel):
             items=export.items,
             total=export.total,
             skipped=export.skipped,
+            open_photos=export.open_photos,
             left_out=list(export.left_out),
             size=export.size,
             error=export.error,

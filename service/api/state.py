@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.exports import Exports
 from toco.jobs.item_index import ItemIndex
+from toco.jobs.mappings import Mappings
 from toco.jobs.migrations import migrate, migrate_patiently
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.queue import WorkQueue
@@ -47,6 +48,7 @@ class AppState:
     http: HttpMetrics
     probe: Records
     threads: Threads
+    mappings: Mappings
     closed: Event = field(default_factory=Event)
 
     @classmethod
@@ -74,6 +76,7 @@ class AppState:
             threads=Threads.of(
                 store_seconds=settings.store_timeout_seconds, tool_seconds=settings.annotation_wait_seconds
             ),
+            mappings=Mappings(records),
         )
 
     def start(self) -> None:

@@ -4,17 +4,17 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
 from toco.jobs.api_keys import ApiKey
 from toco.jobs.idempotency import Promise
 from toco.jobs.ids import item_id
-from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority, UnknownTags
+from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority
 from toco.jobs.outbound import refuse_forbidden
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.settings import Settings
@@ -25,6 +25,7 @@ from toco.model.formats.artifacts import Output
 from toco.model.options import SegmentationOptions
 from toco.model.photos.images import ImageHeader, probe_image
 from toco.model.photos.names import InvalidName, UniqueNames, require_relative
+from toco.model.photos.tag_check import UnknownTags, check_tags, settle_unknown
 from toco.model.photos.tags import normalise_name
 from toco.model.spec import ModelSpec
 from toco.service.api.auth import use_quota
@@ -75,7 +76,8 @@ class JobRequest:
         preset: name.
         options: changes to the preset, nested as in `LabelOptions`.
         outputs: artifacts wanted; empty means the usual ones.
-        unknown_tags: refuse, or leave out and report.
+        unknown_tags: what is done about words that are not understood.
+        mapping: the user's own words, folded; see `Mappings.folded`.
         name: how the user calls the job.
         priority: which queue.
         webhook: URL that hears of the end, or empty.
@@ -87,7 +89,8 @@ class JobRequest:
     preset: str = "balanced"
     options: dict[str, Any] | None = None
     outputs: tuple[Output, ...] = ()
-    unknown_tags: UnknownTags = "error"
+    unknown_tags: UnknownTags = "learn"
+    mapping: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     priority: Priority = "batch"
     webhook: str = ""
@@ -151,11 +154,6 @@ class Submission:
             refuse_forbidden(request.webhook, state.settings)
         self._names = UniqueNames()
 
-    def check_tags(self, tags: Iterable[str]) -> None:
-        """Raise UnknownTag for the first tag that the model does not know, unless the request leaves those out."""
-        if self._request.unknown_tags == "error":
-            self.spec.vocabulary.channels(tags)
-
     def check_cost(self, tags: Sequence[str] | None, size: tuple[int, int] | None) -> None:
         """Raise TooCostly if labelling a photo with these tags and of this size would take more than is allowed."""
         number = None if tags is None else len(tags)
@@ -183,6 +181,8 @@ class Submission:
             items = self._store_all(job, photos)
             if not items:
                 raise EmptyJob("The request holds no photo.", fix="Send at least one image.")
+            tags = check_tags((item.tags for item in items if item.tags), self.spec.vocabulary, self._request.mapping)
+            settle_unknown(self._request.unknown_tags, tags)
             promise = self._promise(items)
             if promise and (earlier := records.promised(promise)):
                 self._discard(job)
@@ -200,6 +200,7 @@ class Submission:
                 webhook=self._request.webhook,
                 webhook_secret=self._request.webhook_secret,
                 promise=promise,
+                tags=tags,
             )
             if record.id != job:  # the same request was faster on another way
                 use_quota(self._state, self._caller, -len(items))
@@ -240,7 +241,6 @@ class Submission:
         tags = photo.tags or ()
         if len(tags) > MAX_TAGS or any(len(tag) > MAX_NAME for tag in tags):
             raise InvalidOption(f"{photo.name!r} has too many or too long tags.", fix=f"Send at most {MAX_TAGS} tags.")
-        self.check_tags(tags)
 
     def unique_name(self, name: str) -> str:
         """Return a contained relative path that no other photo of the job has; exports name files by it."""
@@ -346,6 +346,7 @@ def frozen_options(spec: ModelSpec, request: JobRequest, limits: Settings) -> Jo
         label=label,
         outputs=request.outputs,
         unknown_tags=request.unknown_tags,
+        mapping=dict(request.mapping),
     )
 
 

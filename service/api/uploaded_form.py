@@ -4,22 +4,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, cast, get_args
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
+from toco.jobs.mappings import Mappings
 from toco.jobs.settings import Settings
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output, require_outputs
 from toco.model.photos.archives import ArchiveLimits, ArchiveTooLarge, PhotoArchive, open_archive
 from toco.model.photos.assignment import UNTAGGED, Assignment, LeftOut, PlacedTable, Untagged, assign, place_tables
+from toco.model.photos.mapping import InvalidMapping, parse_mapping
 from toco.model.photos.tables.reading import MAX_TABLE_BYTES, TableReading, parse_table
+from toco.model.photos.tag_check import UnknownTags
 from toco.model.photos.tags import split_tags
 from toco.service.api.submission import JobRequest, Photo, parse_options
 
 _FIELD_BYTES: Final = 1024 * 1024
 _OTHER_FIELDS: Final = 100
+_WORDS: Final = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +51,49 @@ def read_form(request: Request, settings: Settings) -> AbstractAsyncContextManag
     )
 
 
-def job_request(form: FormData, *, idempotency_key: str) -> JobRequest:
+def job_request(form: FormData, mappings: Mappings, *, idempotency_key: str) -> JobRequest:
     """Read the fields of a multipart job beside its photos.
 
     Raises:
         InvalidOption: names the field that does not fit.
+        InvalidMapping, MappingNotFound
     """
     return JobRequest(
         model=_text(form, "model"),
         preset=_text(form, "preset") or "balanced",
         options=parse_options(_text(form, "options")),
         outputs=output_names(_texts(form, "outputs")),
-        unknown_tags=_choice(form, "unknown_tags", ("error", "ignore")),
+        unknown_tags=_choice(form, "unknown_tags", get_args(UnknownTags)),
+        mapping=form_mapping(form, mappings),
         name=_text(form, "name")[:200],
         priority=_choice(form, "priority", ("batch", "interactive")),
         webhook=_text(form, "webhook"),
         webhook_secret=_text(form, "webhook_secret"),
         idempotency_key=idempotency_key,
     )
+
+
+def form_mapping(form: FormData, mappings: Mappings) -> dict[str, str]:
+    """Read the field `mapping`: a CSV file, or see `parse_mapping_field`. Raises InvalidMapping, MappingNotFound."""
+    value = form.get("mapping")
+    if isinstance(value, UploadFile):
+        value.file.seek(0)
+        return parse_mapping(value.file.read(), name=value.filename or "mapping")
+    return mappings.folded(parse_mapping_field(value or ""))
+
+
+def parse_mapping_field(text: str) -> dict[str, str] | str:
+    """Read a field that holds an object of words and classes as JSON, or the name of a kept mapping.
+
+    Raises:
+        InvalidMapping
+    """
+    if not text.strip().startswith("{"):
+        return text.strip()
+    try:
+        return _WORDS.validate_json(text)
+    except ValidationError:
+        raise InvalidMapping("mapping is no object of words.", fix='Send an object such as {"Hund": "dog"}.') from None
 
 
 def output_names(values: Sequence[str]) -> tuple[Output, ...]:

@@ -24,6 +24,7 @@ from toco.service.api.routes import (
     models,
     page,
     previews,
+    tags,
     uploads,
 )
 from toco.service.api.state import AppState
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(cvat_routes.router)
     for routes in (
         label,
+        tags,
         jobs,
         items,
         artifacts,

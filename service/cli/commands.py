@@ -61,7 +61,7 @@ COMMANDS: Final = {
     "settings": Entry(help="Print every setting in force as JSON, secrets masked; each is the variable TOCO_NAME."),
     "keys": Entry(help="Make, list and revoke API keys."),
     "jobs": Entry(help="Label folders on a running service, follow and export jobs."),
-    "tags": Entry(help="Look at tables of tags before any work."),
+    "tags": Entry(help="Look at tables of tags and their words."),
     "labelstudio": Entry(help="Work with Label Studio."),
 }
 

@@ -10,7 +10,9 @@ from rich.table import Column, Table
 
 from toco.jobs.settings import load_settings
 from toco.model.options import PRESETS
+from toco.model.photos.tag_check import TagCheck
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
 from toco.service.one_machine.running import running_service
 
@@ -32,7 +34,10 @@ def submit(
     tags: Annotated[Path | None, typer.Option(help="Table, JSON or COCO file, or folder of VOC XML.")] = None,
     model: Annotated[str, typer.Option(help="Empty: the default.")] = "",
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "balanced",
-    ignore_unknown_tags: Annotated[bool, typer.Option(help="Leave tags out that the model does not know.")] = False,
+    unknown_tags: UnknownWords = "learn",
+    word_map: Annotated[
+        str, typer.Option("--map", help="CSV of word,class, or the name of a mapping that the service keeps.")
+    ] = "",
     untagged: Annotated[
         Literal["refuse", "model", "skip", "background"] | None,
         typer.Option(help="Photos that no row lists. Default: refuse; the classifier tags all if there are no tags."),
@@ -42,10 +47,12 @@ def submit(
     key: Key = "",
 ) -> None:
     """Send a folder of photos and label them."""
-    unknown = "ignore" if ignore_unknown_tags else "error"
+    mapping = read_word_map(Path(word_map)) if Path(word_map).is_file() else word_map
+    wanted: dict[str, Any] = {"model": model, "mapping": mapping, "unknown_tags": unknown_tags}
+    if untagged:
+        wanted["untagged"] = untagged
     with connected(url, key) as client:
-        wanted: dict[str, Any] = {"untagged": untagged} if untagged else {}
-        job = client.label_folder(folder, tags=tags, model=model, preset=preset, unknown_tags=unknown, **wanted)
+        job = client.label_folder(folder, tags=tags, on_check=_show_check, preset=preset, **wanted)
         for note in job["notes"]:
             typer.echo(note, err=True)
         typer.echo(job["id"])
@@ -120,6 +127,7 @@ def export(
         str, typer.Option("--format", help="Export formats with commas between; of several, each has a folder.")
     ] = "voc",
     decisions: Annotated[str, typer.Option(help="all, accepted or not_rejected.")] = "all",
+    open_photos: OpenPhotos = False,
     url: Url = "",
     key: Key = "",
 ) -> None:
@@ -127,7 +135,15 @@ def export(
     ended: dict[str, Any] = {}
     names = [name.strip() for name in formats.split(",")]
     with connected(url, key) as client:
-        typer.echo(str(client.export(job, names, out, decisions=decisions, progress=ended.update)))
+        written = client.export(
+            job,
+            names,
+            out,
+            decisions=decisions,
+            options={"open_photos": open_photos},
+            progress=ended.update,
+        )
+    typer.echo(str(written))
     for entry in ended["left_out"]:
         typer.echo(f"left out of {', '.join(entry['formats'])}: {entry['name']}: {entry['detail']}", err=True)
     if ended["skipped"]:
@@ -154,6 +170,13 @@ def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console,
         for item in client.items(job["id"]):
             console.print(_line(item, url), soft_wrap=True, highlight=False)
         return str(ended["id"])
+
+
+def _show_check(found: dict[str, Any]) -> None:
+    """Say on stderr, before anything is sent, what tags were understood as."""
+    check = TagCheck.model_validate({name: found[name] for name in TagCheck.model_fields})
+    for line in check_lines(check):
+        typer.echo(line, err=True)
 
 
 def _line(item: dict[str, Any], url: str) -> str:

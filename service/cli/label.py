@@ -20,8 +20,11 @@ from toco.service.cli.labelling import (
     make_options,
     progress,
 )
+from toco.service.cli.words import OpenPhotos, UnknownWords, WordMap, check_lines, read_word_map
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from toco.model.labelling.folder_run import RunSummary
 
 _SHOWN_FAILURES = 10
@@ -66,10 +69,9 @@ def label(
     copy_images: Annotated[
         bool, typer.Option("--copy-images/--no-copy-images", help="Copy the photos into the exports.")
     ] = True,
-    unknown_tags: Annotated[
-        Literal["refuse", "skip"] | None,
-        typer.Option(help="Tags that the model does not know. Default: refuse those of --tag, skip those of tables."),
-    ] = None,
+    open_photos: OpenPhotos = False,
+    unknown_tags: UnknownWords = "learn",
+    word_map: WordMap = None,
     untagged: Annotated[
         Literal["refuse", "model", "skip", "background"], typer.Option(help="Photos that nothing lists.")
     ] = "refuse",
@@ -83,7 +85,9 @@ def label(
     from toco.model.formats.artifacts import require_outputs
     from toco.model.formats.writer import ExportOptions
     from toco.model.photos.collection import read_folder
+    from toco.model.photos.tag_check import check_tags, settle_unknown
     from toco.model.photos.tags import split_tags
+    from toco.model.spec import DEFAULT_MODEL, read_spec
 
     wanted_formats = format_names(formats)
     wanted = set(require_outputs(split_tags(outputs)))
@@ -104,18 +108,19 @@ def label(
     from toco.model.labelling.folder_run import FolderRun, RunSummary
     from toco.model.labelling.plan import plan_photos
 
-    labeler = load_labeler(model, device)
-    skip_unknown = unknown_tags != "refuse"
-    if tag and unknown_tags != "skip":
-        labeler.vocabulary.channels(tag)
-        skip_unknown = False
     plan = plan_photos(source, collection, assignment, untagged=untagged)
     photos = plan.photos
     summary = RunSummary(skipped=plan.skipped, failures=dict(plan.failures))
-    run = FolderRun(labeler, options, out, outputs=frozenset(wanted), skip_unknown=skip_unknown)
+    mapping = read_word_map(word_map)
+    vocabulary = read_spec(model or DEFAULT_MODEL).vocabulary
+    check = check_tags((photo.tags for photo in photos if photo.tags), vocabulary, mapping)
+    for line in (*check_lines(check), *settle_unknown(unknown_tags, check)):
+        typer.echo(line, err=True)
+    labeler = load_labeler(model, device)
+    run = FolderRun(labeler, options, out, outputs=frozenset(wanted), mapping=mapping)
     with progress("Labelling", len(photos)) as finished:
         run.label(photos, summary, on_event=lambda _: finished())
-    export = ExportOptions(mask=mask, images=copy_images, subset=subset)
+    export = ExportOptions(mask=mask, images=copy_images, subset=subset, open_photos=open_photos)
     try:
         run.export(photos, wanted_formats, summary, export)
     finally:
@@ -135,6 +140,10 @@ def _changes(*, crf: bool, segmentation: bool | None) -> dict[str, object]:
     return changes
 
 
+def _listed(counts: "Counter[str]") -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.most_common())
+
+
 def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
     rate = f" ({summary.done / summary.seconds:.2f} photos/s)" if summary.done else ""
     typer.echo(
@@ -152,9 +161,12 @@ def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
         typer.echo(f"Files of several pictures (frames, pages), the first labelled: {summary.of_several} photos")
     if summary.tagged_by_model:
         typer.echo(f"Tagged by the model: {summary.tagged_by_model} photos")
-    if summary.unknown_tags:
-        listed = ", ".join(f"{name} ({count})" for name, count in summary.unknown_tags.most_common())
-        typer.echo(f"Tags left out, which the model does not know: {listed}")
+    if summary.open_tags:
+        typer.echo(f"Left open, not understood: {_listed(summary.open_tags)}; on {summary.open_photos} photos")
+    if summary.empty_tags:
+        typer.echo(f"Tagged, but no pixel found: {_listed(summary.empty_tags)}")
+    if summary.wholly_open:
+        typer.echo(f"Wholly open, exported with --open-photos alone: {summary.wholly_open} photos")
     for position, (name, error) in enumerate(summary.failures.items()):
         if position == _SHOWN_FAILURES:
             typer.echo(f"... all {len(summary.failures)} failures are in {out / 'failures.jsonl'}", err=True)

@@ -51,7 +51,7 @@ def preview(
     plan = plan_photos(source, collection, assignment, untagged="model")
     photos, failures = plan.photos, dict(plan.failures)
     rows = []
-    requests = (LabelRequest(photo.path, photo.tags, photo.name, skip_unknown=True) for photo in photos)
+    requests = (LabelRequest(photo.path, photo.tags, photo.name) for photo in photos)
     for photo, (_, result) in zip(photos, labeler.label(requests, options), strict=True):
         if isinstance(result, TocoError):
             failures[photo.name] = result

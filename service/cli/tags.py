@@ -1,4 +1,4 @@
-"""`toco tags`: tables of tags, looked at before any work begins."""
+"""`toco tags`: tables of tags and their words, looked at before any work begins."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from toco.service.cli.error_report import ReportingGroup
+from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.cli.labelling import Model
+from toco.service.cli.words import WordMap, read_word_map, word_line
 
-app = typer.Typer(cls=ReportingGroup, help="Look at tables of tags before any work.", no_args_is_help=True)
+app = typer.Typer(cls=ReportingGroup, help="Look at tables of tags and their words.", no_args_is_help=True)
 
 _SHOWN_ROWS = 10
 
@@ -54,3 +56,37 @@ def show(
             typer.echo(f"  ... and {len(rows) - _SHOWN_ROWS} more")
     if found is not None:
         found.require_match()
+
+
+@app.command("check")
+def check(
+    words: Annotated[list[str], typer.Argument(metavar="FILE|TAG...", help="A table of tags, or tags themselves.")],
+    word_map: WordMap = None,
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what each tag would become, and on how many photos it stands; words that are left open come first.
+
+    Exit code 1 where a word is not understood.
+    """
+    from toco.model.photos.tables.reading import read_table
+    from toco.model.photos.tag_check import check_tags
+    from toco.model.spec import DEFAULT_MODEL, read_spec
+
+    path = Path(words[0])
+    if len(words) == 1 and path.exists():
+        written = [tagged.tags for tagged in read_table(path).table.values()]
+    else:
+        written = [(word,) for word in words]
+    found = check_tags(written, read_spec(model or DEFAULT_MODEL).vocabulary, read_word_map(word_map))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        for word in found.words:
+            typer.echo(word_line(word))
+        typer.echo(
+            f"{found.photos} photos with tags; {found.open_photos} with a word that is left open, "
+            f"{found.wholly_open_photos} with no other"
+        )
+    if found.open_words:
+        raise typer.Exit(SOME_FAILED)

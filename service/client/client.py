@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -93,7 +93,8 @@ class Client:
         Args:
             image: file, or its bytes.
             tags: what is on it; None lets the classifier find out.
-            settings: `model`, `preset`, `options` (a mapping), `outputs`, `unknown_tags`.
+            settings: `model`, `preset`, `options` (a mapping), `outputs`, `unknown_tags` (`open` if not given), and
+                `mapping`: own words and their classes, or the name of a kept mapping.
 
         Returns:
             `{"job": ..., "item": ...}`, the item done.
@@ -121,6 +122,7 @@ class Client:
         *,
         tags: Path | str | Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
+        on_check: Progress | None = None,
         **settings: Any,
     ) -> JsonObject:
         """Make a job of all photos under a folder.
@@ -130,8 +132,10 @@ class Client:
             tags: a table, JSON or COCO file, a folder of VOC XML, or tags by photo name; None takes the tables that
                 lie among the photos, and where there is none, the classifier tags all photos.
             progress: called with `{"sent": bytes, "total": bytes}` while photos are sent.
-            settings: `name`, `model`, `preset`, `options`, `outputs`, `unknown_tags`, `priority`, `webhook`, and
-                `untagged`: what becomes of photos that no row lists (`refuse`, `model`, `skip` or `background`).
+            on_check: called with the answer of `check_tags` before anything is sent.
+            settings: `name`, `model`, `preset`, `options`, `outputs`, `priority`, `webhook`; `unknown_tags` (`learn` if
+                not given; with `refuse` nothing is sent if a word is not understood), `mapping`, and `untagged`: what
+                becomes of photos that no row lists (`refuse`, `model`, `skip` or `background`).
 
         Returns:
             The job; `wait` for it. Its `notes` say what was understood of the tables, which rows and photos do not
@@ -145,6 +149,12 @@ class Client:
         if not collection.photos:
             raise ServiceError(f"There is no photo in {str(root)!r}.", fix="Check the path.")
         assignment = _assigned(collection, tags)
+        words = [row.tags for row in assignment.tagged.values() if row.tags]
+        if words and (on_check is not None or settings.get("unknown_tags") == "refuse"):
+            asked = {name: settings[name] for name in ("model", "mapping", "unknown_tags") if name in settings}
+            found = self.check_tags(words, **asked)
+            if on_check is not None:
+                on_check(found)
         with TemporaryFile() as packed:
             _pack(packed, root, collection, assignment)
             upload = self._upload(packed, progress)
@@ -155,6 +165,35 @@ class Client:
         job = dict(self._send("POST", "/v1/jobs", json=body | settings, headers=key).json())
         own = [*assignment.lines(), *collection.notes()]
         return job | {"notes": list(dict.fromkeys((*own, *job.get("notes", ()))))}
+
+    def check_tags(self, /, tags: Iterable[str | Sequence[str]], **settings: Any) -> JsonObject:
+        """Say what tags would become; nothing is stored.
+
+        Args:
+            tags: those of each photo, or words alone.
+            settings: `model`, `mapping`, `unknown_tags`.
+
+        Raises:
+            ServiceError: with `unknown_tags="refuse"` also for words that are not understood; it names all.
+        """
+        body = {"tags": [tag if isinstance(tag, str) else list(tag) for tag in tags]} | settings
+        return dict(self._send("POST", "/v1/tags/check", json=body).json())
+
+    def mappings(self) -> list[str]:
+        """Return the names of the mappings that are kept. Raises ServiceError."""
+        return list(self._send("GET", "/v1/mappings").json()["mappings"])
+
+    def mapping(self, name: str) -> dict[str, str]:
+        """Return a kept mapping of own words to classes. Raises ServiceError."""
+        return dict(self._send("GET", f"/v1/mappings/{name}").json()["words"])
+
+    def keep_mapping(self, name: str, words: Mapping[str, str]) -> None:
+        """Keep own words and their classes under a name, for `mapping=NAME`. Raises ServiceError."""
+        self._send("PUT", f"/v1/mappings/{name}", json={"words": dict(words)})
+
+    def delete_mapping(self, name: str) -> None:
+        """Forget a kept mapping. Raises ServiceError."""
+        self._send("DELETE", f"/v1/mappings/{name}")
 
     def job(self, job: str) -> JsonObject:
         """Return a job as it stands. Raises ServiceError."""

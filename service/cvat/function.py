@@ -10,10 +10,11 @@ References:
 """
 
 import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from cvat_sdk import models
 from PIL import Image
 
-from toco.model.errors import TocoError
+from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_result
 from toco.model.formats.cvat import encode_runs
 from toco.model.formats.polygons import mask_to_polygons
@@ -30,11 +31,16 @@ from toco.model.formats.result import ItemResult
 from toco.model.options import preset_options
 from toco.model.photos.classes import ClassName, Vocabulary
 from toco.model.photos.images import read_mask
+from toco.model.photos.mapping import read_mapping
 from toco.model.photos.tables.reading import read_tags
+from toco.model.photos.tag_check import UnknownTags, check_tags, settle_unknown
 from toco.model.photos.tags import TagTable
+from toco.model.photos.understanding import Mapped
 
 if TYPE_CHECKING:
     from toco.service.client.client import Client
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_TAG_THRESHOLD: Final = 0.5
 _POLYGON_TOLERANCE: Final = 1.0  # pixels
@@ -111,7 +117,15 @@ class TagToMask:
 
 
 def create(
-    *, url: str = "", key: str = "", model: str = "", preset: str = "balanced", tags: str = "", device: str = "auto"
+    *,
+    url: str = "",
+    key: str = "",
+    model: str = "",
+    preset: str = "balanced",
+    tags: str = "",
+    unknown_tags: str = "open",
+    map: str = "",  # noqa: A002 - as `--map` of the command line
+    device: str = "auto",
 ) -> TagToMask:
     """Make the function from the parameters of `cvat-cli -p NAME=str:VALUE`.
 
@@ -121,23 +135,38 @@ def create(
         model: its name at the service, or the folder of a model here; empty means the default.
         preset: `fast`, `balanced` or `paper`.
         tags: file of tags by frame name: CSV, JSON Lines or COCO JSON.
+        unknown_tags: `learn`, `open` or `refuse`: what is done about words that are not understood.
+        map: CSV of word and class: the user's own words.
         device: where the model runs, without `url`.
 
     Raises:
-        InvalidTagFile, InvalidOption, InvalidCheckpoint, DeviceUnavailable, ModelUnknown, ServiceError
+        InvalidTagFile, InvalidMapping, UnknownTag, InvalidOption, InvalidCheckpoint, DeviceUnavailable, ModelUnknown,
+        ServiceError
     """
     table = read_tags(Path(tags)) if tags else None
+    mapping = read_mapping(Path(map)) if map else {}
     if not url:
-        vocabulary, label_frame = _local(model, preset, device)
+        vocabulary, label_frame = _local(model, preset, device, mapping)
+        _settle(unknown_tags, table, vocabulary, mapping)
         return TagToMask(vocabulary, label_frame, table)
     from toco.service.client.client import Client  # noqa: PLC0415 - only where a service is asked
 
     client = Client(url, key=key)
-    vocabulary, label_frame = _remote(client, model, preset)
+    vocabulary, label_frame = _remote(client, model, preset, mapping)
+    _settle(unknown_tags, table, vocabulary, mapping)
     return TagToMask(vocabulary, label_frame, table, close=client.close)
 
 
-def _remote(client: "Client", model: str, preset: str) -> tuple[Vocabulary, LabelFrame]:
+def _settle(policy: str, table: TagTable | None, vocabulary: Vocabulary, mapping: Mapped) -> None:
+    """Say what is done about words that are not understood, or refuse them before CVAT sends a frame."""
+    if policy not in get_args(UnknownTags):
+        raise InvalidOption(f"unknown_tags = {policy!r}.", fix=f"Use one of {', '.join(get_args(UnknownTags))}.")
+    check = check_tags((row.tags for row in (table or {}).values()), vocabulary, mapping)
+    for note in settle_unknown(cast("UnknownTags", policy), check):
+        logger.warning(note)
+
+
+def _remote(client: "Client", model: str, preset: str, mapping: Mapped) -> tuple[Vocabulary, LabelFrame]:
     listed = client.models()["models"]
     known = {entry["name"]: entry for entry in listed}
     chosen = known.get(model) if model else next((entry for entry in listed if entry["default"]), None)
@@ -153,7 +182,8 @@ def _remote(client: "Client", model: str, preset: str) -> tuple[Vocabulary, Labe
             "preset": preset,
             "options": {"tag_threshold": tag_threshold},
             "outputs": ["pseudo_mask"],
-            "unknown_tags": "ignore",
+            "unknown_tags": "open",
+            "mapping": dict(mapping),
         }
         found: Mapping[str, Any] = client.label(file.getvalue(), tags, **settings)["item"]
         return Labelled(
@@ -164,7 +194,7 @@ def _remote(client: "Client", model: str, preset: str) -> tuple[Vocabulary, Labe
     return vocabulary, label_frame
 
 
-def _local(model: str, preset: str, device: str) -> tuple[Vocabulary, LabelFrame]:
+def _local(model: str, preset: str, device: str, mapping: Mapped) -> tuple[Vocabulary, LabelFrame]:
     from toco.model.formats.result import result_of  # noqa: PLC0415 - only needed here
     from toco.model.labelling.labeler import Labeler  # noqa: PLC0415 - imports torch: only where the model runs here
 
@@ -172,8 +202,7 @@ def _local(model: str, preset: str, device: str) -> tuple[Vocabulary, LabelFrame
 
     def label_frame(frame: Image.Image, tags: tuple[str, ...] | None, tag_threshold: float) -> Labelled:
         options = preset_options(preset, tag_threshold=tag_threshold)
-        known = tags if tags is None else tuple(tag for tag in tags if tag in labeler.spec.vocabulary)
-        label = labeler.label_one(np.array(frame), known, options)
+        label = labeler.label_one(np.array(frame), tags, options, mapping=mapping)
         return Labelled(label.pseudo_mask, result_of(label, model_version=labeler.spec.version, options=options))
 
     return labeler.spec.vocabulary, label_frame

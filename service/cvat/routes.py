@@ -21,6 +21,7 @@ from toco.model.formats.cvat import encode_bits
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import classes_in
 from toco.model.photos.images import read_mask
+from toco.model.photos.tag_check import UnknownTags
 from toco.service.annotation.shared_labels import Place, SharedLabels, Wanted, is_settled
 from toco.service.annotation.task_image import TaskImage
 from toco.service.api.auth import Labeller
@@ -55,11 +56,15 @@ class DetectRequest(BaseModel):
         image: base64 of the photo's file.
         threshold: the classifier's probability (0..1) from which a class is reported.
         tags: what is on the photo, where the sender knows; CVAT itself does not send any.
+        unknown_tags: what is done about words that are not understood.
+        mapping: the user's own words.
     """
 
     image: str = Field(description="Base64 of the photo's file.")
     threshold: Annotated[float | None, Field(gt=0, lt=1)] = None
     tags: list[str] | None = None
+    unknown_tags: UnknownTags = "open"
+    mapping: dict[str, str] | str = Field({}, description="Own words and their classes, or a kept mapping's name.")
 
 
 class DetectedShape(BaseModel):
@@ -82,7 +87,8 @@ async def detect(request: Request, state: State, caller: Labeller, body: DetectR
     labels = SharedLabels(state)
 
     def begin() -> Place:
-        asked = JobRequest(options=options, name="CVAT")
+        mapping = state.mappings.folded(body.mapping)
+        asked = JobRequest(options=options, name="CVAT", unknown_tags=body.unknown_tags, mapping=mapping)
         return labels.place([wanted], asked, caller, request_id=request.state.request_id)[0]
 
     place = await state.threads.tools.run(begin)

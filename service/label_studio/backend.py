@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -143,7 +143,8 @@ class LabelStudioBackend:
         interactive mode it gets a prediction without regions, since the editor wants one.
 
         Raises:
-            InvalidLabellingConfig, InvalidOption, ModelNotFound, LimitReached, StorageFull, StorageUnavailable
+            InvalidLabellingConfig, InvalidOption, ModelNotFound, MappingNotFound, UnknownTag, LimitReached,
+            StorageFull, StorageUnavailable
         """
         wait = self._state.settings.annotation_wait_seconds
         deadline = time.monotonic() + wait
@@ -171,7 +172,8 @@ class LabelStudioBackend:
         images = self._images.fetch_all(references, seconds=fetch_seconds, recall=kept.recall)
         photos = list(zip(predict.tasks, references, images, strict=True))
         wanted = self._wanted(photos, config, options, context)
-        request = _job_request(options, name="Label Studio")
+        mapping = self._state.mappings.folded(options.mapping)
+        request = replace(_job_request(options, name="Label Studio"), mapping=mapping)
         placed = self._labels.place(list(wanted.values()), request, caller, request_id=request_id) if wanted else []
         places = dict(zip(wanted, placed, strict=True))
         for position, place in places.items():
@@ -244,7 +246,7 @@ class LabelStudioBackend:
                 extra={
                     "task": task.task,
                     "tags": summary.tags if summary else (),
-                    "unknown_tags": summary.unknown_tags if summary else (),
+                    "open_tags": summary.open_tags if summary else (),
                     "reason": "no tag that model and labelling config know covers any pixel",
                 },
             )
@@ -260,7 +262,13 @@ class LabelStudioBackend:
 
 
 def _job_request(options: ProjectOptions, *, name: str = "") -> JobRequest:
-    return JobRequest(model=options.model, preset=options.preset, options=options.options, name=name)
+    return JobRequest(
+        model=options.model,
+        preset=options.preset,
+        options=options.options,
+        unknown_tags=options.unknown_tags,
+        name=name,
+    )
 
 
 def _photo_name(reference: object, task: object) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from toco.model.errors import InvalidOption
 from toco.model.formats.label_studio import RegionKind
 from toco.model.options import Frozen, LabelOptions, PresetName
+from toco.model.photos.tag_check import UnknownTags
 from toco.model.spec import ModelSpec
 
 
@@ -21,6 +22,8 @@ class ProjectOptions(Frozen):
         options: changes to the preset, nested as in `LabelOptions`.
         tags_key: of the tags in a task's data; empty means the service's own setting.
         regions: kinds to make; empty means all that the labelling config takes.
+        unknown_tags: what is done about words that are not understood.
+        mapping: words and the classes that they stand for, or the name of a kept mapping.
         cams: also return the thresholded CAMs, as a second prediction.
         min_area: regions and holes of fewer pixels are left out of polygons and rectangles.
         tolerance: how far, in pixels, a polygon may stray from the outline.
@@ -33,6 +36,8 @@ class ProjectOptions(Frozen):
     options: dict[str, Any] = {}
     tags_key: str = ""
     regions: tuple[RegionKind, ...] = ()
+    unknown_tags: UnknownTags = "open"
+    mapping: dict[str, str] | str = {}
     cams: bool = False
     min_area: Annotated[int, Field(ge=0)] = 16
     tolerance: Annotated[float, Field(ge=0, le=100)] = 1.0

@@ -1,5 +1,6 @@
 """Items of a job: found, judged, labelled again."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toco.jobs.api_keys import ApiKey
 from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import Decision, ItemState
-from toco.jobs.records import Measure
+from toco.jobs.records import MEASURES, Measure
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.photos.images import ImageHeader
@@ -47,6 +48,8 @@ def find_items(
     max_score: Share = None,
     min_doubt: Share = None,
     max_doubt: Share = None,
+    open_tags: Annotated[bool, Query(description="Only items with a word that is not understood.")] = False,
+    empty_tags: Annotated[bool, Query(description="Only items whose mask lacks a tagged class.")] = False,
     order: Annotated[Measure, Query(description="Another order than `index` leaves unlabelled items out.")] = "index",
     descending: Annotated[bool, Query(description="Highest first.")] = False,
     cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
@@ -67,7 +70,8 @@ def find_items(
         tag=_canonical(state, job, tag),
         decision=decision,
         undecided=undecided,
-        ranges={
+        ranges=_counted(open_tags=open_tags, empty_tags=empty_tags)
+        | {
             measure: (low or 0.0, 1.0 if high is None else high)
             for measure, (low, high) in limits.items()
             if low is not None or high is not None
@@ -124,6 +128,7 @@ def _relabel(state: AppState, caller: ApiKey, job: str, item: str, how: Relabel,
         options=dict(how.options),
         outputs=tuple(how.outputs) or before.outputs,
         unknown_tags=before.unknown_tags,
+        mapping=before.mapping,
         name=record.name,
         priority="interactive",
     )
@@ -132,6 +137,11 @@ def _relabel(state: AppState, caller: ApiKey, job: str, item: str, how: Relabel,
     photo = Photo(record.name, tags, content=state.store.get(record.image_key), header=header)
     submission = Submission(state, caller, asked, request_id=request_id)
     return JobView.of(submission.submit([photo])[0])
+
+
+def _counted(**wanted: bool) -> dict[Measure, tuple[float, float]]:
+    """Return the ranges that keep the items that have any of what is counted."""
+    return {measure: (1.0, math.inf) for measure in MEASURES if wanted.get(measure)}
 
 
 def _canonical(state: State, job: str, tag: str | None) -> str | None:

@@ -10,7 +10,7 @@ from threading import Event
 from typing import IO, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.datastructures import FormData
 from starlette.responses import JSONResponse
 
@@ -23,6 +23,7 @@ from toco.model.options import PRESETS
 from toco.model.photos.assignment import UNTAGGED
 from toco.service.api.auth import Admin, Labeller, Reader, seen_uploads
 from toco.service.api.problem import problems
+from toco.service.api.request_body import parsed_body
 from toco.service.api.request_context import until_gone
 from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, MadeJob, RetryView
 from toco.service.api.state import AppState, State
@@ -51,13 +52,6 @@ class UnknownBody(TocoError):
     kind = "unsupported"
 
 
-class InvalidBody(TocoError):
-    """The JSON body of a job does not fit."""
-
-    code = "invalid_request"
-    kind = "invalid"
-
-
 _BODY = {
     "required": True,
     "content": {
@@ -83,7 +77,11 @@ _BODY = {
                     "preset": {"type": "string", "enum": list(PRESETS)},
                     "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
                     "outputs": {"type": "array", "items": {"type": "string"}},
-                    "unknown_tags": {"type": "string", "enum": ["error", "ignore"]},
+                    "unknown_tags": {"type": "string", "enum": ["learn", "open", "refuse"]},
+                    "mapping": {
+                        "type": "string",
+                        "description": "Own words: a CSV file of word,class, a JSON object, or a kept mapping's name.",
+                    },
                     "untagged": {
                         "type": "string",
                         "enum": ["", *UNTAGGED],
@@ -151,7 +149,7 @@ class Call:
 
 
 def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
-    submission = call.submission(job_request(form, idempotency_key=call.idempotency_key))
+    submission = call.submission(job_request(form, call.state.mappings, idempotency_key=call.idempotency_key))
     upload = form.get("upload")
     with ExitStack() as stack:
         given = isinstance(upload, str) and upload
@@ -161,13 +159,14 @@ def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
 
 
 def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
-    body = _parsed(content)
+    body = parsed_body(JobBody, content)
     asked = JobRequest(
         model=body.model,
         preset=body.preset,
         options=body.options,
         outputs=tuple(body.outputs),
         unknown_tags=body.unknown_tags,
+        mapping=call.state.mappings.folded(body.mapping),
         name=body.name,
         priority=body.priority,
         webhook=body.webhook,
@@ -186,15 +185,6 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
         tables, notes = told(found, opened)
         packed = archive_photos(opened[0], found[0], body.untagged)
         return *submission.submit(chain(photos, packed)), Sent(iter(()), tables, notes)
-
-
-def _parsed(content: bytes) -> JobBody:
-    try:
-        return JobBody.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in ("body", *first["loc"]))
-        raise InvalidBody(f"{where}: {first['msg']}.", fix="See the API's description.") from None
 
 
 def _fetched(call: Call, upload: str) -> IO[bytes]:

@@ -11,16 +11,17 @@ from fastapi import APIRouter, File, Form, Header, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from toco.jobs.job import ItemError, ItemRecord, JobRecord, UnknownTags
+from toco.jobs.job import ItemError, ItemRecord, JobRecord
 from toco.jobs.store import artifact_key, media_type
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import PSEUDO_MASK, Output
+from toco.model.photos.tag_check import UnknownTags
 from toco.service.api.auth import Labeller
 from toco.service.api.problem import STATUS_OF_KIND, problems
 from toco.service.api.schemas import ItemView, JobView, LabelView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission, look_at, parse_options
-from toco.service.api.uploaded_form import output_names, tag_field
+from toco.service.api.uploaded_form import output_names, parse_mapping_field, tag_field
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["label"])
@@ -60,7 +61,12 @@ async def label_image(
     preset: Annotated[str, Form(description="`fast`, `balanced` or `paper`.")] = "balanced",
     options: Annotated[str, Form(description="Changes to the preset, as a JSON object.")] = "",
     outputs: Annotated[list[Output] | None, Form(description="Artifacts wanted; empty: the usual ones.")] = None,
-    unknown_tags: Annotated[UnknownTags, Form(description="Refuse unknown tags, or leave them out.")] = "error",
+    unknown_tags: Annotated[
+        UnknownTags, Form(description="Leave open what words may own that are not understood, or refuse them.")
+    ] = "open",
+    mapping: Annotated[
+        str, Form(description="Own words: name of a kept mapping, or an object of words and classes.")
+    ] = "",
     wait_seconds: Annotated[float | None, Form(ge=0, le=300, description="At most the service's own limit.")] = None,
     accept: Annotated[str, Header(description="`application/json`, `image/png` or `multipart/form-data`.")] = "*/*",
     idempotency_key: Annotated[str, Header(max_length=255)] = "",
@@ -76,6 +82,7 @@ async def label_image(
         options=parse_options(options),
         outputs=output_names(outputs or []),
         unknown_tags=unknown_tags,
+        mapping=await run_in_threadpool(state.mappings.folded, parse_mapping_field(mapping)),
         priority="interactive",
         idempotency_key=idempotency_key,
     )

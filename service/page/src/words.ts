@@ -1,6 +1,6 @@
 /** What states, measures and presets are called on the page. */
 
-import type { Item, Job, Measure } from './api/types';
+import type { Item, Job, Measure, Why } from './api/types';
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',
@@ -19,10 +19,23 @@ export const ITEM_STATE: Record<Item['state'], string> = {
   cancelled: 'Cancelled',
 };
 
+/** Why a word is understood as it is. */
+export const WHY: Record<Why, string> = {
+  exact: 'its name',
+  synonym: 'another name',
+  plural: 'plural or singular',
+  kind: 'a kind of it',
+  mapping: 'as you said',
+  unknown: 'not understood',
+  ambiguous: 'may mean several things',
+};
+
 export const ORDER: Record<Measure, string> = {
   doubt: 'Most doubtful first',
   ignore_ratio: 'Most ignored first',
   score: 'Weakest score first',
   area_ratio: 'Largest area first',
   index: 'As uploaded',
+  open_tags: 'Most words left open first',
+  empty_tags: 'Most tags without pixels first',
 };

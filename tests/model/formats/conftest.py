@@ -13,6 +13,7 @@ from toco.model.method.label import Label
 from toco.model.options import preset_options
 from toco.model.photos.classes import IGNORE, VOC
 from toco.model.photos.images import DecodedImage
+from toco.model.photos.understanding import UnderstoodTag
 
 OPTIONS = preset_options("fast")
 CAT, PERSON = 8, 15
@@ -35,7 +36,7 @@ def draw_label(
         vocabulary=VOC,
         tags=tags,
         tag_source="user",
-        unknown_tags=("unicorn",),
+        words=(UnderstoodTag(written="unicorn", understood=None, why="unknown"),),
         cams=np.stack([ramp**power for power in range(1, len(tags) + 1)]) if tags else ramp[None][:0],
         pseudo_mask=mask if tags else np.zeros_like(mask),
         segmentation=np.where(mask == IGNORE, np.uint8(CAT), mask) if segmentation else None,

@@ -66,7 +66,7 @@ def test_cams_keep_half_precision_names_and_sizes(encode, make_label):
 def test_the_result_says_what_was_done(encode, make_label):
     label = make_label(working_size=(45, 60))
     result = read_result(encode(label)["result.json"])
-    assert (result.tags, result.tag_source, result.unknown_tags) == (("cat", "person"), "user", ("unicorn",))
+    assert (result.tags, result.tag_source, result.open_tags) == (("cat", "person"), "user", ("unicorn",))
     assert (result.model_version, result.options["preset"]) == ("tiny@0123", "fast")
     assert result.options_digest == OPTIONS.digest()
     assert (result.size.height, result.size.width) == (90, 120)

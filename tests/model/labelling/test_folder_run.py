@@ -1,11 +1,13 @@
 """A run over a folder goes on where it stopped, reports bad photos, and leaves no half-written result."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
+from toco.model.formats.registry import FORMATS
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.folder_run import (
     ARTIFACTS,
@@ -77,7 +79,8 @@ def test_photos_are_labelled_and_the_bad_one_is_reported(writers, labeler, photo
 def test_the_summary_counts_what_is_there(labeler, photos, out):
     summary, _ = run(labeler, photos, out)
     assert dict(summary.photos_with_class) == {"cat": 1, "dog": 1}
-    assert dict(summary.unknown_tags) == {"unicorn": 1}
+    assert dict(summary.open_tags) == {"unicorn": 1}
+    assert (summary.open_photos, summary.wholly_open) == (1, 0)
     assert summary.pixels == 3 * 48 * 64
     masks = [read_mask((out / ARTIFACTS / name / "pseudo_mask.png").read_bytes()) for name in ("a.jpg", "b.png")]
     assert summary.pixels_of_class["cat"] == (masks[0] == 8).sum()
@@ -138,10 +141,36 @@ def test_pictures_are_made_if_asked_and_old_ones_go(labeler, photos, out):
     assert not (folder / "heat_cat.jpg").exists()
 
 
-def test_unknown_tags_may_refuse_a_photo(labeler, photos, out):
-    summary, _ = run(labeler, photos, out, skip_unknown=False)
-    assert summary.failures["b.png"].code == "unknown_tag"
-    assert summary.done == 2
+UNKNOWN = parse_table(b"a.jpg,mug\nb.png,kitty\nfarm/c.jpg,nice\n").table
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_photo_of_unknown_words_alone_is_open_and_left_out_of_every_format(name, labeler, photos, out):
+    (photos / "broken.jpg").unlink()
+    planned, summary = plan(photos, UNKNOWN)
+    folder_run = FolderRun(labeler, OPTIONS, out)
+    folder_run.label(planned, summary)
+    assert (read_mask((out / ARTIFACTS / "a.jpg" / "pseudo_mask.png").read_bytes()) == 255).all()
+    folder_run.export(planned, [name], summary, ExportOptions())
+    assert (summary.wholly_open, summary.failures) == (2, {})
+    assert _photos_in(out / name) == {"b"}
+    shutil.rmtree(out / name)
+    folder_run.export(planned, [name], RunSummary(), ExportOptions(open_photos=True))
+    assert _photos_in(out / name) == {"a", "b", "c"}
+
+
+def _photos_in(folder):
+    texts = (path.read_text() for path in folder.rglob("*") if path.suffix in {".txt", ".json", ".jsonl", ".xml"})
+    said = "\n".join((*(path.name for path in folder.rglob("*")), *texts))
+    return {name for name in "abc" if re.search(rf"\b{name}\.(jpg|png|txt|npz)\b|^{name}$", said, re.MULTILINE)}
+
+
+def test_a_mapping_is_part_of_what_is_asked(labeler, photos, out):
+    (photos / "broken.jpg").unlink()
+    assert run(labeler, photos, out, table=UNKNOWN)[0].done == 3
+    summary, _ = run(labeler, photos, out, table=UNKNOWN, mapping={"mug": "dog"})
+    assert (summary.done, summary.resumed) == (1, 2)
+    assert dict(summary.photos_with_class) == {"cat": 1, "dog": 1}
 
 
 def test_segmentation_maps_are_part_of_the_result(labeler, photos, out):

@@ -237,32 +237,59 @@ def test_without_an_ignored_band_every_pixel_is_decided(labeler):
 
 
 def test_an_unknown_tag_refuses_its_photo_alone(labeler):
-    requests = [LabelRequest(pixels(), tags) for tags in (["cat"], ["unicorn"], ["dog"])]
+    requests = [LabelRequest(pixels(), tags, unknown_tags="refuse") for tags in (["cat"], ["unicorn", "yeti"], ["dog"])]
     first, second, third = results(labeler, requests)
     assert isinstance(second, UnknownTag)
-    assert "unicorn" in second.detail
+    assert "'unicorn' (1 photo), 'yeti' (1 photo)" in second.detail
     assert (first.tags, third.tags) == (("cat",), ("dog",))
-    with pytest.raises(UnknownTag):
-        labeler.label_one(pixels(), ["unicorn"], QUICK)
 
 
-def test_unknown_tags_may_be_left_out_and_are_told(labeler):
-    (label,) = results(labeler, [LabelRequest(pixels(), ["unicorn", "dog", "yeti"], skip_unknown=True)])
-    assert label.tags == ("dog",)
-    assert label.unknown_tags == ("unicorn", "yeti")
+def test_words_are_understood_and_told(labeler):
+    label = labeler.label_one(pixels(), ["kitty", "Hund", "nice"], QUICK, mapping={"hund": "dog", "nice": ""})
+    assert label.tags == ("cat", "dog")
+    assert [(word.written, word.understood, word.why) for word in label.words] == [
+        ("kitty", "cat", "kind"),
+        ("Hund", "dog", "mapping"),
+        ("nice", None, "mapping"),
+    ]
+    assert label.open_tags == ()
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_what_an_unknown_word_may_own_is_open(preset, labeler):
+    options = preset_options(preset, cam={"scales": [1.0]}, segmentation={"scales": [1.0], "flip": False})
+    known, mixed = results(labeler, [LabelRequest(pixels(), tags) for tags in (["dog"], ["dog", "yeti"])], options)
+    assert mixed.tags == ("dog",)
+    assert mixed.open_tags == ("yeti",)
+    for before, after in (
+        (known.pseudo_mask, mixed.pseudo_mask),
+        (known.segmentation, mixed.segmentation),
+    ):
+        assert set(np.unique(after)) <= {0, labeler.vocabulary.classes[labeler.vocabulary.channel("dog")].index, 255}
+        assert ((after == 255) >= (before == 255)).mean() > 0.99  # nothing is closed that was open
+        assert ((after == 255) & (before != 255)).any()
+
+
+@pytest.mark.parametrize("tags", [["yeti"], ["yeti", "boxer"], ["yeti", "nice"]])
+def test_a_photo_of_unknown_words_alone_is_open(tags, labeler):
+    options = QUICK.model_copy(update={"segmentation": PRESETS["paper"].segmentation})
+    label = labeler.label_one(pixels(), tags, options, mapping={"nice": ""})
+    assert (label.tags, label.tag_source, label.cams.shape) == ((), "user", (0, 40, 56))
+    assert (label.pseudo_mask == 255).all()
+    assert (label.segmentation == 255).all()
+
+
+def test_a_photo_whose_every_word_is_ignored_gets_the_classifiers_tags(labeler):
+    label = labeler.label_one(pixels(), ["nice"], QUICK, mapping={"nice": ""})
+    assert label.tag_source == "model"
 
 
 def test_a_photo_of_nothing_known_is_background(labeler):
     options = QUICK.model_copy(update={"segmentation": PRESETS["paper"].segmentation})
-    labels = results(
-        labeler, [LabelRequest(pixels(), []), LabelRequest(pixels(), ["yeti"], skip_unknown=True)], options
-    )
-    for label in labels:
-        assert label.tags == ()
-        assert label.tag_source == "user"
-        assert label.cams.shape == (0, 40, 56)
-        assert not label.pseudo_mask.any()
-        assert not label.segmentation.any()
+    label = labeler.label_one(pixels(), [], options)
+    assert (label.tags, label.tag_source, label.cams.shape) == ((), "user", (0, 40, 56))
+    assert not label.pseudo_mask.any()
+    assert not label.segmentation.any()
 
 
 @pytest.mark.parametrize(("threshold", "count"), [(0.0001, 4), (0.9999, 0)])

@@ -13,7 +13,7 @@ def label(mask, cams, tags, probabilities):
         vocabulary=VOC,
         tags=tags,
         tag_source="user",
-        unknown_tags=(),
+        words=(),
         cams=np.array(cams, np.float32).reshape(len(tags), *np.shape(cams)[1:]),
         pseudo_mask=np.array(mask, np.uint8),
         segmentation=None,

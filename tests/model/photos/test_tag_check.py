@@ -3,8 +3,8 @@
 import pytest
 
 from toco.model.photos.classes import VOC, UnknownTag
+from toco.model.photos.mapping import fold_mapping
 from toco.model.photos.tag_check import LEARNING_UNAVAILABLE, TagCheck, check_tags, settle_unknown
-from toco.model.photos.understanding import fold_mapping
 
 TAGS = [("cats", "mug"), ("cat",), ("mug", "mug"), ("hors",), (), ("mug", "nice"), ("nice",)]
 MAPPING = fold_mapping([("nice", "")])

@@ -3,14 +3,8 @@
 import pytest
 
 from toco.model.photos.classes import COCO, VOC, Vocabulary
-from toco.model.photos.understanding import (
-    InvalidMapping,
-    fold_mapping,
-    parse_mapping,
-    read_mapping,
-    understand,
-    understand_all,
-)
+from toco.model.photos.mapping import fold_mapping
+from toco.model.photos.understanding import understand, understand_all
 
 
 @pytest.mark.parametrize(
@@ -92,30 +86,3 @@ def test_the_users_mapping_comes_first():
         ("Maus", None, "unknown"),
     ]
     assert [tag.is_open for tag in found] == [False, False, False, False, True]
-
-
-def test_mapping_files(tmp_path):
-    path = tmp_path / "map.csv"
-    path.write_bytes(b'\xef\xbb\xbfWord;Class\r\nHund;dog\r\n\r\n"sch\xc3\xb6n";\r\nHUND;dog\r\n')
-    assert read_mapping(path) == {"hund": "dog", "schön": ""}
-    assert parse_mapping("class,class\nHund,dog") == {"class": "class", "hund": "dog"}
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("Hund,dog\nHund,cat", "'Hund' stands for 'dog' and for 'cat'"),
-        ("Hund\n", "line 1: 1 columns"),
-        ("Hund,dog,2\n", "line 1: 3 columns"),
-        (" ,dog\n", "A blank word"),
-        ('"Hund,dog\n', "line 1"),
-    ],
-)
-def test_a_mapping_that_does_not_fit_is_refused(text, match):
-    with pytest.raises(InvalidMapping, match=match):
-        parse_mapping(text)
-
-
-def test_a_missing_mapping_is_named(tmp_path):
-    with pytest.raises(InvalidMapping, match=r"none\.csv"):
-        read_mapping(tmp_path / "none.csv")

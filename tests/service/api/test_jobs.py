@@ -105,7 +105,8 @@ def test_names_are_made_safe_and_unique(http, jpeg):
     [
         ({}, [], 422, "empty_job"),
         ({"tags": ["cat", "dog", "horse"]}, [("images", ("a.jpg", b"x"))], 422, "invalid_option"),
-        ({"tags": "unicorn"}, [("images", ("a.jpg", b"x"))], 422, "unknown_tag"),
+        ({"tags": "unicorn", "unknown_tags": "refuse"}, [("images", ("a.jpg", b"x"))], 422, "unknown_tag"),
+        ({"mapping": "none"}, [("images", ("a.jpg", b"x"))], 404, "mapping_not_found"),
         ({}, [("archive", ("a.zip", b"nonsense"))], 422, "invalid_archive"),
         ({"manifest": "b.jpg,cat"}, [("images", ("a.jpg", b"x"))], 422, "no_row_matches"),
         ({"upload": "0" * 26}, [], 404, "upload_not_found"),

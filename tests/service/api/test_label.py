@@ -55,15 +55,6 @@ def test_no_wait_answers_202_with_the_job(http, jpeg):
     assert answer.headers["location"] == f"/v1/jobs/{answer.json()['job']['id']}"
 
 
-def test_unknown_tags_are_refused_or_left_out(http, jpeg):
-    refused = http.post("/v1/label", files={"image": jpeg()}, data={"tags": "cat,unicorn"})
-    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_tag")
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert "horse" in refused.json()["fix"]
-    kept = http.post("/v1/label", files={"image": jpeg()}, data={"tags": "cat,unicorn", "unknown_tags": "ignore"})
-    assert kept.json()["item"]["summary"]["unknown_tags"] == ["unicorn"]
-
-
 @pytest.mark.parametrize(
     ("content", "data", "status", "code"),
     [

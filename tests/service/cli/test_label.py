@@ -113,21 +113,35 @@ def test_the_same_tags_for_all(toco, quick, photos, out):
     assert json.loads((out / "artifacts" / "a.jpg" / "result.json").read_text())["tags"] == ["cat", "dog"]
 
 
-def test_a_misspelt_tag_of_the_command_line_is_refused(toco, quick, photos, out):
-    result = toco("label", photos, "--tag", "hrose", "--out", out, *quick)
+def test_every_unknown_word_of_a_table_may_be_refused_before_anything_is_done(toco, quick, photos, table, out):
+    table.write_text("a.jpg,hrose;mug\nb.png,mug\n")
+    result = toco("label", photos, "--tags", table, "--unknown-tags", "refuse", "--out", out, *quick)
     assert result.exit_code == 2
-    assert "Did you mean 'horse'?" in result.stderr
+    assert "'mug' (2 photos), 'hrose' (1 photo; did you mean 'horse'?)" in " ".join(result.stderr.split())
     assert not out.exists()
-    skipped = toco(
-        "label", photos / "a.jpg", "--tag", "hrose", "--tag", "cat", "--unknown-tags", "skip", "--out", out, *quick
-    )
-    assert skipped.exit_code == 0
 
 
-def test_unknown_tags_of_a_table_may_be_refused(toco, quick, photos, table, out):
-    result = toco("label", photos, "--tags", table, "--unknown-tags", "refuse", "--out", out, "--no-crf", *quick)
-    assert result.exit_code == 1
-    assert "failed: b.png: Unknown tag 'unicorn'." in result.stderr
+def test_words_are_told_before_and_what_is_not_understood_is_left_open(toco, quick, photos, table, out):
+    table.write_text("a.jpg,mug\nb.png,kitty\nfarm/c.jpg,Hund\n")
+    mapping = table.with_name("map.csv")
+    mapping.write_text("word,class\nHund,dog\n")
+    arguments = ("label", photos, "--tags", table, "--untagged", "skip", "--out", out, "--no-crf", *quick)
+    result = toco(*arguments, "--map", mapping)
+    assert result.exit_code == 0, result.output
+    assert "kitty -> cat (kind), 1 photo" in result.stderr
+    assert "Hund -> dog (mapping), 1 photo" in result.stderr
+    assert "mug: unknown, 1 photo" in result.stderr
+    assert "Words are not learnt here" in result.stderr
+    assert "Left open, not understood: mug (1); on 1 photos" in result.stdout
+    assert "Wholly open, exported with --open-photos alone: 1 photos" in result.stdout
+    found = json.loads((out / "artifacts" / "a.jpg" / "result.json").read_text())
+    assert (found["open_tags"], found["ignore_ratio"]) == (["mug"], 1.0)
+    understood = json.loads((out / "artifacts" / "b.png" / "result.json").read_text())["words"]
+    assert understood == [{"written": "kitty", "understood": "cat", "why": "kind", "suggestions": []}]
+    assert {path.name for path in (out / "voc" / "SegmentationClass").rglob("*.png")} == {"b.png", "c.png"}
+    assert json.loads((out / "summary.json").read_text())["open_tags"] == {"mug": 1}
+    assert toco(*arguments, "--map", mapping, "--open-photos").exit_code == 0
+    assert (out / "voc" / "SegmentationClass" / "a.png").exists()
 
 
 def test_folder_names_as_tags(toco, quick, photos, out):

@@ -1,4 +1,4 @@
-"""`toco tags show` and what `toco label` says of tables before it begins."""
+"""`toco tags show`, `toco tags check`, and what `toco label` says of tables before it begins."""
 
 import json
 
@@ -52,3 +52,26 @@ def test_a_table_of_other_photos_is_refused(toco, quick, photos, tmp_path, out):
         assert result.exit_code == 2
         assert "1 row of" in result.stderr
     assert not out.exists()
+
+
+def test_words_are_listed_with_what_they_mean(toco):
+    result = toco("tags", "check", "kitty", "hors", "truck", "boxer")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "boxer: ambiguous, 1 photo; did you mean dog or person?",
+        "hors: unknown, 1 photo; did you mean horse?",
+        "truck: unknown, 1 photo",
+        "kitty -> cat (kind), 1 photo",
+        "4 photos with tags; 3 with a word that is left open, 3 with no other",
+    ]
+
+
+def test_the_words_of_a_table_with_a_mapping(toco, tmp_path):
+    (tmp_path / "tags.csv").write_text("a.jpg,Hund;cats\nb.jpg,cats;schön\n")
+    (tmp_path / "map.csv").write_text("Hund,dog\nschön,\n")
+    result = toco("tags", "check", tmp_path / "tags.csv", "--map", tmp_path / "map.csv")
+    assert result.exit_code == 0
+    assert "cats -> cat (plural), 2 photos" in result.stdout
+    assert "schön: ignored, 1 photo" in result.stdout
+    found = json.loads(toco("tags", "check", tmp_path / "tags.csv", "--json").stdout)
+    assert [word["written"] for word in found["words"]] == ["Hund", "schön", "cats"]

@@ -77,7 +77,7 @@ def test_tables_among_the_photos_are_taken_and_odd_files_refuse_only_themselves(
 
 def test_refusals_carry_the_problem(client, photos):
     with pytest.raises(ServiceError, match="unicorn") as found:
-        client.label(photos / "a.jpg", ["unicorn"])
+        client.label(photos / "a.jpg", ["unicorn"], unknown_tags="refuse")
     assert (found.value.status, found.value.code) == (422, "unknown_tag")
     (photos / "empty").mkdir()
     with pytest.raises(ServiceError, match="no photo"):

@@ -17,7 +17,7 @@ export interface Options {
   method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   json?: unknown;
   /** Instead of `json`; its type goes with it. */
-  body?: Blob;
+  body?: Blob | FormData;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
   /** Whether sending it twice does no harm, so that it may be sent again after a lost connection. */

@@ -5,14 +5,36 @@ export type JobState = 'queued' | 'running' | 'succeeded' | 'partly_failed' | 'f
 export type Decision = 'accept' | 'reject';
 /** One of those that `GET /v1/options` lists. */
 export type Preset = string;
-export type UnknownTags = 'error' | 'ignore';
-export type Measure = 'index' | 'doubt' | 'ignore_ratio' | 'area_ratio' | 'score';
+export type UnknownTags = 'learn' | 'open' | 'refuse';
+export type Why = 'exact' | 'synonym' | 'plural' | 'kind' | 'mapping' | 'unknown' | 'ambiguous';
+export type Measure =
+  'index' | 'doubt' | 'ignore_ratio' | 'area_ratio' | 'score' | 'open_tags' | 'empty_tags';
 
 export interface ItemError {
   code: string;
   kind: string;
   detail: string;
   fix: string;
+}
+
+/** A tag as written and as understood; null where it is not, or shall be ignored (`mapping`). */
+export interface UnderstoodTag {
+  written: string;
+  understood: string | null;
+  why: Why;
+  suggestions: string[];
+}
+
+export interface CheckedWord extends UnderstoodTag {
+  photos: number;
+}
+
+export interface TagCheck {
+  words: CheckedWord[];
+  photos: number;
+  open_photos: number;
+  wholly_open_photos: number;
+  notes: string[];
 }
 
 export interface Job {
@@ -31,6 +53,9 @@ export interface Job {
   images_per_second: number;
   seconds_left: number | null;
   revision: number;
+  open_photos: number;
+  empty_tags: Record<string, number>;
+  notes: string[];
 }
 
 export interface Thresholds {
@@ -74,7 +99,9 @@ export interface ClassFigures {
 export interface Summary {
   tags: string[];
   tag_source: 'user' | 'model';
-  unknown_tags: string[];
+  words: UnderstoodTag[];
+  open_tags: string[];
+  empty_tags: string[];
   classes: ClassFigures[];
   ignore_ratio: number;
   area_ratio: number;
@@ -154,6 +181,7 @@ export interface ExportOptions {
   min_area: number;
   tolerance: number;
   regions: 'brush' | 'polygon';
+  open_photos: boolean;
 }
 
 export interface ExportRequest {
@@ -171,6 +199,7 @@ export interface Export {
   items: number;
   total: number;
   skipped: number;
+  open_photos: number;
   size: number;
   error: ItemError | null;
   created_at: string;

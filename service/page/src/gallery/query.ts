@@ -9,6 +9,8 @@ export interface GalleryQuery {
   /** Bounds as shares, 0..1. */
   ignore: [number, number];
   area: [number, number];
+  /** With words that are not understood, or tags without pixels. */
+  words: 'open' | 'empty' | '';
   order: Measure;
 }
 
@@ -23,6 +25,7 @@ export function readQuery(query: URLSearchParams): GalleryQuery {
     decision: (query.get('decision') ?? '') as GalleryQuery['decision'],
     ignore: readRange(query.get('ignore')),
     area: readRange(query.get('area')),
+    words: (query.get('words') ?? '') as GalleryQuery['words'],
     order: (query.get('order') ?? 'index') as Measure,
   };
 }
@@ -35,6 +38,7 @@ export function writeQuery(query: GalleryQuery): URLSearchParams {
   if (query.decision) written.set('decision', query.decision);
   if (!isEverything(query.ignore)) written.set('ignore', query.ignore.join('-'));
   if (!isEverything(query.area)) written.set('area', query.area.join('-'));
+  if (query.words) written.set('words', query.words);
   if (query.order !== 'index') written.set('order', query.order);
   return written;
 }
@@ -47,6 +51,7 @@ export function apiQuery(query: GalleryQuery): URLSearchParams {
   if (query.tag) asked.set('tag', query.tag);
   if (query.decision === 'none') asked.set('undecided', 'true');
   else if (query.decision) asked.set('decision', query.decision);
+  if (query.words) asked.set(`${query.words}_tags`, 'true');
   for (const [name, range] of [
     ['ignore_ratio', query.ignore],
     ['area_ratio', query.area],

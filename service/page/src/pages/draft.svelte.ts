@@ -1,7 +1,6 @@
 /** A job that is being put together: photos with their tags, an archive, a table of tags. */
 
 import type { TaggedFile } from '../api/resumable_upload';
-import { fold } from '../vocabulary';
 
 export interface DraftPhoto {
   id: number;
@@ -65,18 +64,10 @@ export class Draft {
     return [...new Set([...this.common, ...photo.tags])];
   }
 
-  /** All distinct tags. */
-  tags(): string[] {
-    return [...new Set([...this.common, ...this.photos.flatMap((photo) => photo.tags)])];
-  }
-
-  replaceTag(old: string, tag: string): void {
-    const change = (tags: string[]) =>
-      tags.includes(old)
-        ? [...new Set(tags.map((other) => (fold(other) === fold(old) ? tag : other)))]
-        : tags;
-    this.common = change(this.common);
-    this.photos = this.photos.map((photo) => ({ ...photo, tags: change(photo.tags) }));
+  /** The tags of each photo that has any; of an archive, those of all its photos. */
+  tagLists(): string[][] {
+    const lists = this.photos.map((photo) => this.tagsOf(photo)).filter((tags) => tags.length);
+    return !this.photos.length && this.common.length ? [[...this.common]] : lists;
   }
 
   /** Whether the photos are too many bytes for one request. */

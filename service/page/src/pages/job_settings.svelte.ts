@@ -1,6 +1,6 @@
 /** How a job shall be labelled, as it is put together. */
 
-import type { Preset, Thresholds } from '../api/types';
+import type { Preset, Thresholds, UnknownTags } from '../api/types';
 
 export class JobSettings {
   /** Empty: the default. */
@@ -10,7 +10,9 @@ export class JobSettings {
   thresholds = $state.raw<Thresholds | null>(null);
   ignoreBand = $state(true);
   segmentation = $state(false);
-  skipUnknown = $state(false);
+  unknownTags = $state<UnknownTags>('learn');
+  /** Own words and the classes that they stand for. */
+  mapping = $state.raw<Record<string, string>>({});
   name = $state('');
 
   /** Fields of the request that makes the job. */
@@ -19,8 +21,9 @@ export class JobSettings {
       ['model', this.model],
       ['preset', this.preset],
       ['name', this.name.trim()],
-      ['unknown_tags', this.skipUnknown ? 'ignore' : 'error'],
+      ['unknown_tags', this.unknownTags],
     ];
+    if (Object.keys(this.mapping).length) fields.push(['mapping', JSON.stringify(this.mapping)]);
     const options: Record<string, unknown> = {};
     if (this.thresholds) options.thresholds = this.thresholds;
     if (!this.ignoreBand) options.ignore_band = false;

@@ -1,0 +1,139 @@
+"""Tags before photos are labelled: what each word would become; and mappings that are kept by name."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from toco.jobs.mappings import NAME_PATTERN
+from toco.model.errors import InvalidOption
+from toco.model.photos.tables.reading import parse_table
+from toco.model.photos.tag_check import TagCheck, UnknownTags, check_tags, settle_unknown
+from toco.model.photos.tags import split_tags
+from toco.service.api.auth import Labeller, Reader
+from toco.service.api.problem import problems
+from toco.service.api.request_body import parsed_body
+from toco.service.api.schemas import CheckRequest, Word
+from toco.service.api.state import AppState, State
+from toco.service.api.uploaded_form import form_mapping, read_form
+
+router = APIRouter(prefix="/v1", tags=["tags"])
+
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="Name of a mapping.")]
+
+
+class CheckView(TagCheck):
+    """What each word would become."""
+
+    model: str
+    notes: list[str] = Field(description="What would be done about words that are not understood.")
+
+
+class MappingList(BaseModel):
+    """The mappings that are kept."""
+
+    mappings: list[str]
+
+
+class MappingView(BaseModel):
+    """A kept mapping."""
+
+    name: str
+    words: dict[str, str] = Field(description="Words and the classes that they stand for; empty ones are ignored.")
+
+
+class MappingBody(BaseModel):
+    """A mapping to keep."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"words": {"Hund": "dog", "K-17": ""}}]})
+
+    words: dict[Word, Word]
+
+
+_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/CheckRequest"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "manifest": {"type": "string", "format": "binary", "description": "A table of tags."},
+                    "tags": {"type": "array", "items": {"type": "string"}, "description": "The tags of a photo each."},
+                    "model": {"type": "string"},
+                    "mapping": {"type": "string", "description": "CSV file, JSON object, or a kept mapping's name."},
+                },
+            },
+        },
+    },
+}
+
+
+@router.post(
+    "/tags/check",
+    responses=problems(404, 415),
+    openapi_extra={"requestBody": _BODY},
+    summary="What each tag would become",
+)
+async def check(request: Request, state: State, _: Reader) -> CheckView:
+    """Say what tags mean to a model, with counts and suggestions; nothing is stored."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with read_form(request, state.settings) as form:
+            return await run_in_threadpool(_checked_form, state, form)
+    body = parsed_body(CheckRequest, await request.body())
+    return await run_in_threadpool(_checked_body, state, body)
+
+
+@router.get("/mappings", responses=problems(), summary="List the mappings that are kept")
+def list_mappings(state: State, _: Reader) -> MappingList:
+    """List names."""
+    return MappingList(mappings=state.mappings.names())
+
+
+@router.get("/mappings/{name}", responses=problems(404), summary="A kept mapping")
+def get_mapping(state: State, _: Reader, name: Name) -> MappingView:
+    """Show a mapping as it was written."""
+    return MappingView(name=name, words=state.mappings.get(name))
+
+
+@router.put("/mappings/{name}", responses=problems(), summary="Keep a mapping")
+def put_mapping(state: State, _: Labeller, name: Name, body: MappingBody) -> MappingView:
+    """Keep words and what they stand for; jobs name it as `mapping`. Jobs that run keep what they were given."""
+    state.mappings.put(name, body.words)
+    return MappingView(name=name, words=body.words)
+
+
+@router.delete("/mappings/{name}", status_code=204, responses=problems(404), summary="Forget a mapping")
+def delete_mapping(state: State, _: Labeller, name: Name) -> None:
+    """Forget a mapping."""
+    state.mappings.delete(name)
+
+
+def _checked_body(state: AppState, body: CheckRequest) -> CheckView:
+    tags = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in body.tags]
+    return _checked(state, body.model, tags, state.mappings.folded(body.mapping), body.unknown_tags)
+
+
+def _checked_form(state: AppState, form: FormData) -> CheckView:
+    manifest = form.get("manifest")
+    if isinstance(manifest, UploadFile):
+        manifest.file.seek(0)
+        table = parse_table(manifest.file.read(), manifest.filename or "manifest").table
+        tags = [tagged.tags for tagged in table.values()]
+    else:
+        tags = [split_tags(value) for value in form.getlist("tags") if isinstance(value, str)]
+    if not tags:
+        raise InvalidOption("There are no tags to look at.", fix="Send a table as `manifest`, or `tags`.")
+    model = form.get("model")
+    return _checked(state, model if isinstance(model, str) else "", tags, form_mapping(form, state.mappings), "learn")
+
+
+def _checked(
+    state: AppState, model: str, tags: list[tuple[str, ...]], mapping: dict[str, str], policy: UnknownTags
+) -> CheckView:
+    spec = state.catalogue.find(model).spec
+    found = check_tags(tags, spec.vocabulary, mapping)
+    return CheckView(**dict(found), model=spec.name, notes=list(settle_unknown(policy, found)))
