@@ -372,7 +372,7 @@ class Labeler:
         else:
             mask = threshold_pseudo_mask(scores, values, thresholds=thresholds, ignore_band=options.ignore_band)
         if job.asked.has_open:
-            mask = leave_open(mask, indices, maps.objects, level=thresholds.low)
+            mask = leave_open(mask, indices, maps.objects)
         segmentation = None
         if maps.segmentation is not None and options.segmentation is not None:
             crf = options.segmentation.crf or self.spec.segmentation_crf
@@ -384,7 +384,7 @@ class Labeler:
                 settings=crf if options.segmentation.refine == "crf" else None,
             )
             if job.asked.has_open:
-                segmentation = leave_open(segmentation, indices, maps.objects, level=thresholds.low)
+                segmentation = leave_open(segmentation, indices, maps.objects)
         job.timings["refine"] = time.perf_counter() - started
         original = job.photo.original_size
         return Label(

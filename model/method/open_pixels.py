@@ -5,12 +5,17 @@ may be. Not in the paper.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from toco.model.errors import InvalidArray
 from toco.model.photos.classes import BACKGROUND, IGNORE
+
+MAYBE_OBJECT: Final = 0.1
+"""Over it a pixel may show an object. `benchmarks/open_words.py`: lower than the threshold of sure background, since
+what the network has never seen is not what it is sure of."""
 
 
 def unclaimed(objects: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -27,7 +32,11 @@ def unclaimed(objects: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def leave_open(
-    mask: npt.NDArray[np.uint8], indices: Sequence[int], objects: npt.NDArray[np.float32] | None, *, level: float
+    mask: npt.NDArray[np.uint8],
+    indices: Sequence[int],
+    objects: npt.NDArray[np.float32] | None,
+    *,
+    level: float = MAYBE_OBJECT,
 ) -> npt.NDArray[np.uint8]:
     """Leave every pixel open that a word may own which is not understood.
 
