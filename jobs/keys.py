@@ -26,7 +26,7 @@
     idempotency:{owner}:{digest}     text: the job that an Idempotency-Key made
     totals, workers, worker_reports  figures of the workers; `workers` is a sorted set by the end of a report's time
     speed                            measured seconds a photo by model and options
-    mappings                         the users' own words as JSON, by the name of the mapping
+    mappings:{workspace}             the users' own words as JSON, by the name of the mapping
     models:default                   text
     models:wishes                    text: number of the newest wish to load or unload a model
     models:warm, models:cold         the number of the last wish, by model
@@ -69,7 +69,6 @@ DEFAULT_MODEL_NAME: Final = f"{PREFIX}models:default"
 MODEL_WISHES: Final = f"{PREFIX}models:wishes"
 MODELS_WARM: Final = f"{PREFIX}models:warm"
 MODELS_COLD: Final = f"{PREFIX}models:cold"
-MAPPINGS: Final = f"{PREFIX}mappings"
 SWEEP: Final = f"{PREFIX}sweep"
 LATE_PREDICTIONS: Final = f"{PREFIX}annotation:late"
 
@@ -87,6 +86,11 @@ def item_key(job: str, item: str) -> str:
 def jobs_in_state(state: str) -> str:
     """Key of the jobs in a state, in the order of their ids."""
     return f"{JOBS}:state:{state}"
+
+
+def mappings_key(workspace: str) -> str:
+    """Key of the mappings of a workspace."""
+    return f"{PREFIX}mappings:{workspace}"
 
 
 def jobs_in_workspace(workspace: str) -> str:

@@ -51,7 +51,7 @@ def read_form(request: Request, settings: Settings) -> AbstractAsyncContextManag
     )
 
 
-def job_request(form: FormData, mappings: Mappings, *, idempotency_key: str) -> JobRequest:
+def job_request(form: FormData, mappings: Mappings, workspace: str, *, idempotency_key: str) -> JobRequest:
     """Read the fields of a multipart job beside its photos.
 
     Raises:
@@ -64,7 +64,7 @@ def job_request(form: FormData, mappings: Mappings, *, idempotency_key: str) -> 
         options=parse_options(_text(form, "options")),
         outputs=output_names(_texts(form, "outputs")),
         unknown_tags=_choice(form, "unknown_tags", get_args(UnknownTags)),
-        mapping=form_mapping(form, mappings),
+        mapping=form_mapping(form, mappings, workspace),
         name=_text(form, "name")[:200],
         priority=_choice(form, "priority", ("batch", "interactive")),
         webhook=_text(form, "webhook"),
@@ -73,13 +73,13 @@ def job_request(form: FormData, mappings: Mappings, *, idempotency_key: str) -> 
     )
 
 
-def form_mapping(form: FormData, mappings: Mappings) -> dict[str, str]:
+def form_mapping(form: FormData, mappings: Mappings, workspace: str) -> dict[str, str]:
     """Read the field `mapping`: a CSV file, or see `parse_mapping_field`. Raises InvalidMapping, MappingNotFound."""
     value = form.get("mapping")
     if isinstance(value, UploadFile):
         value.file.seek(0)
         return parse_mapping(value.file.read(), name=value.filename or "mapping")
-    return mappings.folded(parse_mapping_field(value or ""))
+    return mappings.folded(parse_mapping_field(value or ""), workspace)
 
 
 def parse_mapping_field(text: str) -> dict[str, str] | str:

@@ -167,6 +167,10 @@ def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
         typer.echo(f"Tagged, but no pixel found: {_listed(summary.empty_tags)}")
     if summary.wholly_open:
         typer.echo(f"Wholly open, exported with --open-photos alone: {summary.wholly_open} photos")
+    _print_failures(summary, out)
+
+
+def _print_failures(summary: "RunSummary", out: Path) -> None:
     for position, (name, error) in enumerate(summary.failures.items()):
         if position == _SHOWN_FAILURES:
             typer.echo(f"... all {len(summary.failures)} failures are in {out / 'failures.jsonl'}", err=True)

@@ -87,7 +87,7 @@ async def detect(request: Request, state: State, caller: Labeller, body: DetectR
     labels = SharedLabels(state)
 
     def begin() -> Place:
-        mapping = state.mappings.folded(body.mapping)
+        mapping = state.mappings.folded(body.mapping, caller.workspace)
         asked = JobRequest(options=options, name="CVAT", unknown_tags=body.unknown_tags, mapping=mapping)
         return labels.place([wanted], asked, caller, request_id=request.state.request_id)[0]
 

@@ -172,7 +172,7 @@ class LabelStudioBackend:
         images = self._images.fetch_all(references, seconds=fetch_seconds, recall=kept.recall)
         photos = list(zip(predict.tasks, references, images, strict=True))
         wanted = self._wanted(photos, config, options, context)
-        mapping = self._state.mappings.folded(options.mapping)
+        mapping = self._state.mappings.folded(options.mapping, caller.workspace)
         request = replace(_job_request(options, name="Label Studio"), mapping=mapping)
         placed = self._labels.place(list(wanted.values()), request, caller, request_id=request_id) if wanted else []
         places = dict(zip(wanted, placed, strict=True))

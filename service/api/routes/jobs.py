@@ -149,7 +149,9 @@ class Call:
 
 
 def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
-    submission = call.submission(job_request(form, call.state.mappings, idempotency_key=call.idempotency_key))
+    submission = call.submission(
+        job_request(form, call.state.mappings, call.caller.workspace, idempotency_key=call.idempotency_key)
+    )
     upload = form.get("upload")
     with ExitStack() as stack:
         given = isinstance(upload, str) and upload
@@ -166,7 +168,7 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
         options=body.options,
         outputs=tuple(body.outputs),
         unknown_tags=body.unknown_tags,
-        mapping=call.state.mappings.folded(body.mapping),
+        mapping=call.state.mappings.folded(body.mapping, call.caller.workspace),
         name=body.name,
         priority=body.priority,
         webhook=body.webhook,

@@ -82,7 +82,7 @@ async def label_image(
         options=parse_options(options),
         outputs=output_names(outputs or []),
         unknown_tags=unknown_tags,
-        mapping=await run_in_threadpool(state.mappings.folded, parse_mapping_field(mapping)),
+        mapping=await run_in_threadpool(state.mappings.folded, parse_mapping_field(mapping), caller.workspace),
         priority="interactive",
         idempotency_key=idempotency_key,
     )

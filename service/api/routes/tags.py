@@ -77,47 +77,47 @@ _BODY: dict[str, Any] = {
     openapi_extra={"requestBody": _BODY},
     summary="What each tag would become",
 )
-async def check(request: Request, state: State, _: Reader) -> CheckView:
+async def check(request: Request, state: State, caller: Reader) -> CheckView:
     """Say what tags mean to a model, with counts and suggestions; nothing is stored."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with read_form(request, state.settings) as form:
-            return await run_in_threadpool(_checked_form, state, form)
+            return await run_in_threadpool(_checked_form, state, caller.workspace, form)
     body = parsed_body(CheckRequest, await request.body())
-    return await run_in_threadpool(_checked_body, state, body)
+    return await run_in_threadpool(_checked_body, state, caller.workspace, body)
 
 
 @router.get("/mappings", responses=problems(), summary="List the mappings that are kept")
-def list_mappings(state: State, _: Reader) -> MappingList:
+def list_mappings(state: State, caller: Reader) -> MappingList:
     """List names."""
-    return MappingList(mappings=state.mappings.names())
+    return MappingList(mappings=state.mappings.names(caller.workspace))
 
 
 @router.get("/mappings/{name}", responses=problems(404), summary="A kept mapping")
-def get_mapping(state: State, _: Reader, name: Name) -> MappingView:
+def get_mapping(state: State, caller: Reader, name: Name) -> MappingView:
     """Show a mapping as it was written."""
-    return MappingView(name=name, words=state.mappings.get(name))
+    return MappingView(name=name, words=state.mappings.get(name, caller.workspace))
 
 
 @router.put("/mappings/{name}", responses=problems(), summary="Keep a mapping")
-def put_mapping(state: State, _: Labeller, name: Name, body: MappingBody) -> MappingView:
+def put_mapping(state: State, caller: Labeller, name: Name, body: MappingBody) -> MappingView:
     """Keep words and what they stand for; jobs name it as `mapping`. Jobs that run keep what they were given."""
-    state.mappings.put(name, body.words)
+    state.mappings.put(name, body.words, caller.workspace)
     return MappingView(name=name, words=body.words)
 
 
 @router.delete("/mappings/{name}", status_code=204, responses=problems(404), summary="Forget a mapping")
-def delete_mapping(state: State, _: Labeller, name: Name) -> None:
+def delete_mapping(state: State, caller: Labeller, name: Name) -> None:
     """Forget a mapping."""
-    state.mappings.delete(name)
+    state.mappings.delete(name, caller.workspace)
 
 
-def _checked_body(state: AppState, body: CheckRequest) -> CheckView:
+def _checked_body(state: AppState, workspace: str, body: CheckRequest) -> CheckView:
     tags = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in body.tags]
-    return _checked(state, body.model, tags, state.mappings.folded(body.mapping), body.unknown_tags)
+    return _checked(state, body.model, tags, state.mappings.folded(body.mapping, workspace), body.unknown_tags)
 
 
-def _checked_form(state: AppState, form: FormData) -> CheckView:
+def _checked_form(state: AppState, workspace: str, form: FormData) -> CheckView:
     manifest = form.get("manifest")
     if isinstance(manifest, UploadFile):
         manifest.file.seek(0)
@@ -128,7 +128,9 @@ def _checked_form(state: AppState, form: FormData) -> CheckView:
     if not tags:
         raise InvalidOption("There are no tags to look at.", fix="Send a table as `manifest`, or `tags`.")
     model = form.get("model")
-    return _checked(state, model if isinstance(model, str) else "", tags, form_mapping(form, state.mappings), "learn")
+    return _checked(
+        state, model if isinstance(model, str) else "", tags, form_mapping(form, state.mappings, workspace), "learn"
+    )
 
 
 def _checked(

@@ -50,12 +50,15 @@ def test_from_upload_to_export(open_page, jpeg, http):
     tag(page, "Tags of broken.jpg", "cat")
 
     tag(page, "Tags of farm.jpg", "hrose")
-    explained = page.get_by_text("hrose is not among the 4 classes that tiny knows.")
+    words = page.get_by_role("status", name="Words")
+    explained = words.get_by_text("is not understood, 1 photo.")
     expect(explained).to_be_visible()
     expect(page.get_by_role("listbox")).to_have_count(0)  # which would lie over what is explained
+    words.get_by_role("combobox").select_option("Refuse the job")
     expect(page.get_by_role("button", name="Label 4 photos")).to_be_disabled()
-    page.get_by_role("button", name="horse", exact=True).click()
+    words.get_by_role("button", name="horse", exact=True).click()
     expect(explained).to_be_hidden()
+    expect(words.get_by_text("hrose → horse (as you said)")).to_be_visible()
 
     page.get_by_text("One scale. For a first look.").click()
     page.get_by_label("Name of the job").fill("Whole way")
