@@ -71,7 +71,8 @@ class ExportRequest(BaseModel):
         if not isinstance(found, dict):
             return found
         one, several = found.get("format") or "", found.get("formats") or ()
-        if not isinstance(one, str) or not isinstance(several, list | tuple):
+        listed = isinstance(several, list | tuple) and all(isinstance(name, str) for name in several)
+        if not isinstance(one, str) or not listed:
             return found  # the fields' own checks say what is wrong
         formats = list(several) or [one]
         if formats == [""] or (one and formats != [one]):

@@ -115,3 +115,10 @@ def test_numbers_in_headers_and_forms(alone, jpeg):
     form = {"files": {"image": jpeg()}, "data": {"tags": "cat", "wait_seconds": "nan"}}
     assert told(alone.post("/v1/label", **form)) == (422, "invalid_request")
     assert told(alone.delete("/v1/jobs?older_than_days=nan")) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("formats", [[{}], [[]], [1], "voc", {"a": 1}, [None], [""]])
+def test_formats_that_are_no_names(alone, jpeg, formats):
+    job = alone.post("/v1/jobs", files={"images": jpeg()}, data={"tags": "cat"}).json()["id"]
+    code, _ = told(alone.post(f"/v1/jobs/{job}/exports", json={"formats": formats}))
+    assert code in (415, 422)
