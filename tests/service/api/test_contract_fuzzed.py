@@ -72,7 +72,7 @@ def test_no_answer_is_a_fault_of_ours_or_undocumented(served, tmp_path):
             "--header", f"Authorization: Bearer {token}",
             "--checks", CHECKS, "--phases", "examples,coverage,fuzzing,stateful",
             "--max-examples", "12", "--max-time", str(SECONDS), "--seed", "1", "--workers", "1",
-            "--continue-on-failure", "--request-timeout", "20", "--suppress-health-check", "all", "--no-color",
+            "--continue-on-failure", "--request-timeout", "60", "--suppress-health-check", "all", "--no-color",
         ],
         cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, timeout=SECONDS + 90, check=False,
     )  # fmt: skip
