@@ -77,6 +77,10 @@ lock: ## Write the locks anew, after a change of a dependency; `make lock UPGRAD
 openapi: setup ## Write docs/openapi.json anew, after a change of the API
 	$(BIN)/toco openapi > docs/openapi.json
 
+.PHONY: docs
+docs: drawing ## Write the documentation as a site to build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 .PHONY: drawing
 drawing: setup ## Draw the floors and their imports for docs/architecture.md anew
 	$(BIN)/python -m benchmarks.drawing docs/images/architecture.svg
