@@ -134,6 +134,23 @@ def test_filters_narrow_down(open_page, many):
     expect(page.get_by_text("200 items of 2000")).to_be_visible()
 
 
+def test_the_first_click_on_a_card_opens_it(open_page, many):
+    page = open_page(f"#/jobs/{many}?order=index")
+    expect(page.locator("article img").first).to_be_visible()
+    page.mouse.wheel(0, 5000)
+    page.wait_for_timeout(500)
+    name = page.evaluate(
+        "[...document.querySelectorAll('article')].filter((card) => card.getBoundingClientRect().top > 40)[0]"
+        ".querySelector('.name').innerText"
+    )
+    box = page.locator("article", has_text=name).locator("a").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()  # as slow as a hand is: the page must not move meanwhile
+    page.wait_for_timeout(300)
+    page.mouse.up()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
 def test_labels_are_judged_by_keyboard(open_page, many, http):
     page = open_page(f"#/jobs/{many}?order=ignore_ratio")
     first = page.locator("article").first

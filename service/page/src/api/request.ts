@@ -11,7 +11,7 @@ import { Problem } from './problem';
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 5_000;
-const LONGEST_LIMIT_SECONDS = 60;
+export const LONGEST_LIMIT_SECONDS = 60;
 
 export interface Options {
   method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';

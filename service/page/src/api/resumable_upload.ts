@@ -1,16 +1,22 @@
 /**
- * Many photos as one zip, sent piece by piece: what arrived before a connection broke is not sent again.
+ * Many photos as one zip, sent piece by piece (tus 1.0.0): what arrived before a connection broke is not sent again.
  *
- * Follows tus 1.0.0 (https://tus.io/protocols/resumable-upload). The zip is made while it is sent, so it is never
- * held in memory.
+ * The zip is made while it is sent, so it is never held in memory.
  */
 
 import { makeZip, predictLength } from 'client-zip';
+import { type DetailedError, Upload } from 'tus-js-client';
+import { connection, type Trouble } from '../state/connection.svelte';
+import { session } from '../state/session.svelte';
 import { Problem } from './problem';
-import { pause, send, waitOf } from './request';
+import { address, LONGEST_LIMIT_SECONDS, waitOf } from './request';
 
 const PIECE_BYTES = 8 * 1024 * 1024;
 const MANIFEST = 'tags.jsonl';
+// Counted anew after every piece that arrives; at the longest wait, hours without one.
+const WAITS_MS = Array.from({ length: 5000 }, (_, attempt) => waitOf(attempt));
+// The piece before is still being taken in, the service restarts, or asks for a key.
+const PASSING = new Set([401, 409, 423, 502, 503, 504]);
 
 export interface TaggedFile {
   file: File;
@@ -31,7 +37,8 @@ export function uploadPhotos(
   signal: AbortSignal,
 ): Promise<string> {
   const entries = zipEntries(photos);
-  return upload(makeZip(entries), Number(predictLength(entries)), progress, signal);
+  const length = Number(predictLength(entries));
+  return upload(makeZip(entries).getReader(), length, progress, signal);
 }
 
 /** Send one file, an archive, as a resumable upload; see `uploadPhotos`. */
@@ -40,29 +47,83 @@ export function uploadFile(
   progress: (share: number) => void,
   signal: AbortSignal,
 ): Promise<string> {
-  return upload(file.stream(), file.size, progress, signal);
+  return upload(file, file.size, progress, signal);
 }
 
-async function upload(
-  content: ReadableStream<Uint8Array>,
+function upload(
+  content: File | ReadableStreamDefaultReader<Uint8Array>,
   length: number,
   progress: (share: number) => void,
   signal: AbortSignal,
 ): Promise<string> {
-  const begun = await send('uploads', {
-    method: 'POST',
-    headers: { 'tus-resumable': '1.0.0', 'upload-length': String(length) },
-    repeatable: true,
-    signal,
+  return connection.during((trouble) => attempts(content, length, progress, signal, trouble));
+}
+
+function attempts(
+  content: File | ReadableStreamDefaultReader<Uint8Array>,
+  length: number,
+  progress: (share: number) => void,
+  signal: AbortSignal,
+  trouble: Trouble,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let id = '';
+    let key = session.key;
+    const sending = new Upload(content, {
+      endpoint: address('uploads'),
+      uploadSize: length,
+      chunkSize: PIECE_BYTES,
+      retryDelays: WAITS_MS,
+      storeFingerprintForResuming: false,
+      onBeforeRequest(request) {
+        key = session.key;
+        if (key) request.setHeader('authorization', `Bearer ${key}`);
+      },
+      async onAfterResponse(_, response) {
+        if (response.getStatus() < 500) trouble.end();
+        if (response.getStatus() === 401) {
+          await session.renew(key, Problem.parse(401, response.getBody()).detail, signal);
+        }
+      },
+      onUploadUrlAvailable() {
+        id = sending.url!.split('/').at(-1)!;
+        // As this page reaches it, whatever path a proxy serves it at.
+        sending.url = address(`uploads/${id}`);
+      },
+      onShouldRetry(error) {
+        const passes = mayPass(error as DetailedError);
+        if (passes && (error as DetailedError).originalResponse?.getStatus() !== 401) trouble.begin();
+        return passes;
+      },
+      onProgress: (sent) => progress(sent / length),
+      onSuccess: () => resolve(id),
+      onError: (error) => reject(signal.aborted ? (signal.reason as Error) : problemOf(error)),
+    });
+    signal.addEventListener(
+      'abort',
+      () => {
+        void sending.abort();
+        reject(signal.reason as Error);
+      },
+      { once: true },
+    );
+    signal.throwIfAborted();
+    sending.start();
   });
-  const id = begun.headers.get('location')!.split('/').at(-1)!;
-  let offset = 0;
-  for await (const piece of pieces(content)) {
-    await sendPiece(id, offset, piece, signal);
-    offset += piece.size;
-    progress(offset / length);
-  }
-  return id;
+}
+
+/** Whether an error passes by itself: a lost connection, a service that restarts, a rate limit. */
+function mayPass(error: DetailedError): boolean {
+  const response = error.originalResponse;
+  if (!response) return true;
+  const limit = Number(response.getHeader('retry-after'));
+  if (response.getStatus() === 429) return limit > 0 && limit <= LONGEST_LIMIT_SECONDS;
+  return PASSING.has(response.getStatus());
+}
+
+function problemOf(error: Error | DetailedError): Error {
+  const response = 'originalResponse' in error ? error.originalResponse : null;
+  return response ? Problem.parse(response.getStatus(), response.getBody()) : error;
 }
 
 function zipEntries(photos: readonly TaggedFile[]) {
@@ -81,43 +142,4 @@ function zipEntries(photos: readonly TaggedFile[]) {
     ...(rows.length ? [{ name: MANIFEST, input: manifest, size: manifest.size }] : []),
     ...named.map(({ file, name }) => ({ name, input: file, size: file.size })),
   ];
-}
-
-async function* pieces(stream: ReadableStream<Uint8Array>): AsyncGenerator<Blob> {
-  const reader = stream.getReader();
-  let parts: BlobPart[] = [];
-  let size = 0;
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (value) {
-      parts.push(value as Uint8Array<ArrayBuffer>);
-      size += value.length;
-    }
-    if ((done && size) || size >= PIECE_BYTES) {
-      yield new Blob(parts);
-      [parts, size] = [[], 0];
-    }
-    if (done) return;
-  }
-}
-
-async function sendPiece(id: string, start: number, piece: Blob, signal: AbortSignal): Promise<void> {
-  let sent = 0;
-  for (let attempt = 0; sent < piece.size; attempt++) {
-    try {
-      await send(`uploads/${id}`, {
-        method: 'PATCH',
-        headers: { 'tus-resumable': '1.0.0', 'upload-offset': String(start + sent) },
-        body: new Blob([piece.slice(sent)], { type: 'application/offset+octet-stream' }),
-        signal,
-      });
-      return;
-    } catch (error) {
-      if (!(error instanceof Problem) || error.status !== 409) throw error;
-    }
-    // A broken request left a part of it there, or is still being taken in: ask where to go on.
-    await pause(waitOf(attempt), signal);
-    const answer = await send(`uploads/${id}`, { method: 'HEAD', signal });
-    sent = Math.max(0, Number(answer.headers.get('upload-offset')) - start);
-  }
 }
