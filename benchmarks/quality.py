@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import place_in_file
+from toco.model.evaluation.breakdown import BrokenDownReport
 from toco.model.evaluation.evaluate import EvaluationReport, markdown_table
 from toco.model.options import PRESETS
 from toco.model.spec import SPEC_FILE, ModelSpec, read_spec
@@ -40,7 +41,7 @@ def measure(data: Path, presets: tuple[str, ...]) -> None:
             command = [sys.executable, "-m", "toco", "evaluate", "--preset", preset, "--crf", "--gate"]
             command += ["--images", str(root / "JPEGImages"), "--masks", str(root / "SegmentationClass")]
             command += ["--tags", str(tags if tags.exists() else root.parent / "val.csv")]
-            command += ["--json", str(FIGURES / f"{key}-{preset}.json")]
+            command += ["--json", str(FIGURES / f"{key}-{preset}.json"), "--by-tags"]
             command += ["--classes", classes] if classes else []
             subprocess.run(command, check=True)
 
@@ -61,14 +62,14 @@ def adopt(run: Path) -> None:
         path.unlink()
 
 
-def reports() -> dict[tuple[str, str], EvaluationReport]:
+def reports() -> dict[tuple[str, str], BrokenDownReport]:
     """Return the figures that are there, by title of the set and preset."""
-    found: dict[tuple[str, str], EvaluationReport] = {}
+    found: dict[tuple[str, str], BrokenDownReport] = {}
     for key, (title, _, _) in SETS.items():
         for preset in PRESETS:
             path = FIGURES / f"{key}-{preset}.json"
             if path.exists():
-                found[title, preset] = EvaluationReport.model_validate_json(path.read_bytes())
+                found[title, preset] = BrokenDownReport.model_validate_json(path.read_bytes())
     return found
 
 
@@ -84,8 +85,39 @@ def write_spec_figures() -> None:
 
 def tables() -> dict[str, str]:
     """Return the tables of the figures that are there."""
-    columns = {f"{title}, `{preset}`": report for (title, preset), report in reports().items()}
-    return {"quality": markdown_table(columns), "training": training_table(read_spec(CARD.parent))}
+    found = reports()
+    columns: dict[str, EvaluationReport] = {f"{title}, `{preset}`": report for (title, preset), report in found.items()}
+    return {
+        "quality": markdown_table(columns),
+        "by-tags": tags_table(found),
+        "by-size": size_table(found),
+        "training": training_table(read_spec(CARD.parent)),
+    }
+
+
+def tags_table(found: dict[tuple[str, str], BrokenDownReport]) -> str:
+    """Return mIoU and boundary F by number of tags, in percent."""
+    lines = ["| set | preset | photos | count | mIoU | boundary F |", "|---|---|---|---:|---:|---:|"]
+    for (title, preset), report in found.items():
+        for name, group in report.breakdown.by_tags.items():
+            figures = " | ".join(
+                "-" if value is None else f"{100 * value:.1f}" for value in (group.miou, group.boundary_f)
+            )
+            lines.append(f"| {title} | `{preset}` | {name} | {group.images} | {figures} |")
+    return "\n".join(lines)
+
+
+def size_table(found: dict[tuple[str, str], BrokenDownReport]) -> str:
+    """Return the IoU of objects by their share of the photo, in percent; `balanced` alone."""
+    kept = {title: report.breakdown.by_size for (title, preset), report in found.items() if preset == "balanced"}
+    lines = [f"| share of the photo | {' | '.join(kept)} |", f"|---|{'---:|' * len(kept)}"]
+    for name in next(iter(kept.values()), {}):
+        cells = [
+            "-" if sizes[name].iou is None else f"{100 * (sizes[name].iou or 0.0):.1f} ({sizes[name].objects})"
+            for sizes in kept.values()
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def training_table(spec: ModelSpec) -> str:
@@ -102,7 +134,7 @@ def training_table(spec: ModelSpec) -> str:
         "loss weights": ", ".join(
             f"{name} {value:g}" for name, value in weights.model_dump().items() if value and not name.endswith("_start")
         ),
-        "saliency cue": f"weight {run.saliency.weight:g}" if run.saliency.network else "none",
+        "saliency cue": f"weight {run.saliency.weight:g}" if run.saliency.network else "in the soft labels alone",
         "weights": f"`{spec.version}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])

@@ -73,8 +73,8 @@ class CamOptions(Frozen):
         flip: also run the mirrored image and keep the elementwise maximum.
         auxiliary: use the CAMs of the auxiliary classifier instead of the final ones.
         affinity: spread the maps by auxiliary-token affinity; None as in the paper.
-        decoder_weight: share (0..1) of the decoder in the map (see `cams.mix_foreground`): its foreground, which falls
-            to the tagged classes by its own scores; 0 as in the paper, None takes that of the model's spec.
+        decoder_weight: share (0..1) of the decoder in the map: its probability of each tagged class against the others
+            and background; 0 as in the paper, None takes that of the model's spec.
     """
 
     size: Annotated[int, Field(ge=64, le=2048)] | None = None

@@ -54,8 +54,8 @@ class ModelSpec(Frozen):
         mean, std: per-channel normalisation of RGB in 0..1.
         input_size: side in pixels at which CAMs are made.
         thresholds: of the label rules.
-        decoder_weight: share (0..1) of the decoder in the maps that labels are made of (see `cams.mix_foreground`);
-            what the decoder learnt from a saliency cue reaches the labels that way. 0 as in the paper.
+        decoder_weight: share (0..1) of the decoder in the maps that labels are made of (see `CamOptions`); what it
+            learnt from a saliency cue or from soft labels reaches the labels that way. 0 as in the paper.
         pseudo_mask_crf, segmentation_crf: dense CRF settings.
         licence: SPDX id or a sentence.
         provenance: how and on what the weights were trained (free-form).

@@ -24,13 +24,19 @@ from toco.model.crf.choice import crf_backend
 from toco.model.errors import InvalidArray, TocoError
 from toco.model.labelling.asked_tags import AskedTags, asked_tags
 from toco.model.method.affinity import spread
-from toco.model.method.cams import mix_foreground, normalise_cams, resize, scaled_input, upsample_pair
+from toco.model.method.cams import normalise_cams, resize, scaled_input, upsample_pair
 from toco.model.method.device import Device, choose_device, cores
 from toco.model.method.label import Label, TagSource
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
 from toco.model.method.open_pixels import leave_open, unclaimed
 from toco.model.method.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
-from toco.model.method.segmentation import multi_scale_logits, object_maps, segmentation_map, share_of_scale
+from toco.model.method.segmentation import (
+    gated_probabilities,
+    multi_scale_logits,
+    object_maps,
+    segmentation_map,
+    share_of_scale,
+)
 from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
 from toco.model.photos.classes import IGNORE
 from toco.model.photos.images import DecodedImage, Opener, read_image
@@ -235,6 +241,7 @@ class Labeler:
         images = torch.cat([self._network_input(job.photo.pixels, square) for job in jobs])
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             sums: list[Tensor | None] = [None] * len(jobs)
+            beliefs: list[Tensor | None] = [None] * len(jobs)
             objects: list[Tensor | None] = [None] * len(jobs)
             probabilities: Tensor | None = None
             channels: list[tuple[int, ...]] = []
@@ -256,26 +263,32 @@ class Labeler:
                     maps = self._tagged(found, picked, chosen, options)
                     sums[position] = _added(sums[position], upsample_pair(maps, square, flip=cam.flip))
                     if decoded is not None:
-                        shown = object_maps(decoded[picked], chosen)
-                        objects[position] = _added(
-                            objects[position], share_of_scale(shown, square, scales=len(cam.scales), flip=cam.flip)
+                        belief = gated_probabilities(decoded[picked], chosen)
+                        beliefs[position] = _added(
+                            beliefs[position], share_of_scale(belief, square, scales=len(cam.scales), flip=cam.flip)
                         )
+                        if jobs[position].asked.has_open:
+                            shown = object_maps(decoded[picked], chosen)
+                            objects[position] = _added(
+                                objects[position], share_of_scale(shown, square, scales=len(cam.scales), flip=cam.flip)
+                            )
             segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
         return [
             _Maps(
                 channels=chosen,
                 tag_source="user" if job.asked.channels is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=self._finished(job, total, found_objects, options),
+                cams=self._finished(job, total, belief, options),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
                 objects=self._open_objects(job, found_objects),
             )
-            for job, chosen, row, total, found_objects, segmentation in zip(
+            for job, chosen, row, total, belief, found_objects, segmentation in zip(
                 jobs,
                 channels,
                 () if probabilities is None else probabilities,
                 sums,
+                beliefs,
                 objects,
                 segmentations,
                 strict=True,
@@ -309,7 +322,7 @@ class Labeler:
         return raw
 
     def _finished(
-        self, job: _Job, summed_cams: Tensor | None, objects: Tensor | None, options: LabelOptions
+        self, job: _Job, summed_cams: Tensor | None, belief: Tensor | None, options: LabelOptions
     ) -> npt.NDArray[np.float32]:
         """Return the maps (K, h, w) of a photo at its working size.
 
@@ -318,20 +331,16 @@ class Labeler:
         size = job.photo.pixels.shape[:2]
         if summed_cams is None:
             return np.zeros((0, *size), np.float32)
-        return _at_size(self._mixed(summed_cams, objects, options), size)
+        return _at_size(self._mixed(summed_cams, belief, options), size)
 
     def _open_objects(self, job: _Job, objects: Tensor | None) -> npt.NDArray[np.float32] | None:
         """Return what the decoder sees (see `object_maps`) at a photo's working size, where a word is left open."""
         return _at_size(objects, job.photo.pixels.shape[:2]) if job.asked.has_open and objects is not None else None
 
-    def _mixed(self, summed_cams: Tensor, objects: Tensor | None, options: LabelOptions) -> Tensor:
+    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, options: LabelOptions) -> Tensor:
         """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
         cams = normalise_cams(summed_cams)
-        if objects is None:
-            return cams
-        everything = cams.new_ones(1, cams.shape[1])
-        weight = self._decoder_weight(options)
-        return mix_foreground(cams, everything, objects[:, :1], weight, evidence=objects[:, 1:])
+        return cams if belief is None else cams.lerp(belief, self._decoder_weight(options))
 
     def _segment(
         self, job: _Job, channels: tuple[int, ...], options: LabelOptions

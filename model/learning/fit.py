@@ -25,7 +25,7 @@ class FitData(NamedTuple):
 
     Attributes:
         tokens: (n, d) float16, bfloat16 or float32, of length 1.
-        photo: (n,) int64 number of the photo, 0..p - 1.
+        photo: (n,) int64 number of the photo, 0..p - 1, rising: a photo's tokens stand together.
         slots: (p, k) int64 word of each slot of a photo, 0..C - 1; -1 for no word. Distinct in a photo.
         start: (n, 1 + k) float, probabilities to begin with: background, then the slots; see `start_labels`.
         prior: (n,) float in 0..1, how object-like a token is.
@@ -107,7 +107,9 @@ def fit_words(data: FitData, settings: FitSettings, *, on_round: Callable[[int],
         InvalidArray: the counts do not belong together.
     """
     count, width = data.tokens.shape
-    if data.start.shape != (count, 1 + data.slots.shape[1]) or len(data.photo) != count or len(data.prior) != count:
+    rising = bool((data.photo.diff() >= 0).all())
+    shaped = data.start.shape == (count, 1 + data.slots.shape[1]) and len(data.photo) == len(data.prior) == count
+    if not shaped or not rising:
         raise InvalidArray(
             f"{count} tokens, start {tuple(data.start.shape)}, {data.slots.shape[1]} slots.",
             fix="Give one row a token.",
@@ -171,16 +173,18 @@ def _maximise(data: FitData, labels: Tensor, model: _Linear, settings: FitSettin
 def _estimate(data: FitData, prior: Tensor, model: _Linear, settings: FitSettings) -> Tensor:
     """Return the labels (n, 1 + k) that the linear model and the prior give, each tag owning a share of its photo."""
     channels, there = _channels(data.slots)
-    parts = []
-    for rows in torch.split(torch.arange(len(data.tokens)), settings.batch):
-        found = word_probabilities(data.tokens[rows], *model, settings.temperature)
-        parts.append(found.gather(1, channels[data.photo[rows]]))
-    labels = torch.cat(parts)
+    counts = torch.bincount(data.photo, minlength=len(data.slots))
+    # Only a photo's own words are asked for: the others cancel out where a token's labels are made to sum to 1.
+    parts = [
+        settings.temperature * tokens.float() @ model.weight[rows].T + model.bias[rows]
+        for tokens, rows in zip(torch.split(data.tokens, counts.tolist()), channels, strict=True)
+    ]
+    labels = torch.cat(parts).masked_fill_(~there[data.photo], -torch.inf).softmax(dim=1)
     labels[:, 0] *= 1.0 - prior
     labels[:, 1:] *= prior[:, None]
-    labels = labels * there[data.photo] + _EPSILON * there[data.photo]
+    labels = labels + _EPSILON * there[data.photo]
     labels = labels / labels.sum(dim=1, keepdim=True)
-    tokens_of_photo = torch.bincount(data.photo, minlength=len(data.slots)).clamp_min(1).float()[:, None]
+    tokens_of_photo = counts.clamp_min(1).float()[:, None]
     for _ in range(_SHARE_ROUNDS):
         mean = torch.zeros(len(data.slots), labels.shape[1]).index_add_(0, data.photo, labels) / tokens_of_photo
         raised = (settings.least_share / mean.clamp_min(_EPSILON)).clamp_min(1.0)

@@ -13,6 +13,7 @@ from toco.model.labelling.labeler import Labeler, _Job, _Maps
 from toco.model.learning.fit import word_probabilities
 from toco.model.learning.learnt_model import InvalidLearntModel, LearntModel
 from toco.model.learning.prior import joined
+from toco.model.learning.recognise import recognise
 from toco.model.learning.tokens import PhotoTokens, TokenReader
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
@@ -25,22 +26,18 @@ _EPSILON = 1e-6
 def word_maps(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -> Tensor:
     """Return how likely each place shows each of a photo's words.
 
-    Whether there is an object is the joined opinion of the prior and of the fit; which one it is says the fit alone.
-
     Args:
         found: tokens of the photo.
         model: the words.
         channels: K words of the photo, 0-based.
 
     Returns:
-        (K, h, w) float32 in 0..1. The best word of a place gets all of the object, the others their ratio to it, as in
-        `cams.mix_foreground`.
+        (K, h, w) float32 in 0..1. The best word of a place gets all of the object there, the others their ratio to it.
     """
-    rows = [0, *(channel + 1 for channel in channels)]
-    scores = word_probabilities(found.tokens, model.weight, model.bias, model.spec.temperature)[:, rows] + _EPSILON
-    scores = scores / scores.sum(dim=1, keepdim=True)
-    objects = joined([found.prior, 1.0 - scores[:, 0]])
-    share = scores[:, 1:] / scores[:, 1:].amax(dim=1, keepdim=True)
+    if not channels:
+        return torch.zeros(0, *found.grid)
+    objects, words = recognise(found, model, channels)
+    share = words / words.amax(dim=1, keepdim=True)
     return (share * objects[:, None]).T.reshape(len(channels), *found.grid)
 
 
@@ -97,6 +94,7 @@ class LearntLabeler(Labeler):
         self.reader, self.model = reader, model
         self.spec = labeler_spec(model)
         self.vocabulary = model.spec.vocabulary
+        self.trusted = model.spec.usable
         self.device = reader.device
         self.crf = crf_backend("auto" if crf == "auto" else "lattice" if crf == "lattice" else "pydensecrf")
         self.threads = threads or max(1, torch.get_num_threads())
@@ -114,7 +112,9 @@ class LearntLabeler(Labeler):
         return _Maps(
             channels=tuple(channels),
             tag_source="user",
-            tag_probabilities=maps.reshape(len(channels), -1).max(axis=1, initial=0.0).astype(np.float32),
+            tag_probabilities=maps.reshape(len(channels), size[0] * size[1])
+            .max(axis=1, initial=0.0)
+            .astype(np.float32),
             cams=maps,
             segmentation=None,
             segmentation_channels=(),
@@ -124,7 +124,7 @@ class LearntLabeler(Labeler):
     def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
         label = super()._refine(job, maps, options)
         names = [self.vocabulary.names[channel] for channel in maps.channels]
-        open_words = [k for k, name in enumerate(names) if name not in self.model.spec.usable]
+        open_words = [k for k, name in enumerate(names) if name not in self.trusted]
         if not open_words:
             return label
         mask = label.pseudo_mask

@@ -14,9 +14,9 @@ from torch import Tensor
 from toco.model.learning.prior import decoder_objectness, joined, saliency_objectness
 from toco.model.method.device import Device
 from toco.model.method.network import ToCoNetwork, normalise_images
+from toco.model.method.saliency_network import INPUT_SIDE, SaliencyNetwork
 from toco.model.photos.classes import Vocabulary
 from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
-from toco.model.training.saliency import INPUT_SIDE, SaliencyNetwork
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -74,6 +74,20 @@ def object_maps(logits: Tensor, channels: Sequence[int]) -> Tensor:
     return torch.cat([1.0 - probabilities[:, :1], classes], dim=1)
 
 
+def gated_probabilities(logits: Tensor, channels: Sequence[int]) -> Tensor:
+    """Return what the decoder says of some classes, if it has to choose between them and background.
+
+    Args:
+        logits: (b, C + 1, h, w), channel 0 background.
+        channels: K classes, 0 the first one after background.
+
+    Returns:
+        (b, K, h, w) float32 in 0..1; with background they would sum to 1.
+    """
+    kept = logits.float()[:, [0, *(channel + 1 for channel in channels)]]
+    return kept.softmax(dim=1)[:, 1:]
+
+
 def share_of_scale(maps: Tensor, size: Sequence[int], *, scales: int, flip: bool) -> Tensor:
     """Return one scale's share (1, k, H, W) in the mean over so many scales of maps (n, k, h, w) of one image.
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from toco.model.errors import InvalidOption
+from toco.model.learning.settings import FitSettings
 from toco.model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Share, Thresholds
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -199,6 +200,20 @@ class SoftLabelConfig(Frozen):
     balance: Share = 0.5
 
 
+class RoundsConfig(Frozen):
+    """Rounds of self-training; see `rounds.run_rounds`.
+
+    Attributes:
+        count: how many.
+        side: in pixels of the square at which photos are read for the fit and for the labels.
+        fit: how the classes are fitted to the tokens.
+    """
+
+    count: Annotated[int, Field(ge=1)] = 2
+    side: Annotated[int, Field(ge=64)] = 280
+    fit: FitSettings = FitSettings()
+
+
 class TrainConfig(Frozen):
     """Everything that a training run depends on.
 
@@ -227,6 +242,7 @@ class TrainConfig(Frozen):
     cam: CamConfig = CamConfig()
     saliency: SaliencyConfig = SaliencyConfig()
     soft_labels: SoftLabelConfig = SoftLabelConfig()
+    rounds: RoundsConfig = RoundsConfig()
     thresholds: Thresholds = VOC_THRESHOLDS
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -234,7 +250,7 @@ class TrainConfig(Frozen):
     workers: Annotated[int, Field(ge=0)] = 4
     cache_side: Annotated[int, Field(ge=64)] | None = None
     cached_crops: Annotated[int, Field(ge=1)] | None = None
-    checkpoint_minutes: Positive = 10.0
+    checkpoint_minutes: Positive = 5.0
     evaluate_every: Annotated[int, Field(ge=0)] = 2_000
 
     @model_validator(mode="after")

@@ -12,35 +12,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from toco.model.method.backbone import Encoder
 from toco.model.method.cams import resize
 from toco.model.method.device import Device
 from toco.model.method.network import normalise_images
+from toco.model.method.saliency_network import INPUT_SIDE, SaliencyNetwork
 from toco.model.photos.images import read_image
 from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD
 from toco.model.training.config import SaliencyConfig
 from toco.model.training.initial_weights import InitialWeightsError, load_initial_weights, onnx_tensors
 
-INPUT_SIDE = 224
 MAP_SIDE = 64
 _BATCH = 16
 _STAGES = 3
-
-
-class SaliencyNetwork(nn.Module):
-    """An encoder with a decoder of its final patch tokens."""
-
-    def __init__(self, encoder: Encoder, decoder: nn.Sequential) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return saliency (b, 1, 8h, 8w) in 0..1 of normalised images (b, 3, H, W) with a token grid of h x w."""
-        maps: Tensor = self.decoder(self.encoder(images).patches)
-        return maps.sigmoid()
 
 
 def read_saliency_network(path: Path) -> SaliencyNetwork:

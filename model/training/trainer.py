@@ -101,11 +101,12 @@ class Trainer:
             load_initial_model(network, self.spec.vocabulary, Path(config.backbone.initial))
         elif config.backbone.initial not in ("timm", "random"):
             load_initial_weights(network.encoder, config.backbone.initial)
+        # Copied before its blocks are compiled: the copy is only written, and run to judge it.
+        self.average = copy.deepcopy(network).to(self.device.device).requires_grad_(requires_grad=False)
         if config.compile:
             for block in network.encoder.vit.blocks:
                 block.compile(dynamic=False)
         self.trainee = Trainee(network, config).to(self.device.device)
-        self.average = copy.deepcopy(self.trainee.network).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.trainee, config),
             betas=config.schedule.betas,
@@ -130,11 +131,18 @@ class Trainer:
         """The network in training."""
         return self.trainee.network
 
-    def run(self, *, until: int | None = None, evaluate: Callable[[int, ToCoNetwork], None] | None = None) -> None:
+    def run(
+        self,
+        *,
+        until: int | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        evaluate: Callable[[int, ToCoNetwork], None] | None = None,
+    ) -> None:
         """Train to the end of the schedule, or to step `until`, and leave checkpoint and model folder behind.
 
         Args:
             until: stop after this many steps of the schedule.
+            stop: asked after every step; once it says so, training stops as it does at `until`.
             evaluate: called on the first process every `evaluate_every` steps and at the end.
 
         Raises:
@@ -163,6 +171,8 @@ class Trainer:
             every = self.config.evaluate_every
             if evaluate and self.rank == 0 and (self.step == schedule.steps or (every and self.step % every == 0)):
                 evaluate(self.step, self.average.eval())
+            if stop():
+                break
         self.save()
 
     def _one_step(self, module: nn.Module, batches: Iterator[tuple[Batch, list[int]]]) -> dict[str, float]:

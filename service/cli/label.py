@@ -20,14 +20,20 @@ from toco.service.cli.labelling import (
     make_options,
     progress,
 )
+from toco.service.cli.progress_lines import ProgressLines
 from toco.service.cli.words import OpenPhotos, UnknownWords, WordMap, check_lines, read_word_map
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Sequence
 
     from toco.model.labelling.folder_run import RunSummary
+    from toco.model.labelling.labeler import Labeler
+    from toco.model.labelling.plan import PlannedPhoto
+    from toco.model.photos.understanding import Mapped
 
 _SHOWN_FAILURES = 10
+_SHOWN_WORDS = 20
 
 
 def label(
@@ -114,9 +120,13 @@ def label(
     mapping = read_word_map(word_map)
     vocabulary = read_spec(model or DEFAULT_MODEL).vocabulary
     check = check_tags((photo.tags for photo in photos if photo.tags), vocabulary, mapping)
-    for line in (*check_lines(check), *settle_unknown(unknown_tags, check)):
+    # What can be learnt is learnt once the model is there; this says what becomes of the rest.
+    learning = unknown_tags == "learn" and bool(check.open_words)
+    for line in (*check_lines(check), *settle_unknown("open" if learning else unknown_tags, check)):
         typer.echo(line, err=True)
     labeler = load_labeler(model, device)
+    if learning:
+        labeler = _with_learnt_words(labeler, photos, out, mapping)
     run = FolderRun(labeler, options, out, outputs=frozenset(wanted), mapping=mapping)
     with progress("Labelling", len(photos)) as finished:
         run.label(photos, summary, on_event=lambda _: finished())
@@ -129,6 +139,28 @@ def label(
     _print_summary(summary, out, options.long_side)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out: Path, mapping: "Mapped") -> "Labeler":
+    """Learn the words that no class means from the photos themselves, and say how that went."""
+    from toco.model.learning.job import LEARNT_FOLDER, JobLabeler, learn_job, learnable, report_lines
+
+    words = learnable((photo.tags for photo in photos), labeler.vocabulary, mapping)
+    if not words:
+        typer.echo("No word is shown by enough photos to be learnt.", err=True)
+        return labeler
+    typer.echo(f"Learning {len(words)} words from the photos: {', '.join(words[:_SHOWN_WORDS])}", err=True)
+    lines: list[ProgressLines] = []
+
+    def show(done: int, total: int) -> None:
+        if not lines:
+            lines.append(ProgressLines("Reading", total))
+        lines[0].show(done)
+
+    learnt = learn_job(labeler, photos, out / LEARNT_FOLDER, mapping=mapping, on_photo=show)
+    for line in report_lines(learnt, labeler.vocabulary):
+        typer.echo(line, err=True)
+    return JobLabeler(labeler, learnt)
 
 
 def _changes(*, crf: bool, segmentation: bool | None) -> dict[str, object]:

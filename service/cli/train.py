@@ -20,7 +20,8 @@ def train(
     preset: Annotated[str, typer.Option(help="voc, coco (the paper's values) or small-cpu.")] = "voc",
     backbone: Annotated[str | None, typer.Option(help="Name of a plain timm ViT.")] = None,
     initial: Annotated[
-        str | None, typer.Option(help="First weights: timm, random, or a .safetensors, .pth or .onnx file.")
+        str | None,
+        typer.Option(help="First weights: timm, random, a .safetensors, .pth or .onnx file, or a model folder."),
     ] = None,
     classes: Annotated[str | None, typer.Option(help="voc, coco, or names between commas.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")] = None,
@@ -28,6 +29,9 @@ def train(
     eval_images: Annotated[Path | None, typer.Option(help="Photos to judge the model on while it trains.")] = None,
     eval_masks: Annotated[Path | None, typer.Option(help="Their index masks.")] = None,
     mask_classes: Annotated[str, typer.Option(help="Classes of these masks, as in `toco evaluate`.")] = "voc",
+    rounds: Annotated[
+        bool, typer.Option(help="Rounds of self-training, from the model folder that --initial names.")
+    ] = False,
     check_only: Annotated[bool, typer.Option(help="Print the report on the photos and stop.")] = False,
     device: Device = "auto",
     settings: Annotated[
@@ -51,11 +55,17 @@ def train(
     if check_only:
         return
 
+    samples, truth_classes = _judged_on(eval_images, eval_masks, mask_classes)
+    if rounds:
+        from toco.service.cli.training_rounds import train_in_rounds
+
+        train_in_rounds(run, photos, out, device=device, samples=samples, truth_classes=truth_classes)
+        return
+
     from toco.model.training.monitor import Monitor
     from toco.model.training.trainer import Trainer, initial_spec
     from toco.service.cli.training_progress import TrainingProgress
 
-    samples, truth_classes = _judged_on(eval_images, eval_masks, mask_classes)
     monitor = Monitor(out, initial_spec(run), samples=samples, truth_classes=truth_classes)
     with TrainingProgress(run.schedule.steps) as progress:
 

@@ -20,12 +20,12 @@ from toco.model.crf.errors import CrfError
 from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
 from toco.model.errors import InvalidArray
 from toco.model.labelling.labeler import Labeler, LabelRequest
-from toco.model.method.cams import mix_foreground, multi_scale_cams, resize
+from toco.model.method.cams import multi_scale_cams, resize
 from toco.model.method.device import Device, DeviceUnavailable
 from toco.model.method.label import Label
 from toco.model.method.network import normalise_images
 from toco.model.method.pseudo_mask import threshold_pseudo_mask
-from toco.model.method.segmentation import multi_scale_logits, object_maps
+from toco.model.method.segmentation import gated_probabilities, multi_scale_logits
 from toco.model.options import PRESETS, VOC_THRESHOLDS, LabelOptions, Thresholds, preset_options
 from toco.model.photos.classes import UnknownTag
 from toco.model.photos.images import ImageTooLarge, UnreadableImage, UnsupportedImageFormat, read_image
@@ -121,17 +121,15 @@ def test_the_decoder_has_its_share_in_the_map(labeler, close):
     )
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
     shown = resize(normalise_images(tensor, labeler.spec.mean, labeler.spec.std), (64, 64))
-    objects = torch.zeros(1, 3, 64, 64)
+    belief = torch.zeros(1, 2, 64, 64)
     channels = labeler.vocabulary.channels(["cat", "dog"])
     with torch.inference_mode():
         for side in (64, 32):
             scaled = resize(shown, (side, side))
             for mirror in (False, True):
-                maps = object_maps(labeler.network(scaled.flip(-1) if mirror else scaled)[1], channels)
-                objects += resize(maps.flip(-1) if mirror else maps, (64, 64)) / 4
-    cams, both = torch.from_numpy(plain.cams)[None], torch.ones(1, 2)
-    wanted = mix_foreground(cams, both, objects[:, :1], 0.3, evidence=objects[:, 1:])
-    close(torch.from_numpy(mixed.cams)[None], wanted)
+                maps = gated_probabilities(labeler.network(scaled.flip(-1) if mirror else scaled)[1], channels)
+                belief += resize(maps.flip(-1) if mirror else maps, (64, 64)) / 4
+    close(torch.from_numpy(mixed.cams)[None], 0.7 * torch.from_numpy(plain.cams)[None] + 0.3 * belief)
 
 
 def test_the_model_says_what_share_its_decoder_has_unless_the_caller_does(labeler, close):

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from tests.model.learning.conftest import COLOURS, ColourTokens, photo
-from toco.model.errors import TocoError
-from toco.model.labelling.labeler import LabelRequest
 from toco.model.learning.label import LearntLabeler
 from toco.model.learning.learn import CannotLearn, learn_words, plan_learning
 from toco.model.learning.learnt_model import InvalidLearntModel, load_learnt_model, save_learnt_model
@@ -147,10 +145,8 @@ def test_more_words_than_a_mask_can_hold_are_refused_before_a_photo_is_read():
         plan_learning([(f"w{k}",) for k in range(255)])
 
 
-def test_an_unknown_tag_is_an_error_of_its_photo_alone(learnt, reader):
+def test_a_word_that_was_not_learnt_leaves_its_photo_open(learnt, reader):
     labeler = LearntLabeler(reader, learnt)
-    requests = [LabelRequest(photo(("rost",), 7), ("rost",)), LabelRequest(photo(("rost",), 8), ("nothing",))]
-    with pytest.raises(TocoError):
-        labeler.label_one(requests[1].source, ("nothing",), PLAIN)
-    ((_, good),) = labeler.label(requests[:1], PLAIN)
-    assert good.tags == ("rost",)
+    unknown = labeler.label_one(photo(("rost",), 8), ("nothing",), PLAIN)
+    assert (unknown.pseudo_mask == 255).all()
+    assert labeler.label_one(photo(("rost",), 7), ("rost",), PLAIN).tags == ("rost",)

@@ -31,14 +31,14 @@ def test_photos_without_words_are_left_out():
 def test_the_number_of_photos_is_bounded_whatever_the_job():
     words = [(f"w{k % 200}", f"w{(k * 7 + 1) % 200}") for k in range(20_000)]
     chosen = choose_photos(words, SampleSettings())
-    assert len(chosen) <= 12_000
+    assert len(chosen) <= 8_000
     assert len({word for position in chosen for word in words[position]}) == 200
 
 
 def test_tokens_fill_the_bound_and_never_pass_it():
     settings = SampleSettings()
     assert tokens_a_photo(600, settings) > 1024  # all of a photo's
-    assert tokens_a_photo(12_000, settings) * 12_000 <= settings.tokens
+    assert tokens_a_photo(8_000, settings) * 8_000 <= settings.tokens
 
 
 def test_a_bound_that_cannot_be_kept_is_refused():

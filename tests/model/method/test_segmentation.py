@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from toco.model.crf.choice import crf_backend
 from toco.model.crf.settings import SEGMENTATION_CRF
 from toco.model.errors import InvalidOption
-from toco.model.method.segmentation import multi_scale_logits, object_maps, segmentation_map
+from toco.model.method.segmentation import (
+    gated_probabilities,
+    multi_scale_logits,
+    object_maps,
+    segmentation_map,
+)
 
 INDICES = (3, 9)
 
@@ -108,6 +113,13 @@ def test_the_real_crf_smooths_speckles():
     truth = np.where(np.arange(40) < 20, 0, 3) * np.ones((30, 1), np.uint8)
     assert (rough == truth).mean() < 0.95
     assert (smooth == truth).all()
+
+
+def test_gated_probabilities_choose_between_background_and_the_classes_asked_for(close):
+    logits = torch.randn(2, 5, 3, 4)
+    maps = gated_probabilities(logits, [3, 0])
+    close(maps, logits[:, [0, 4, 1]].softmax(dim=1)[:, 1:])
+    assert gated_probabilities(logits, []).shape == (2, 0, 3, 4)
 
 
 def test_an_object_is_whatever_is_not_background_and_its_classes_are_those_asked_for(close):

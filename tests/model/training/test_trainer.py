@@ -102,6 +102,15 @@ def test_a_resumed_run_is_bit_equal_to_one_that_never_stopped(changes, trainer_o
     assert [row["step"] for row in log(resumed)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(trainer_of):
+    stopped = trainer_of()
+    stopped.run(stop=lambda: stopped.step == 4)
+    again = trainer_of()
+    assert again.step == 4
+    again.run()
+    assert again.step == 12
+
+
 def test_a_finished_run_stays_finished(trainer_of):
     trainer_of(schedule={"steps": 2}).run()
     again = trainer_of(schedule={"steps": 2})

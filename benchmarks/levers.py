@@ -1,0 +1,165 @@
+"""What each lever of label making gives, alone, on one model: no lever is taken that was not measured.
+
+    python -m benchmarks.levers --data ../shared/data --cache /tmp/tokens [--model FOLDER] [--lever NAME]
+
+Every lever changes one thing of `balanced` (tags gated, every pixel decided) and is judged with the dense CRF by number
+of tags. The network's tokens are kept in a folder, so that a lever costs no pass of the network. Figures go to
+`docs/levers.json`, the table to docs/training.md; `--tables` writes the table from the JSON as it stands.
+"""
+
+import argparse
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.machine import ROOT
+from benchmarks.quality import ANIMALS, SETS
+from benchmarks.tables import place_in_file
+from toco.model.evaluation.breakdown import Breakdown, Rows
+from toco.model.evaluation.datasets.dataset import folder_dataset
+from toco.model.evaluation.evaluate import Sample, evaluate
+from toco.model.evaluation.judged_labels import judged_options, predictor
+from toco.model.labelling.labeler import Labeler
+from toco.model.method.cams import normalise_cams
+from toco.model.method.network import Classified
+from toco.model.options import LabelOptions
+from toco.model.photos.classes import VOC
+from toco.model.photos.tables.reading import read_tags
+
+FIGURES = ROOT / "docs" / "levers.json"
+DOCUMENT = ROOT / "docs" / "training.md"
+
+# Settings of `balanced` that change; `combine` names a way to put CAMs and decoder together (see `LeverLabeler`).
+LEVERS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "CAMs alone": {"cam": {"decoder_weight": 0.0}},
+    "decoder's share 0.15": {"cam": {"decoder_weight": 0.15}},
+    "decoder's share 0.5": {"cam": {"decoder_weight": 0.5}},
+    "decoder alone": {"cam": {"decoder_weight": 1.0}},
+    "softmax competition of the tagged CAMs": {"combine": "competition"},
+    "CAM and decoder multiplied": {"combine": "product"},
+    "background at 0.35": {"thresholds": {"plain": 0.35}},
+    "background at 0.4": {"thresholds": {"plain": 0.4}},
+    "background at 0.5": {"thresholds": {"plain": 0.5}},
+    "without affinity": {"cam": {"affinity": None}},
+    "affinity of one round": {"cam": {"affinity": {"power": 8.0, "rounds": 1}}},
+    "affinity of power 16": {"cam": {"affinity": {"power": 16.0, "rounds": 2}}},
+    "without CRF": {"refine": "none"},
+    "CRF with wider colours": {"crf": {"bilateral_srgb": 5.0}},
+    "CRF of half the weight": {"crf": {"bilateral_weight": 2.0, "gaussian_weight": 1.5}},
+    "one scale": {"cam": {"scales": (1.0,)}},
+    "scales 0.5 and 1.25": {"cam": {"scales": (0.5, 1.25)}},
+    "scales 0.5, 1 and 1.5": {"cam": {"scales": (0.5, 1.0, 1.5)}},
+}
+
+
+class LeverLabeler(Labeler):
+    """A labeler that keeps what the encoder gave, and may put CAMs and decoder together in another way."""
+
+    cache: Path | None = None
+    combine = "mean"
+
+    def _classify(self, images: Tensor) -> Classified:
+        if self.cache is None:
+            return super()._classify(images)
+        key = hashlib.sha256(images.numpy().tobytes() + self.spec.weights_sha256.encode()).hexdigest()[:24]
+        kept = self.cache / f"{key}.pt"
+        if not kept.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            found = super()._classify(images)
+            torch.save([value.bfloat16() for value in found], kept)
+        return Classified(*torch.load(kept, weights_only=True))
+
+    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, options: LabelOptions) -> Tensor:
+        if belief is None or self.combine == "mean":
+            return super()._mixed(summed_cams, belief, options)
+        weight = self._decoder_weight(options)
+        if self.combine == "competition":
+            return normalise_cams(summed_cams * summed_cams.softmax(dim=1)).lerp(belief, weight)
+        cams = normalise_cams(summed_cams).clamp_min(1e-4)
+        return cams.pow(1.0 - weight) * belief.clamp_min(1e-4).pow(weight)
+
+
+def samples_of(data: Path, key: str) -> list[Sample]:
+    """Return the photos of a judged set, with their tags."""
+    root = data / SETS[key][1]
+    table = read_tags(root / "val.csv" if (root / "val.csv").exists() else root.parent / "val.csv")
+    found = folder_dataset(root / "JPEGImages", root / "SegmentationClass", VOC).samples
+    tags = [table.find(sample.image) for sample in found]
+    return [replace(sample, tags=entry.tags if entry else ()) for sample, entry in zip(found, tags, strict=True)]
+
+
+def judge(labeler: LeverLabeler, data: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a lever on both sets, by number of tags."""
+    changes = dict(settings)
+    labeler.combine = changes.pop("combine", "mean")
+    refined = changes.pop("refine", "crf") == "crf"
+    options = judged_options(labeler.spec.label_options("balanced", **changes), "pseudo_mask", crf=refined)
+    figures: dict[str, Any] = {}
+    for key in SETS:
+        classes = ANIMALS.split(",") if key == "animals" else list(labeler.vocabulary.names)
+        judged = labeler.vocabulary.subset(classes)
+        breakdown = Breakdown(judged.names)
+
+        def count(sample: Sample, truth: Rows, mask: Rows, parts: Breakdown = breakdown) -> None:
+            parts.update(truth, mask, len(sample.tags or ()))
+
+        evaluate(
+            samples_of(data, key),
+            predictor(labeler, options),
+            truth_classes=VOC,
+            model_classes=labeler.vocabulary,
+            classes=judged.names,
+            on_judged=count,
+        )
+        figures[key] = {name: group.model_dump() for name, group in breakdown.report().by_tags.items()}
+    return figures
+
+
+def table() -> str:
+    """Return the figures as a Markdown table."""
+    lines = [
+        "| lever | VOC, one tag | VOC, several | VOC, all | COCO, one tag | COCO, several | COCO, all |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in json.loads(FIGURES.read_text("utf-8")).items():
+        cells = [found[key][group]["miou"] for key in SETS for group in ("one tag", "several tags", "all")]
+        lines.append(f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, help="folder with voc12-animals and coco-val")
+    parser.add_argument("--model", type=Path, help="folder of the model; the default one if it is not given")
+    parser.add_argument("--cache", type=Path, help="folder to keep tokens in")
+    parser.add_argument("--lever", action="append", choices=tuple(LEVERS), help="only these")
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--tables", action="store_true", help="write the table only")
+    arguments = parser.parse_args()
+    if not arguments.tables:
+        if arguments.data is None:
+            parser.error("--data is needed to measure")
+        labeler = LeverLabeler.from_folder(arguments.model)
+        if not isinstance(labeler, LeverLabeler):
+            parser.error("the model folder cannot be used")
+        labeler.cache = arguments.cache
+        figures: dict[str, Any] = json.loads(arguments.out.read_text("utf-8")) if arguments.out.exists() else {}
+        for name in arguments.lever or LEVERS:
+            figures[name] = judge(labeler, arguments.data, LEVERS[name])
+            arguments.out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+            print(
+                name, {key: {group: round(v["miou"], 3) for group, v in f.items()} for key, f in figures[name].items()}
+            )
+    if arguments.out == FIGURES:
+        place_in_file(DOCUMENT, {"levers": table()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Words that no model knows, learnt from the photos of the job that uses them, and used beside what the model knows.
+
+    model = learn_job(labeler, photos, folder, mapping=mapping)
+    JobLabeler(labeler, model).label(...)       # like any `Labeler`
+
+Photos of known words alone are labelled as ever. Where a learnt word takes part, the fit tells all words of the photo
+apart. Words that could not be learnt are not understood: what may show them is left open, as with `open`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from toco.model.labelling.labeler import Labeler, _Job, _Maps
+from toco.model.labelling.plan import PlannedPhoto
+from toco.model.learning.label import LearntLabeler
+from toco.model.learning.learn import learn_words
+from toco.model.learning.learnt_model import (
+    LearntModel,
+    is_learnt_model,
+    load_learnt_model,
+    read_learnt_spec,
+    save_learnt_model,
+)
+from toco.model.learning.settings import FitSettings, ReportSettings
+from toco.model.learning.tokens import ModelTokens
+from toco.model.method.label import Label
+from toco.model.options import LabelOptions
+from toco.model.photos.classes import MAX_CLASSES, ClassName, Vocabulary, fold
+from toco.model.photos.images import read_image
+from toco.model.photos.understanding import NO_MAPPING, Mapped, understand_all
+
+LEARNT_FOLDER = "learnt"
+_JOB = "job"  # in `learnt_from`: digest of what was learnt, so that a second run does not learn it anew
+
+
+def learnable(tags: Iterable[Sequence[str] | None], vocabulary: Vocabulary, mapping: Mapped = NO_MAPPING) -> list[str]:
+    """Return the words of a job that no class means, and that enough photos show to be learnt from.
+
+    Words that may mean several classes are not among them: they are asked about.
+
+    Args:
+        tags: of each photo, as written; None where the classifier chooses.
+        vocabulary: the model's classes.
+        mapping: see `mapping.fold_mapping`.
+    """
+    counts = Counter(
+        word for written in tags if written for word in set(_job_words(written, vocabulary, mapping)) if word
+    )
+    known = {fold(name) for name in vocabulary.names}
+    least = ReportSettings().least_photos
+    return sorted(word for word, photos in counts.items() if photos >= least and fold(word) not in known)
+
+
+def learn_job(
+    labeler: Labeler,
+    photos: Sequence[PlannedPhoto],
+    folder: Path,
+    *,
+    mapping: Mapped = NO_MAPPING,
+    on_photo: Callable[[int, int], None] = lambda _done, _all: None,
+) -> LearntModel:
+    """Learn all words of a job, or read what an earlier run learnt from the same photos, tags and model.
+
+    Args:
+        labeler: whose frozen encoder is used.
+        photos: of the job; those without tags teach nothing.
+        folder: where the learnt model is kept.
+        mapping: see `mapping.fold_mapping`.
+        on_photo: called with the number of photos read and to read.
+
+    Raises:
+        CannotLearn: no photo can be read, or there are more words than a mask can hold.
+    """
+    tagged = [photo for photo in photos if photo.tags]
+    words = [_job_words(photo.tags or (), labeler.vocabulary, mapping) for photo in tagged]
+    asked = [labeler.spec.version, FitSettings().model_dump(mode="json"), [photo.name for photo in tagged], words]
+    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    if is_learnt_model(folder) and read_learnt_spec(folder).learnt_from.get(_JOB) == digest:
+        return load_learnt_model(folder)
+    reader = ModelTokens(labeler.network, labeler.spec, labeler.device)
+    found = learn_words(
+        f"{labeler.spec.name}-words",
+        words,
+        lambda position: read_image(tagged[position].path, long_side=reader.side).pixels,
+        reader,
+        on_photo=on_photo,
+    )
+    spec = found.spec.model_copy(update={"learnt_from": found.spec.learnt_from | {_JOB: digest}})
+    return save_learnt_model(folder, LearntModel(spec, found.weight, found.bias))
+
+
+class JobLabeler(Labeler):
+    """Labels with a model's classes and with words that were learnt beside them.
+
+    Known classes keep their mask indices; learnt words take those that are free after them, in the order of the fit.
+
+    Args:
+        labeler: the model.
+        model: words that were learnt on its encoder.
+
+    Raises:
+        InvalidLearntModel: they were learnt on another encoder.
+        InvalidOption: a mask cannot hold that many classes.
+    """
+
+    def __init__(self, labeler: Labeler, model: LearntModel) -> None:
+        self._known = labeler
+        self._learnt = LearntLabeler(ModelTokens(labeler.network, labeler.spec, labeler.device), model)
+        self._learnt.vocabulary = _numbered(model, labeler.vocabulary)
+        # What the model knows by itself needs no fit that found it.
+        self._learnt.trusted = model.spec.usable | {
+            name for name in labeler.vocabulary.names if name in model.spec.vocabulary
+        }
+        new = [
+            entry
+            for entry in self._learnt.vocabulary.classes
+            if entry.name not in labeler.vocabulary and entry.name in model.spec.usable
+        ]
+        self.spec = labeler.spec.model_copy(
+            update={
+                "classes": (*labeler.spec.classes, *new),
+                "name": model.spec.name,
+                "weights_sha256": model.spec.weights_sha256,
+            }
+        )
+        self.vocabulary = self.spec.vocabulary
+        self.network, self.device, self.crf, self.threads = (
+            labeler.network,
+            labeler.device,
+            labeler.crf,
+            labeler.threads,
+        )
+
+    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
+        maps: dict[int, _Maps] = {}
+        for labeler in (self._known, self._learnt):
+            mine = [position for position, job in enumerate(jobs) if self._labeler_of(job) is labeler]
+            if mine:
+                found = labeler._run_network([self._as_asked_of(labeler, jobs[k]) for k in mine], options)  # noqa: SLF001 - both are parts of this labeler
+                maps |= dict(zip(mine, found, strict=True))
+        return [maps[position] for position in range(len(jobs))]
+
+    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+        labeler = self._labeler_of(job)
+        label = labeler._refine(self._as_asked_of(labeler, job), maps, options)  # noqa: SLF001 - see above
+        return dataclasses.replace(label, vocabulary=self.vocabulary)
+
+    def _labeler_of(self, job: _Job) -> Labeler:
+        channels = job.asked.channels or ()
+        return self._learnt if any(channel >= len(self._known.vocabulary) for channel in channels) else self._known
+
+    def _as_asked_of(self, labeler: Labeler, job: _Job) -> _Job:
+        if labeler is self._known or job.asked.channels is None:
+            return job
+        channels = labeler.vocabulary.channels(self.vocabulary.names[channel] for channel in job.asked.channels)
+        return dataclasses.replace(job, asked=dataclasses.replace(job.asked, channels=channels))
+
+
+def report_lines(model: LearntModel, vocabulary: Vocabulary) -> list[str]:
+    """Return a line a learnt word: its photos, how well it was told apart, or why it is left open."""
+    lines = []
+    for word in model.spec.words:
+        if word.word in vocabulary:
+            continue
+        if word.usable:
+            said = f"learnt, recognised in {word.recognised:.0%} of its photos"
+        elif word.together_with:
+            said = f"left open: it always comes with {', '.join(word.together_with)}"
+        elif word.standing == "too_few_photos":
+            said = f"left open: fewer than {ReportSettings().least_photos} photos"
+        else:
+            said = "left open: not found in its photos"
+        lines.append(f"  {word.word}: {word.photos} photos, {word.alone} with nothing else; {said}")
+    return lines
+
+
+def _job_words(written: Sequence[str], vocabulary: Vocabulary, mapping: Mapped) -> tuple[str, ...]:
+    """Return the classes that a photo's words mean, and the words themselves that mean none."""
+    found = understand_all(written, vocabulary, mapping)
+    kept = (word.understood or (word.written if word.why == "unknown" else "") for word in found)
+    return tuple(dict.fromkeys(name for name in kept if name))
+
+
+def _numbered(model: LearntModel, known: Vocabulary) -> Vocabulary:
+    """Return the learnt model's words with the mask indices of the known classes, new ones after them."""
+    free = iter([index for index in range(1, MAX_CLASSES + 1) if index > max(known.indices)])
+    classes = []
+    for entry in model.spec.classes:
+        if entry.name in known:
+            classes.append(ClassName(entry.name, known.classes[known.channel(entry.name)].index, entry.synonyms))
+        else:
+            classes.append(ClassName(entry.name, next(free, 0), entry.synonyms))
+    return Vocabulary(classes)

@@ -1,0 +1,84 @@
+"""Soft labels for training: what a fit says of a photo, made to follow the photo's edges.
+
+References:
+    He, Sun and Tang, "Guided Image Filtering" (ECCV 2010), as a fast stand-in for the dense CRF.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from toco.model.learning.learnt_model import LearntModel
+from toco.model.learning.recognise import recognise
+from toco.model.learning.tokens import PhotoTokens, Pixels
+
+SIDE = 64
+"""Side of the maps that are kept for training."""
+
+_GUIDE_SIDE = 96
+_RADIUS, _SMOOTHNESS = 5, 1e-3
+_LEAST_SHARE = 0.02  # of its photo that each tag owns
+_ROUNDS = 3  # raising one tag lowers the others a little
+_SHARPNESS = 1.5  # filtering blurs; labels that are nearly sure become sure again
+_EPSILON = 1e-4
+
+
+def soft_label(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -> Tensor:
+    """Return what each place of a photo shows, as probabilities; each tag owns a little of its photo.
+
+    Args:
+        found: tokens of the photo.
+        model: the words.
+        channels: K words of the photo, 0-based.
+
+    Returns:
+        (1 + K, h, w) float32 that sum to 1, background first.
+    """
+    if not channels:
+        return torch.ones(1, *found.grid)
+    objects, words = recognise(found, model, channels)
+    labels = torch.cat([1.0 - objects[:, None], objects[:, None] * words], dim=1)
+    for _ in range(_ROUNDS):
+        raised = (_LEAST_SHARE / labels.mean(dim=0)).clamp_min(1.0)
+        raised[0] = 1.0
+        labels = labels * raised
+        labels = labels / labels.sum(dim=1, keepdim=True)
+    return labels.T.reshape(-1, *found.grid)
+
+
+def following_edges(labels: Tensor, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Bring soft labels to `SIDE` x `SIDE`, along the edges of the photo.
+
+    Args:
+        labels: (1 + K, h, w) that sum to 1.
+        pixels: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (1 + K, SIDE, SIDE) float32 that sum to 1.
+    """
+    if len(labels) == 1:
+        return np.ones((1, SIDE, SIDE), np.float32)
+    size = (_GUIDE_SIDE, _GUIDE_SIDE)
+    guide = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    maps = [cv2.resize(values, size, interpolation=cv2.INTER_CUBIC) for values in labels.float().numpy()]
+    filtered = np.stack([sum(_guided(guide[..., k], values) for k in range(3)) for values in maps])
+    filtered = np.clip(filtered, _EPSILON, None)
+    sharp = (filtered / filtered.sum(axis=0)) ** _SHARPNESS
+    small = np.stack([cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for values in sharp])
+    return np.asarray(small / small.sum(axis=0), np.float32)
+
+
+def _guided(guide: npt.NDArray[np.float32], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Fit the values as a linear function of the guide in each window, and average."""
+
+    def mean(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(cv2.blur(maps, (2 * _RADIUS + 1, 2 * _RADIUS + 1)), np.float32)
+
+    centre, middle = mean(guide), mean(values)
+    spread = mean(guide * guide) - centre * centre + _SMOOTHNESS
+    slope = np.asarray((mean(guide * values) - centre * middle) / spread, np.float32)
+    return np.asarray(mean(slope) * guide + mean(np.asarray(middle - slope * centre, np.float32)), np.float32)

@@ -1,0 +1,220 @@
+"""Rounds of self-training: what a fit on the photos says trains the network, whose tokens the next fit reads.
+
+    OUT/round-1/labels/       parts of the soft labels, then `soft_labels.npy` and `soft_labels.json`
+    OUT/round-1/run/          the training run on them (`trainer.Trainer`), its model in `run/model`
+    OUT/rounds.json           what each finished round gave
+
+Every step is taken up where it was stopped: parts of the labels that are there are not made again, training resumes
+from its checkpoint, and finished rounds stay finished.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from toco.model.errors import InvalidOption, TocoError
+from toco.model.learning.learn import learn_words
+from toco.model.learning.learnt_model import LearntModel, is_learnt_model, load_learnt_model, save_learnt_model
+from toco.model.learning.targets import following_edges, soft_label
+from toco.model.learning.tokens import ModelTokens
+from toco.model.method.device import Device, choose_device
+from toco.model.photos.classes import Vocabulary
+from toco.model.photos.images import read_image
+from toco.model.training.config import TrainConfig, merge
+from toco.model.training.data import TrainingPhoto, vocabulary_of
+from toco.model.training.saliency import read_saliency_network
+from toco.model.training.soft_labels import INDEX_FILE, write_soft_labels
+from toco.model.training.trainer import Trainer
+from toco.model.weights_io.checkpoint import load_model
+
+RESULTS_FILE = "rounds.json"
+PART = 200  # photos whose labels are written together
+
+Judge = Callable[[Path], dict[str, Any]]
+Report = Callable[[str, int, int], None]
+
+
+def run_rounds(
+    config: TrainConfig,
+    photos: tuple[TrainingPhoto, ...],
+    out: Path,
+    *,
+    judge: Judge,
+    device: str = "auto",
+    report: Report = lambda _stage, _done, _all: None,
+) -> list[dict[str, Any]]:
+    """Run all rounds of a configuration that are not finished yet.
+
+    Args:
+        config: of each round's training; `backbone.initial` is the folder of the model that round 1 starts from.
+        photos: the training set.
+        out: folder of the rounds.
+        judge: returns the figures of a model folder, for the table.
+        device: name as in `choose_device`.
+        report: called with the stage (`round 1: learning`, ...), what of it is done, and all of it.
+
+    Returns:
+        A row a round: its number, model version, losses at the end, and the figures of `judge`; row 0 is the start.
+
+    Raises:
+        InvalidOption: the configuration does not start from a model.
+    """
+    model = Path(config.backbone.initial)
+    if not model.is_dir():
+        raise InvalidOption(
+            f"Rounds that start from {config.backbone.initial!r}.",
+            fix="Set backbone.initial to the folder of a model that was trained before.",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    results = out / RESULTS_FILE
+    rows: list[dict[str, Any]] = json.loads(results.read_text("utf-8")) if results.exists() else []
+    if not rows:
+        rows = [{"round": 0, **judge(model)}]
+        _write(results, rows)
+    for number in range(1, config.rounds.count + 1):
+        folder = out / f"round-{number}"
+        if number >= len(rows):
+            name = f"round {number}"
+            make_soft_labels(model, config, photos, folder / "labels", device=device, report=report, name=name)
+            trainer = _trainer(config, photos, folder, model, device=device, report=report, name=name)
+            trainer.run()
+            rows.append({"round": number, **judge(trainer.model_folder)})
+            _write(results, rows)
+        model = folder / "run" / "model"
+    return rows
+
+
+def make_soft_labels(
+    model: Path,
+    config: TrainConfig,
+    photos: Sequence[TrainingPhoto],
+    folder: Path,
+    *,
+    device: str = "auto",
+    report: Report = lambda _stage, _done, _all: None,
+    name: str = "labels",
+) -> None:
+    """Fit all classes to the tokens of a model and write the soft labels of all photos.
+
+    Args:
+        model: folder of the model whose tokens are read.
+        config: names the classes, the saliency network (a second prior, if there is one) and the input size.
+        photos: the training set.
+        folder: receives the labels; what of them is there already is kept.
+        device: name as in `choose_device`.
+        report: see `run_rounds`.
+        name: of the round, for reports.
+    """
+    if (folder / INDEX_FILE).exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = vocabulary_of(config)
+    reader = _reader(model, config, choose_device(device, config.precision))
+    fitted = folder / "fit"
+    if not is_learnt_model(fitted):
+        learnt = learn_words(
+            config.name,
+            [[vocabulary.names[k] for k in photo.tags.nonzero().flatten().tolist()] for photo in photos],
+            lambda position: read_image(photos[position].path, long_side=2 * reader.side).pixels,
+            reader,
+            fit=config.rounds.fit,
+            on_photo=lambda done, total: report(f"{name}: learning", done, total),
+        )
+        save_learnt_model(fitted, learnt)
+    words = load_learnt_model(fitted)
+    parts = [photos[start : start + PART] for start in range(0, len(photos), PART)]
+    for number, part in enumerate(parts):
+        report(f"{name}: labelling", number * PART, len(photos))
+        target = folder / f"part-{number:04d}.safetensors"
+        if not target.exists():
+            _write_part(target, part, reader, words, vocabulary)
+    write_soft_labels(folder, _joined(parts, folder, vocabulary))
+    for path in folder.glob("part-*.safetensors"):
+        path.unlink()
+
+
+def _write_part(
+    target: Path,
+    photos: Sequence[TrainingPhoto],
+    reader: ModelTokens,
+    words: LearntModel,
+    vocabulary: Vocabulary,
+) -> None:
+    found: dict[str, torch.Tensor] = {}
+    for row, photo in enumerate(photos):
+        try:
+            pixels = read_image(photo.path, long_side=2 * reader.side).pixels
+        except TocoError:
+            continue  # the report on the photos names it
+        names = [vocabulary.names[k] for k in photo.tags.nonzero().flatten().tolist()]
+        channels = [words.spec.vocabulary.channel(name) for name in names]
+        labels = soft_label(reader.read([pixels])[0], words, channels)
+        found[str(row)] = torch.from_numpy(np.rint(255.0 * following_edges(labels, pixels)).astype(np.uint8))
+    partial = target.with_suffix(".partial")
+    save_file(found, partial)
+    partial.replace(target)
+
+
+def _joined(
+    parts: Sequence[Sequence[TrainingPhoto]], folder: Path, vocabulary: Vocabulary
+) -> Iterator[tuple[str, list[str], np.ndarray[Any, Any]]]:
+    for number, photos in enumerate(parts):
+        maps = load_file(folder / f"part-{number:04d}.safetensors")
+        for row, photo in enumerate(photos):
+            if str(row) in maps:
+                names = [vocabulary.names[k] for k in photo.tags.nonzero().flatten().tolist()]
+                yield str(photo.path), names, maps[str(row)].numpy() / 255.0
+
+
+def _reader(model: Path, config: TrainConfig, device: Device) -> ModelTokens:
+    network, spec = load_model(model)
+    cue = config.saliency.network
+    saliency = None if cue is None else read_saliency_network(cue).to(device.device)
+    return ModelTokens(network.to(device.device), spec, device, side=config.rounds.side, saliency=saliency)
+
+
+def _trainer(
+    config: TrainConfig,
+    photos: tuple[TrainingPhoto, ...],
+    folder: Path,
+    model: Path,
+    *,
+    device: str,
+    report: Report,
+    name: str,
+) -> Trainer:
+    changes = {
+        "backbone": {"initial": str(model)},
+        "soft_labels": {"folder": folder / "labels"},
+        "saliency": {"network": None},  # its opinion is in the labels
+    }
+    run = TrainConfig.model_validate(merge(config.model_dump(), changes))
+    steps = run.schedule.steps
+    return Trainer(
+        run,
+        photos,
+        folder / "run",
+        device=device,
+        report=lambda step, _losses, _rate, _left: report(f"{name}: training", step, steps),
+    )
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def rounds_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what each round gave as a Markdown table, figures in percent."""
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in ("round", "model")))
+    lines = [f"| round | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for row in rows:
+        cells = ["-" if row.get(name) is None else f"{100 * row[name]:.1f}" for name in names]
+        lines.append(f"| {row['round'] or 'start'} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

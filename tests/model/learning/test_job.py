@@ -1,0 +1,94 @@
+"""Words of a job that no class means: learnt from its photos, and used beside the classes."""
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.model.learning.conftest import photo
+from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.labelling.plan import PlannedPhoto
+from toco.model.learning.job import JobLabeler, learn_job, learnable, report_lines
+from toco.model.options import preset_options
+
+OPTIONS = preset_options("fast").model_copy(update={"refine": "none"})
+
+
+@pytest.fixture(scope="module")
+def labeler(tiny_model):
+    return Labeler.from_folder(tiny_model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twelve photos of a word that no class means, half of them with a cat; one of a word that is rare."""
+    folder = tmp_path_factory.mktemp("job")
+    planned = []
+    for number in range(13):
+        words = ("moos",) if number % 2 else ("moos", "rost")
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), photo(words, number)[..., ::-1])
+        tags = ("gadget",) if number % 2 else ("gadget", "kitty")
+        planned.append(PlannedPhoto(path.name, path, ("rarity",) if number == 12 else tags))
+    return planned
+
+
+@pytest.fixture(scope="module")
+def learnt(labeler, photos, tmp_path_factory):
+    return learn_job(labeler, photos, tmp_path_factory.mktemp("learnt"))
+
+
+def test_words_are_learnt_that_enough_photos_show_and_no_class_means(labeler, photos):
+    tags = [photo.tags for photo in photos]
+    assert learnable(tags, labeler.vocabulary) == ["gadget"]
+    assert learnable([*tags, None, ()], labeler.vocabulary, {"gadget": "cat"}) == []
+
+
+def test_a_second_run_reads_what_the_first_has_learnt(labeler, photos, tmp_path):
+    first = learn_job(labeler, photos, tmp_path)
+    asked = []
+    again = learn_job(labeler, photos, tmp_path, on_photo=lambda *at: asked.append(at))
+    assert again.spec == first.spec
+    assert asked == []
+    other = learn_job(labeler, photos[:-1], tmp_path)
+    assert other.spec.learnt_from["job"] != first.spec.learnt_from["job"]
+
+
+def test_known_classes_keep_their_indices_and_new_words_follow(labeler, learnt):
+    both = JobLabeler(labeler, learnt)
+    known = {entry.name: entry.index for entry in labeler.vocabulary.classes}
+    found = {entry.name: entry.index for entry in both.vocabulary.classes}
+    assert found.items() >= known.items()
+    assert set(found) - set(known) <= {"gadget"}
+    assert all(index > max(known.values()) for name, index in found.items() if name not in known)
+    assert both.spec.version != labeler.spec.version
+
+
+def test_photos_of_known_words_are_labelled_as_ever(labeler, learnt, photos):
+    both = JobLabeler(labeler, learnt)
+    request = LabelRequest(photos[0].path, ("kitty",))
+    ((_, plain),) = labeler.label([request], OPTIONS)
+    ((_, label),) = both.label([request], OPTIONS)
+    assert (label.pseudo_mask == plain.pseudo_mask).all()
+    assert label.vocabulary is both.vocabulary
+
+
+def test_a_learnt_word_owns_pixels_and_one_that_was_not_leaves_them_open(labeler, learnt, photos):
+    both = JobLabeler(labeler, learnt)
+    requests = [LabelRequest(photo.path, photo.tags, photo.name) for photo in photos]
+    labels = [label for _, label in both.label(requests, OPTIONS)]
+    if "gadget" in learnt.spec.usable:
+        index = both.vocabulary.classes[both.vocabulary.channel("gadget")].index
+        shown = {0, 255, index, *labeler.vocabulary.indices}
+        assert all(set(np.unique(label.pseudo_mask)) <= shown for label in labels)
+        assert labels[1].tags == ("gadget",)
+    else:
+        assert all((label.pseudo_mask == 255).all() for label in labels[1:12:2])
+    assert (labels[12].pseudo_mask == 255).all()
+    assert [word.is_open for word in labels[12].words] == [True]
+
+
+def test_the_report_says_what_became_of_each_new_word(labeler, learnt):
+    lines = report_lines(learnt, labeler.vocabulary)
+    assert [line.split(":")[0].strip() for line in lines] == ["gadget", "rarity"]
+    assert "12 photos, 6 with nothing else" in lines[0]
+    assert "fewer than 5 photos" in lines[1]

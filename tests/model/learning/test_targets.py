@@ -1,0 +1,72 @@
+"""Recognised words and the soft labels that training takes from them."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.model.learning.conftest import ColourTokens, photo
+from toco.model.learning.learn import learn_words
+from toco.model.learning.recognise import recognise
+from toco.model.learning.settings import FitSettings
+from toco.model.learning.targets import SIDE, following_edges, soft_label
+
+KNOWN = ("rost", "moos")
+
+
+@pytest.fixture(scope="module")
+def knowing():
+    return ColourTokens(known=KNOWN)
+
+
+@pytest.fixture(scope="module")
+def learnt(job, knowing):
+    words, photos = job
+    return learn_words("colours", words, photos.__getitem__, knowing, fit=FitSettings(steps=40, batch=1024))
+
+
+def channels(model, *words):
+    return [model.spec.vocabulary.channel(word) for word in words]
+
+
+def test_an_object_is_what_prior_and_fit_agree_on(learnt, knowing):
+    (found,) = knowing.read([photo(("see",), 50)])
+    objects, words = recognise(found, learnt, channels(learnt, "see"))
+    assert float(objects[found.prior > 0.9].mean()) > 0.7
+    assert float(objects[found.prior < 0.1].mean()) < 0.3
+    torch.testing.assert_close(words, torch.ones(64, 1))
+
+
+def test_words_are_shared_out_by_the_fit_and_sum_to_one(learnt, knowing):
+    (found,) = knowing.read([photo(("rost", "senf"), 52)])
+    words = recognise(found, learnt, channels(learnt, "rost", "senf")).words
+    torch.testing.assert_close(words.sum(dim=1), torch.ones(64))
+    inside = found.prior > 0.9
+    assert 0.3 < float((words[inside, 0] > 0.5).float().mean()) < 0.7
+
+
+def test_soft_labels_sum_to_one_and_every_tag_owns_something(learnt, knowing):
+    (found,) = knowing.read([photo(("rost",), 53)])  # no blue thing is on it
+    labels = soft_label(found, learnt, channels(learnt, "rost", "see"))
+    assert labels.shape == (3, 8, 8)
+    torch.testing.assert_close(labels.sum(dim=0), torch.ones(8, 8))
+    assert float(labels.mean(dim=(1, 2))[1:].min()) > 0.01
+
+
+def test_a_photo_without_tags_is_background(learnt, knowing):
+    (found,) = knowing.read([photo((), 54)])
+    assert (soft_label(found, learnt, []) == 1.0).all()
+
+
+def test_labels_follow_the_edges_of_the_photo():
+    pixels = np.full((96, 96, 3), 60, np.uint8)
+    pixels[:, 50:] = 200  # an edge that no token grid has
+    coarse = torch.zeros(2, 8, 8)
+    coarse[0, :, :4], coarse[1, :, 4:] = 1.0, 1.0
+    coarse[:, :, 4] = 0.5
+    found = following_edges(coarse, pixels)
+    assert found.shape == (2, SIDE, SIDE)
+    np.testing.assert_allclose(found.sum(axis=0), 1.0, atol=1e-5)
+    truth = cv2.resize(pixels[..., 0], (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 130
+    plain = cv2.resize(coarse[1].numpy(), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) > 0.5
+    assert ((found[1] > 0.5) == truth).mean() > (plain == truth).mean()
