@@ -131,7 +131,7 @@ def test_words_are_told_before_and_what_is_not_understood_is_left_open(toco, qui
     assert "kitty -> cat (kind), 1 photo" in result.stderr
     assert "Hund -> dog (mapping), 1 photo" in result.stderr
     assert "mug: unknown, 1 photo" in result.stderr
-    assert "Words are not learnt here" in result.stderr
+    assert "No word is shown by enough photos to be learnt." in result.stderr
     assert "Left open, not understood: mug (1); on 1 photos" in result.stdout
     assert "Wholly open, exported with --open-photos alone: 1 photos" in result.stdout
     found = json.loads((out / "artifacts" / "a.jpg" / "result.json").read_text())
