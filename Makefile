@@ -51,7 +51,6 @@ stories: setup ## Tell 2,000 random stories of jobs, workers and deaths (an hour
 
 .PHONY: mutants
 mutants: setup ## By night: change the jobs floor a little, thousands of times, and see whether a test notices
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
 	$(BIN)/python -m tests.mutants --minutes $(or $(MINUTES),480)
 
 .PHONY: format
