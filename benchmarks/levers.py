@@ -37,14 +37,16 @@ DOCUMENT = ROOT / "docs" / "training.md"
 # Settings of `balanced` that change; `combine` names a way to put CAMs and decoder together (see `LeverLabeler`).
 LEVERS: dict[str, dict[str, Any]] = {
     "as it is": {},
+    "without lifting": {"cam": {"lift": None}},
+    "lifted from 0.5": {"cam": {"lift": 0.5}},
     "CAMs alone": {"cam": {"decoder_weight": 0.0}},
     "decoder's share 0.15": {"cam": {"decoder_weight": 0.15}},
     "decoder's share 0.5": {"cam": {"decoder_weight": 0.5}},
     "decoder alone": {"cam": {"decoder_weight": 1.0}},
     "softmax competition of the tagged CAMs": {"combine": "competition"},
     "CAM and decoder multiplied": {"combine": "product"},
-    "background at 0.35": {"thresholds": {"plain": 0.35}},
     "background at 0.4": {"thresholds": {"plain": 0.4}},
+    "background at 0.45": {"thresholds": {"plain": 0.45}},
     "background at 0.5": {"thresholds": {"plain": 0.5}},
     "without affinity": {"cam": {"affinity": None}},
     "affinity of one round": {"cam": {"affinity": {"power": 8.0, "rounds": 1}}},

@@ -124,17 +124,23 @@ def training_table(spec: ModelSpec) -> str:
     """Return what a model's spec says of its training."""
     run = TrainConfig.model_validate(spec.provenance["configuration"])
     schedule, weights = run.schedule, run.loss
+    rounds = spec.provenance.get("rounds", ())
     rows = {
-        "steps": f"{spec.provenance['steps']} of {schedule.steps}",
+        "steps": f"{spec.provenance['steps']} in {len(rounds)} rounds" if rounds else f"{spec.provenance['steps']}",
         "photos a step": schedule.batch_size * schedule.accumulate * spec.provenance["processes"],
-        "hours on two cores": spec.provenance["hours"],
+        "hours": spec.provenance["hours"],
         "learning rate": f"{schedule.learning_rate} (heads {schedule.head_factor:g} times), poly {schedule.power}",
         "crop": f"{run.augmentation.crop} pixels, rescaled by {run.augmentation.rescale}",
         "frozen lower blocks": run.backbone.frozen_blocks,
         "loss weights": ", ".join(
             f"{name} {value:g}" for name, value in weights.model_dump().items() if value and not name.endswith("_start")
         ),
-        "saliency cue": f"weight {run.saliency.weight:g}" if run.saliency.network else "in the soft labels alone",
+        "weights' average": f"momentum {schedule.average:g}" if schedule.average else "none",
+        "saliency cue": "in the soft labels"
+        if rounds
+        else f"weight {run.saliency.weight:g}"
+        if run.saliency.network
+        else "none",
         "weights": f"`{spec.version}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])

@@ -73,6 +73,8 @@ class CamOptions(Frozen):
         flip: also run the mirrored image and keep the elementwise maximum.
         auxiliary: use the CAMs of the auxiliary classifier instead of the final ones.
         affinity: spread the maps by auxiliary-token affinity; None as in the paper.
+        lift: from which place between a map's minimum (0) and maximum (1) on its scores count even if they are under 0
+            (see `cams.lifted`); None as in the paper.
         decoder_weight: share (0..1) of the decoder in the map: its probability of each tagged class against the others
             and background; 0 as in the paper, None takes that of the model's spec.
     """
@@ -82,6 +84,7 @@ class CamOptions(Frozen):
     flip: bool = True
     auxiliary: bool = False
     affinity: Affinity | None = None
+    lift: Share | None = None
     decoder_weight: Share | None = None
 
 
@@ -141,9 +144,11 @@ class LabelOptions(Frozen):
 
 
 PRESETS: dict[PresetName, LabelOptions] = {
-    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False)),
+    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False, lift=0.1)),
     "balanced": LabelOptions(
-        preset="balanced", cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity()), segmentation=None
+        preset="balanced",
+        cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity(), lift=0.1),
+        segmentation=None,
     ),
     "paper": LabelOptions(
         preset="paper",

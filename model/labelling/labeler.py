@@ -24,7 +24,7 @@ from toco.model.crf.choice import crf_backend
 from toco.model.errors import InvalidArray, TocoError
 from toco.model.labelling.asked_tags import AskedTags, asked_tags
 from toco.model.method.affinity import spread
-from toco.model.method.cams import normalise_cams, resize, scaled_input, upsample_pair
+from toco.model.method.cams import lifted, normalise_cams, resize, scaled_input, upsample_pair
 from toco.model.method.device import Device, choose_device, cores
 from toco.model.method.label import Label, TagSource
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
@@ -316,7 +316,9 @@ class Labeler:
 
     def _tagged(self, found: Classified, rows: list[int], channels: tuple[int, ...], options: LabelOptions) -> Tensor:
         """Return the raw CAMs (n, K, h, w) of the tagged classes of one photo, spread if the options say so."""
-        raw = (found.aux_cam if options.cam.auxiliary else found.cam)[rows][:, list(channels)]
+        raw = (found.aux_cam if options.cam.auxiliary else found.cam)[rows][:, list(channels)].float()
+        if options.cam.lift is not None:
+            raw = lifted(raw, options.cam.lift)
         if options.cam.affinity is not None:
             raw = spread(raw.clamp_min(0.0), found.aux_patches[rows], options.cam.affinity)
         return raw

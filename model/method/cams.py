@@ -41,6 +41,23 @@ def normalise_cams(cams: Tensor) -> Tensor:
     return cams / (cams.amax(dim=(-2, -1), keepdim=True) + EPSILON)
 
 
+def lifted(raw: Tensor, share: float) -> Tensor:
+    """Raise the scores of classes that hardly show: what is tagged is there, however little its CAM says so.
+
+    A score counts as an object's from 0 on, as published; or, where that is lower, from a place between the map's
+    minimum and maximum on. Not in the paper: there a tag whose scores are all under 0 owns nothing.
+
+    Args:
+        raw: (b, C, h, w) raw CAMs of tagged classes, before ReLU.
+        share: where between minimum (0) and maximum (1) that place is; 1 changes nothing.
+
+    Returns:
+        (b, C, h, w), to be clamped at 0.
+    """
+    low, high = raw.amin(dim=(-2, -1), keepdim=True), raw.amax(dim=(-2, -1), keepdim=True)
+    return raw - torch.lerp(low, high, share).clamp_max(0.0)
+
+
 def upsample_pair(raw: Tensor, size: Sequence[int], *, flip: bool) -> Tensor:
     """Bring the raw CAMs of one scale to the input size; the share of one scale in the sum.
 

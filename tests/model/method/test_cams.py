@@ -8,6 +8,7 @@ from toco.model.errors import InvalidArray
 from toco.model.method.cams import (
     gate,
     label_with_ignore,
+    lifted,
     mix_foreground,
     multi_scale_cams,
     normalise_cams,
@@ -218,6 +219,27 @@ def test_published_maps_and_labels_are_matched(reference_network, expected, matc
     same_labels(region_mask(gate(aux, tags).amax(dim=1)), expected["roi_mask"])
     small = resize(aux, expected["fmap"].shape[-2:])
     same_labels(label_with_ignore(small, tags, boxes=expected["ptc_box"]), expected["ptc_label"])
+
+
+# Lifting
+
+
+def test_scores_that_rise_well_over_zero_are_left_alone(close):
+    raw = torch.tensor([-1.0, 4.0, 2.0]).view(1, 1, 1, 3)
+    close(lifted(raw, 0.5), raw)
+
+
+def test_a_class_that_hardly_shows_owns_its_best_places(close):
+    raw = torch.tensor([-5.0, -1.0, -3.0]).view(1, 1, 1, 3)
+    close(lifted(raw, 0.5).clamp_min(0.0), torch.tensor([0.0, 2.0, 0.0]).view(1, 1, 1, 3))
+    close(lifted(raw, 0.0).clamp_min(0.0), torch.tensor([0.0, 4.0, 2.0]).view(1, 1, 1, 3))
+
+
+def test_each_class_is_lifted_by_itself_and_a_share_of_one_changes_nothing_that_shows(close):
+    raw = torch.randn(2, 3, 4, 5)
+    apart = torch.cat([lifted(raw[:1], 0.2), lifted(raw[1:], 0.2)])
+    close(lifted(raw, 0.2), apart)
+    close(lifted(raw + 9.0, 1.0), raw + 9.0)
 
 
 # Mixing in a foreground
