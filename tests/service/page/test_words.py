@@ -34,7 +34,7 @@ def test_own_words_from_drop_to_export(open_page, jpeg, client):
     expect(page.get_by_role("note").get_by_text("1 word not understood")).to_be_visible()
     badge = page.get_by_title("Not understood: what it may be is left open")
     expect(badge).to_have_text("mug?")
-    page.get_by_label("Words", exact=True).select_option("Not understood")
+    page.get_by_role("combobox", name="Words").select_option("Not understood")
     expect(page.locator("article")).to_have_count(1)
     expect(page.locator("article")).to_contain_text("cup.jpg")
 
