@@ -46,7 +46,7 @@ test: lint ## Lint and all tests, the slow real-program ones too
 	$(BIN)/python -m pytest -m slow --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=95
 
 .PHONY: stories
-stories: setup ## Tell 2,000 random stories of jobs, workers and deaths (an hour); CI tells 40
+stories: setup ## Tell 2,000 random stories of jobs, workers and deaths; the tests tell 80
 	TOCO_STORIES=$(or $(STORIES),2000) $(BIN)/python -m pytest -q tests/workers/test_life_of_jobs.py
 
 .PHONY: mutants
