@@ -123,8 +123,6 @@ class Records:
         self.redis: Any = client  # typed as its own values: the client's annotations mix sync and async
         self.scripts = Transitions(client)
 
-    # -- submitting ----------------------------------------------------------------------------------------------
-
     def begin_job(self) -> str:
         """Return the id of a job about to be made; if that never ends, the sweep removes what was stored for it."""
         job = new_id()
@@ -212,8 +210,6 @@ class Records:
             if not written:
                 logger.warning("the records are not on disk yet", extra={"waited_ms": _DISK_MILLISECONDS})
 
-    # -- reading -------------------------------------------------------------------------------------------------
-
     def job(self, job: str) -> JobRecord:
         """Read a job. Raises JobNotFound."""
         found = self.redis.hgetall(job_key(job))
@@ -257,8 +253,6 @@ class Records:
     def item_counts(self) -> dict[str, int]:
         """Return items by state over all jobs."""
         return {state: int(count) for state, count in self.redis.hgetall(ITEMS).items()}
-
-    # -- working -------------------------------------------------------------------------------------------------
 
     def lease(self, job: str, item: str, *, owner: str, seconds: float, max_attempts: int) -> Lease | str:
         """Take an item to work on it.
@@ -345,8 +339,6 @@ class Records:
     def touch(self, job: str) -> None:
         """Note that a job was put back on the queue."""
         self.note(job, progress_at=f"{time.time():.6f}")
-
-    # -- steering ------------------------------------------------------------------------------------------------
 
     def cancel(self, job: str) -> int:
         """Cancel the items that have not begun, and those that come back from a worker undone; return how many now.
