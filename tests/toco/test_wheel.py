@@ -135,4 +135,4 @@ def test_the_names_of_the_package_in_such_a_folder(installed, research):
 
 
 def test_the_command_is_installed(installed, research):
-    assert "toco-vits" in run(installed / "bin" / "toco", "models", cwd=research, PYTHONPATH=str(installed))
+    assert "ships with" in run(installed / "bin" / "toco", "models", cwd=research, PYTHONPATH=str(installed))
