@@ -2,7 +2,7 @@
 
 import pytest
 
-from toco.model.labelling.plan import Photo, plan_photos
+from toco.model.labelling.plan import PlannedPhoto, plan_photos
 from toco.model.photos.assignment import assign, in_memory
 from toco.model.photos.collection import read_folder
 
@@ -33,7 +33,7 @@ def test_photos_that_nothing_lists(untagged, planned, failed, skipped, photos):
 
 def test_a_single_photo_and_no_tags_at_all(photos):
     path = photos / "farm" / "c.jpg"
-    assert plan(path, [], None).photos == (Photo("c.jpg", path, None),)
+    assert plan(path, [], None).photos == (PlannedPhoto("c.jpg", path, None),)
 
 
 def test_what_the_folder_refuses_is_a_failure(photos):

@@ -17,7 +17,7 @@ from tests.service.live import LiveService, until
 from tests.service.page.chromium import PATIENCE_MS
 from tests.service.page.conftest import browser  # noqa: F401 - a fixture
 from toco.jobs.api_keys import ApiKeys
-from toco.jobs.model_catalogue import known_models
+from toco.jobs.model_catalogue import find_models
 from toco.model.photos.classes import VOC
 from toco.model.photos.images import read_mask
 from toco.service.cli.main import app
@@ -86,7 +86,7 @@ def connect(studio, service, key):
 @pytest.fixture(scope="module")
 def default_model() -> str:
     """The model that ships; a random one leaves hardly any region to compare."""
-    (name,) = known_models(None)
+    (name,) = find_models(None).known
     return name
 
 
