@@ -15,6 +15,7 @@ ALIKE = {
     "statekey('j', 'done')": keys.item_set("j", "state", "done"),
     "setkey('j', 'tag', 'cat')": keys.item_set("j", "tag", "cat"),
     "jobsinstate('failed')": keys.jobs_in_state("failed"),
+    "jobsinworkspace('w')": keys.jobs_in_workspace("w"),
     "orderkey('j', 'doubt')": keys.order_key("j", "doubt"),
     "tagskey('j')": keys.tags_key("j"),
     "exportskey('j')": keys.job_exports_key("j"),

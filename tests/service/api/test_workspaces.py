@@ -50,6 +50,11 @@ ROUTES = {
     ("put", "/v1/models/default"): "admin",
     ("post", "/v1/models/{name}/load"): "admin",
     ("post", "/v1/models/{name}/unload"): "admin",
+    ("post", "/v1/tags/check"): "read",
+    ("get", "/v1/mappings"): "read",
+    ("get", "/v1/mappings/{name}"): "read",
+    ("put", "/v1/mappings/{name}"): "label",
+    ("delete", "/v1/mappings/{name}"): "label",
 }
 KEYS = {
     "reads": ("read", "farm"),
