@@ -23,12 +23,16 @@ from toco.model.labelling.labeler import Labeler
 from toco.model.options import SegmentationOptions, preset_options
 from toco.model.training.config import load_config, merge
 from toco.model.training.data import training_photos, vocabulary_of
+from toco.model.training.rounds import rounds_table
 from toco.model.training.trainer import SALIENCY_FILE, Trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "model" / "weights" / "default" / "train.toml"
 FIGURES = ROOT / "docs" / "ablation.json"
 DOCUMENT = ROOT / "docs" / "training.md"
+ROUNDS = (
+    ROOT / "docs" / "rounds.json"
+)  # of the default model: `rounds.json` of its run, by the protocol that the table names
 
 CROP = 154  # pixels: 11 x 11 tokens, for arms of some minutes on two cores
 JUDGED_SIDE = 224
@@ -143,7 +147,7 @@ def main() -> None:
         if arguments.data is None:
             parser.error("--data is needed to measure")
         measure(arguments.data, arguments.out, arguments.steps, arguments.arm or list(ARMS))
-    place_in_file(DOCUMENT, {"ablation": table()})
+    place_in_file(DOCUMENT, {"ablation": table(), "rounds": rounds_table(json.loads(ROUNDS.read_text("utf-8")))})
 
 
 if __name__ == "__main__":

@@ -39,10 +39,9 @@ class WordReport(Frozen):
         standing: `learnt`; any other word is left open, since nothing can be said of it: it has `too_few_photos`, it
             is `not_told_apart` from words that always come with it, or it was `not_found` in its photos.
         area: mean share (0..1) of its photos that it owns in the fit.
-        margin: how much likelier, on average (0..1), its own places are called by it than by the next best word of
-            all; measured on photos that the fit did not see where there are any.
-        recognised: share (0..1) of its photos whose most word-like places are recognised as this word rather than as
-            any of the words that the photo does not show; chance is one half.
+        margin: how much more of it there is in photos that show it than in others, in standard deviations.
+        recognised: how often (0..1) a photo that shows it has more of it than one that does not; chance is one half.
+            Both are measured on photos that the fit did not see where there are any.
         together_with: words that come with it nearly always.
     """
 

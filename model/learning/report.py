@@ -12,6 +12,7 @@ from toco.model.learning.learnt_model import Standing, WordReport
 from toco.model.learning.settings import ReportSettings
 
 _OWN_PLACES = 0.1  # of a photo: its most word-like places
+_EPSILON = 1e-8
 
 
 class HeldOut(NamedTuple):
@@ -37,29 +38,32 @@ class WordFigures(NamedTuple):
 def word_figures(judged: HeldOut, weight: Tensor, bias: Tensor, temperature: float) -> WordFigures:
     """Judge each word by photos whose tags are known.
 
-    In a photo with a word, its most word-like tenth is looked at, where the word must be likelier than any word that
-    the photo does *not* show. A word that was not found wins there no more often than by chance.
+    A photo has as much of a word as its most word-like tenth says. A word that was found is more of in photos that show
+    it than in those that do not. Words are never compared with one another: a rare one is less likely everywhere.
     """
     count = len(weight) - 1
-    sums = torch.zeros(3, count)
-    seen = torch.zeros(count)
-    for tokens, words in zip(judged.tokens, judged.words, strict=True):
-        if not words:
-            continue
-        shown = sorted(words)
+    shows = torch.zeros(len(judged.words), count, dtype=torch.bool)
+    scores = torch.zeros(len(judged.words), count)
+    areas = torch.zeros(count)
+    for row, (tokens, words) in enumerate(zip(judged.tokens, judged.words, strict=True)):
         found = word_probabilities(tokens, weight, bias, temperature)
-        absent = [word + 1 for word in range(count) if word not in words]
-        best = found[:, [0, *(word + 1 for word in shown)]].argmax(dim=1)
-        for position, word in enumerate(shown):
-            own = found[:, word + 1]
-            places = own.topk(max(1, round(_OWN_PLACES * len(own)))).indices
-            other = found[places][:, absent].amax(dim=1) if absent else torch.zeros(len(places))
-            margin = own[places] - other
-            values = ((best == position + 1).float().mean(), margin.mean(), (margin > 0).float().mean())
-            sums[:, word] += torch.stack(values)
-            seen[word] += 1
-    area, margin, recognised = (sums / seen).unbind()
-    return WordFigures(area, margin, recognised)
+        places = max(1, round(_OWN_PLACES * len(found)))
+        scores[row] = found[:, 1:].topk(places, dim=0).values.mean(dim=0)
+        if words:
+            shown = sorted(words)
+            shows[row, shown] = True
+            own = found[:, [0, *(word + 1 for word in shown)]]
+            areas[shown] += (own / own.sum(dim=1, keepdim=True)).mean(dim=0)[1:]
+    margin, recognised = torch.full((count,), torch.nan), torch.full((count,), torch.nan)
+    for word in range(count):
+        with_it, without = scores[shows[:, word], word], scores[~shows[:, word], word]
+        if len(with_it) and len(without):
+            pairs = with_it[:, None] - without[None]
+            recognised[word] = (pairs > 0).float().mean() + 0.5 * (pairs == 0).float().mean()
+            margin[word] = pairs.mean() / scores[:, word].std(correction=0).clamp_min(_EPSILON)
+        elif len(with_it):  # every photo shows it: nothing says that it was not found
+            margin[word], recognised[word] = 0.0, 1.0
+    return WordFigures(areas / shows.sum(dim=0), margin, recognised)
 
 
 def report_words(

@@ -32,7 +32,7 @@ class FitSettings(Frozen):
     rounds: Annotated[int, Field(ge=1, le=50)] = 5
     steps: Annotated[int, Field(ge=1, le=10_000)] = 60
     batch: Annotated[int, Field(ge=64)] = 4_096
-    learning_rate: Positive = 2e-4
+    learning_rate: Positive = 5e-4
     temperature: Positive = 20.0
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     prior_power: Positive = 1.0
@@ -75,9 +75,11 @@ class ReportSettings(Frozen):
         least_photos: a word with fewer is left open.
         together: share of the photos of either word that show the other, from which two words cannot be told apart.
         least_share: a word that owns less than this of its photos, on average, was not found.
+        least_recognised: a word of which photos that show it have more than others less often than this (chance is
+            one half) was not found.
     """
 
     least_photos: Annotated[int, Field(ge=1)] = 5
     together: Share = 0.95
     least_share: Share = 0.01
-    least_recognised: Share = 0.5
+    least_recognised: Share = 0.65

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from toco.model.learning.learnt_model import LearntModel
 from toco.model.learning.recognise import recognise
-from toco.model.learning.tokens import PhotoTokens, Pixels
+from toco.model.learning.tokens import NetworkMaps, PhotoTokens, Pixels
 
 SIDE = 64
 """Side of the maps that are kept for training."""
@@ -25,6 +25,9 @@ _LEAST_SHARE = 0.02  # of its photo that each tag owns
 _ROUNDS = 3  # raising one tag lowers the others a little
 _SHARPNESS = 1.5  # filtering blurs; labels that are nearly sure become sure again
 _EPSILON = 1e-4
+_BELIEF = 0.15  # share of the decoder beside the CAMs
+_STEEPNESS, _MIDDLE = 10.0, 0.45  # of the step from background to object
+_CONTRAST = 8.0  # among the classes
 
 
 def soft_label(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -> Tensor:
@@ -42,12 +45,38 @@ def soft_label(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) 
         return torch.ones(1, *found.grid)
     objects, words = recognise(found, model, channels)
     labels = torch.cat([1.0 - objects[:, None], objects[:, None] * words], dim=1)
+    return _with_shares(labels).T.reshape(-1, *found.grid)
+
+
+def network_label(found: NetworkMaps) -> Tensor:
+    """Return what each place of a photo shows by the network's own CAMs and decoder, as probabilities.
+
+    A network that was trained on soft labels tells several things in a photo apart better than the fit that made them.
+    Saliency says where the object is if there is one; where there are several it misses some, and counts for little.
+
+    Args:
+        found: maps of the photo's K classes; at least one.
+
+    Returns:
+        (1 + K, h, w) float32 that sum to 1, background first; each class owns a little of its photo.
+    """
+    maps = found.cams.lerp(found.belief, _BELIEF)
+    objects = _STEEPNESS * (maps.amax(dim=0) - _MIDDLE)
+    if found.saliency is not None:
+        objects = objects + (1.0 if len(maps) == 1 else 0.3) * torch.logit(found.saliency, eps=_EPSILON)
+    objects = objects.sigmoid()
+    labels = torch.cat([1.0 - objects[None], objects * (_CONTRAST * maps).softmax(dim=0)])
+    return _with_shares(labels.flatten(1).T).T.reshape(labels.shape)
+
+
+def _with_shares(labels: Tensor) -> Tensor:
+    """Raise each tag of a photo's labels (n, 1 + K) to its least share."""
     for _ in range(_ROUNDS):
         raised = (_LEAST_SHARE / labels.mean(dim=0)).clamp_min(1.0)
         raised[0] = 1.0
         labels = labels * raised
         labels = labels / labels.sum(dim=1, keepdim=True)
-    return labels.T.reshape(-1, *found.grid)
+    return labels
 
 
 def following_edges(labels: Tensor, pixels: Pixels) -> npt.NDArray[np.float32]:

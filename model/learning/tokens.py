@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toco.model.learning.prior import decoder_objectness, joined, saliency_objectness
+from toco.model.method.cams import normalise_cams
 from toco.model.method.device import Device
 from toco.model.method.network import ToCoNetwork, normalise_images
 from toco.model.method.saliency_network import INPUT_SIDE, SaliencyNetwork
+from toco.model.method.segmentation import gated_probabilities
 from toco.model.photos.classes import Vocabulary
 from toco.model.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
 
@@ -57,6 +59,20 @@ class TokenReader(Protocol):
     def read(self, photos: Sequence[Pixels]) -> list[PhotoTokens]:
         """Return the tokens of photos (H, W, 3) uint8 RGB, all of them through the encoder at once."""
         ...
+
+
+class NetworkMaps(NamedTuple):
+    """What a network itself sees of a photo's classes, on its token grid of h x w.
+
+    Attributes:
+        cams: (K, h, w) in 0..1.
+        belief: (K, h, w), the decoder's probability of each class against the others and background.
+        saliency: (h, w) in 0..1, scaled as a prior; None without a saliency network.
+    """
+
+    cams: Tensor
+    belief: Tensor
+    saliency: Tensor | None
 
 
 class ModelTokens:
@@ -104,6 +120,20 @@ class ModelTokens:
             self._of(pixels, found[None], logits)
             for pixels, found, logits in zip(photos, patches, decoded, strict=True)
         ]
+
+    @torch.inference_mode()
+    def maps(self, pixels: Pixels, channels: Sequence[int]) -> NetworkMaps:
+        """Return what the network sees of K of its own classes in a photo (H, W, 3) uint8 RGB."""
+        with _autocast(self.device):
+            image = normalise_images(squared(pixels, self.side).to(self.device.device), self.spec.mean, self.spec.std)
+            classified, decoded = self.network(image)
+        cams = normalise_cams(classified.cam[:, list(channels)].float().clamp_min(0.0))[0].cpu()
+        belief = gated_probabilities(decoded, channels)[0].cpu()
+        saliency = None
+        if self.saliency is not None:
+            grid = (int(cams.shape[1]), int(cams.shape[2]))
+            saliency = saliency_objectness(saliency_of(self.saliency, pixels, self.device), grid)
+        return NetworkMaps(cams, belief, saliency)
 
     def _of(self, pixels: Pixels, patches: Tensor, logits: Tensor) -> PhotoTokens:
         grid = (int(patches.shape[2]), int(patches.shape[3]))

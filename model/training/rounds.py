@@ -10,8 +10,9 @@ from its checkpoint, and finished rounds stay finished.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import LearntModel, is_learnt_model, load_learnt_model, save_learnt_model
-from toco.model.learning.targets import following_edges, soft_label
+from toco.model.learning.targets import following_edges, network_label, soft_label
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.device import Device, choose_device
 from toco.model.photos.classes import Vocabulary
@@ -80,7 +81,16 @@ def run_rounds(
         folder = out / f"round-{number}"
         if number >= len(rows):
             name = f"round {number}"
-            make_soft_labels(model, config, photos, folder / "labels", device=device, report=report, name=name)
+            make_soft_labels(
+                model,
+                config,
+                photos,
+                folder / "labels",
+                by="fit" if number == 1 else "network",
+                device=device,
+                report=report,
+                name=name,
+            )
             trainer = _trainer(config, photos, folder, model, device=device, report=report, name=name)
             trainer.run()
             rows.append({"round": number, **judge(trainer.model_folder)})
@@ -95,17 +105,20 @@ def make_soft_labels(
     photos: Sequence[TrainingPhoto],
     folder: Path,
     *,
+    by: Literal["fit", "network"] = "fit",
     device: str = "auto",
     report: Report = lambda _stage, _done, _all: None,
     name: str = "labels",
 ) -> None:
-    """Fit all classes to the tokens of a model and write the soft labels of all photos.
+    """Write the soft labels of all photos.
 
     Args:
-        model: folder of the model whose tokens are read.
+        model: folder of the model that reads the photos.
         config: names the classes, the saliency network (a second prior, if there is one) and the input size.
         photos: the training set.
         folder: receives the labels; what of them is there already is kept.
+        by: `fit` fits all classes to the tokens, known to the model or not; `network` takes the CAMs and the decoder of
+            a model that knows all classes.
         device: name as in `choose_device`.
         report: see `run_rounds`.
         name: of the round, for reports.
@@ -115,18 +128,9 @@ def make_soft_labels(
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = vocabulary_of(config)
     reader = _reader(model, config, choose_device(device, config.precision))
-    fitted = folder / "fit"
-    if not is_learnt_model(fitted):
-        learnt = learn_words(
-            config.name,
-            [[vocabulary.names[k] for k in photo.tags.nonzero().flatten().tolist()] for photo in photos],
-            lambda position: read_image(photos[position].path, long_side=2 * reader.side).pixels,
-            reader,
-            fit=config.rounds.fit,
-            on_photo=lambda done, total: report(f"{name}: learning", done, total),
-        )
-        save_learnt_model(fitted, learnt)
-    words = load_learnt_model(fitted)
+    words = None
+    if by == "fit":
+        words = _fitted(folder / "fit", config, photos, reader, partial(report, f"{name}: learning"))
     parts = [photos[start : start + PART] for start in range(0, len(photos), PART)]
     for number, part in enumerate(parts):
         report(f"{name}: labelling", number * PART, len(photos))
@@ -138,11 +142,33 @@ def make_soft_labels(
         path.unlink()
 
 
+def _fitted(
+    folder: Path,
+    config: TrainConfig,
+    photos: Sequence[TrainingPhoto],
+    reader: ModelTokens,
+    on_photo: Callable[[int, int], None],
+) -> LearntModel:
+    """Return the fit of all classes; made once, then read from its folder."""
+    if not is_learnt_model(folder):
+        names = vocabulary_of(config).names
+        learnt = learn_words(
+            config.name,
+            [[names[k] for k in photo.tags.nonzero().flatten().tolist()] for photo in photos],
+            lambda position: read_image(photos[position].path, long_side=2 * reader.side).pixels,
+            reader,
+            fit=config.rounds.fit,
+            on_photo=on_photo,
+        )
+        save_learnt_model(folder, learnt)
+    return load_learnt_model(folder)
+
+
 def _write_part(
     target: Path,
     photos: Sequence[TrainingPhoto],
     reader: ModelTokens,
-    words: LearntModel,
+    words: LearntModel | None,
     vocabulary: Vocabulary,
 ) -> None:
     found: dict[str, torch.Tensor] = {}
@@ -152,12 +178,17 @@ def _write_part(
         except TocoError:
             continue  # the report on the photos names it
         names = [vocabulary.names[k] for k in photo.tags.nonzero().flatten().tolist()]
-        channels = [words.spec.vocabulary.channel(name) for name in names]
-        labels = soft_label(reader.read([pixels])[0], words, channels)
+        if words is not None:
+            channels = [words.spec.vocabulary.channel(name) for name in names]
+            labels = soft_label(reader.read([pixels])[0], words, channels)
+        elif names:
+            labels = network_label(reader.maps(pixels, reader.vocabulary.channels(names)))
+        else:
+            labels = torch.ones(1, 1, 1)
         found[str(row)] = torch.from_numpy(np.rint(255.0 * following_edges(labels, pixels)).astype(np.uint8))
-    partial = target.with_suffix(".partial")
-    save_file(found, partial)
-    partial.replace(target)
+    unfinished = target.with_suffix(".partial")
+    save_file(found, unfinished)
+    unfinished.replace(target)
 
 
 def _joined(
@@ -205,9 +236,9 @@ def _trainer(
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    partial.replace(path)
+    unfinished = path.with_suffix(".partial")
+    unfinished.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    unfinished.replace(path)
 
 
 def rounds_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -150,3 +150,20 @@ def test_a_word_that_was_not_learnt_leaves_its_photo_open(learnt, reader):
     unknown = labeler.label_one(photo(("rost",), 8), ("nothing",), PLAIN)
     assert (unknown.pseudo_mask == 255).all()
     assert labeler.label_one(photo(("rost",), 7), ("rost",), PLAIN).tags == ("rost",)
+
+
+def test_a_word_that_its_photos_do_not_show_is_not_found(job, reader):
+    words, photos = job
+    at_random = [(*found, "ghost") if k % 3 == 0 else found for k, found in enumerate(words)]
+    model = learn_words("ghosts", at_random, photos.__getitem__, reader, fit=QUICK)
+    report = {row.word: row for row in model.spec.words}
+    assert report["ghost"].recognised < 0.65
+    assert report["ghost"].standing == "not_found"
+    assert {word for word, row in report.items() if row.usable} == set(COLOURS)
+
+
+def test_a_word_on_every_photo_is_learnt_from_its_background(reader):
+    photos = [photo(("rost",), 500 + k) for k in range(20)]
+    model = learn_words("one", [("rost",)] * 20, photos.__getitem__, reader, fit=QUICK)
+    assert model.spec.words[0].standing == "learnt"
+    assert share_right(model, reader, ("rost",)) > 0.8

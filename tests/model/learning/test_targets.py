@@ -9,7 +9,8 @@ from tests.model.learning.conftest import ColourTokens, photo
 from toco.model.learning.learn import learn_words
 from toco.model.learning.recognise import recognise
 from toco.model.learning.settings import FitSettings
-from toco.model.learning.targets import SIDE, following_edges, soft_label
+from toco.model.learning.targets import SIDE, following_edges, network_label, soft_label
+from toco.model.learning.tokens import NetworkMaps
 
 KNOWN = ("rost", "moos")
 
@@ -56,6 +57,30 @@ def test_soft_labels_sum_to_one_and_every_tag_owns_something(learnt, knowing):
 def test_a_photo_without_tags_is_background(learnt, knowing):
     (found,) = knowing.read([photo((), 54)])
     assert (soft_label(found, learnt, []) == 1.0).all()
+
+
+def network_maps(saliency=None):
+    """Maps of two classes, left and right, over a background below."""
+    cams = torch.zeros(2, 8, 8)
+    cams[0, :4, :4], cams[1, :4, 4:] = 0.9, 0.8
+    return NetworkMaps(cams, cams.clone(), saliency)
+
+
+def test_a_networks_own_labels_follow_its_maps():
+    labels = network_label(network_maps())
+    torch.testing.assert_close(labels.sum(dim=0), torch.ones(8, 8))
+    best = labels.argmax(dim=0)
+    assert (best[:4, :4] == 1).all()
+    assert (best[:4, 4:] == 2).all()
+    assert (best[4:] == 0).all()
+
+
+def test_saliency_counts_most_where_the_photo_shows_one_thing():
+    salient = torch.full((8, 8), 0.98)
+    several = network_label(network_maps(salient))[0]
+    maps = network_maps(salient)
+    one = network_label(NetworkMaps(maps.cams[:1], maps.belief[:1], salient))[0]
+    assert (one[4:] < several[4:]).all()
 
 
 def test_labels_follow_the_edges_of_the_photo():

@@ -80,10 +80,11 @@ def test_finished_rounds_are_not_run_again(rounds_of):
     assert told == []
 
 
-def test_every_photo_gets_soft_labels_of_its_own_classes(tiny_config, start, tmp_path):
+@pytest.mark.parametrize("by", ["fit", "network"])
+def test_every_photo_gets_soft_labels_of_its_own_classes(by, tiny_config, start, tmp_path):
     config = tiny_config(rounds=ROUNDS)
     photos = training_photos(config, vocabulary_of(config))
-    make_soft_labels(start, config, photos, tmp_path / "labels", device="cpu")
+    make_soft_labels(start, config, photos, tmp_path / "labels", by=by, device="cpu")
     labels = read_soft_labels(tmp_path / "labels")
     assert set(labels.rows) == {str(photo.path) for photo in photos}
     for photo in photos:
