@@ -13,7 +13,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,8 +20,9 @@ from torch import Tensor
 
 from toco.model.crf.backend import CrfBackend
 from toco.model.crf.choice import crf_backend
-from toco.model.errors import InvalidArray, TocoError
+from toco.model.errors import TocoError
 from toco.model.labelling.asked_tags import AskedTags, asked_tags
+from toco.model.labelling.sources import Source, load_source, to_size
 from toco.model.method.affinity import spread
 from toco.model.method.cams import lifted, normalise_cams, resize, scaled_input, upsample_pair
 from toco.model.method.device import Device, choose_device, cores
@@ -39,13 +39,12 @@ from toco.model.method.segmentation import (
 )
 from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
 from toco.model.photos.classes import IGNORE
-from toco.model.photos.images import DecodedImage, Opener, read_image
+from toco.model.photos.images import DecodedImage
 from toco.model.photos.tag_check import UnknownTags
 from toco.model.photos.understanding import NO_MAPPING, Mapped
 from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.model.weights_io.checkpoint import load_model
 
-Source = bytes | Path | Opener | npt.NDArray[np.uint8]
 Refinement = Callable[[], Label]
 
 
@@ -209,7 +208,7 @@ class Labeler:
     def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
         started = time.perf_counter()
         asked = asked_tags(request.tags, self.vocabulary, policy=request.unknown_tags, mapping=request.mapping)
-        photo = _load(request.source, options.long_side)
+        photo = load_source(request.source, options.long_side)
         return _Job(photo, asked, {"decode": time.perf_counter() - started})
 
     def _run_batch(
@@ -404,8 +403,8 @@ class Labeler:
             tag_source=maps.tag_source,
             words=job.asked.words,
             cams=maps.cams,
-            pseudo_mask=_to_size(mask, original),
-            segmentation=None if segmentation is None else _to_size(segmentation, original),
+            pseudo_mask=to_size(mask, original),
+            segmentation=None if segmentation is None else to_size(segmentation, original),
             tag_probabilities=maps.tag_probabilities,
             photo=job.photo,
             timings=job.timings,
@@ -434,27 +433,3 @@ def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tup
         return request, outcome.result()
     except TocoError as error:
         return request, error
-
-
-def _load(source: Source, long_side: int) -> DecodedImage:
-    if isinstance(source, bytes | Path):
-        return read_image(source, long_side=long_side)
-    if not isinstance(source, np.ndarray):
-        return source(long_side)
-    if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
-        raise InvalidArray(f"Pixels of shape {source.shape}, {source.dtype}.", fix="Give (H, W, 3) uint8 RGB.")
-    height, width = source.shape[:2]
-    factor = long_side / max(height, width)
-    pixels = source
-    if factor < 1.0:
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        pixels = np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return DecodedImage(np.ascontiguousarray(pixels), (height, width))
-
-
-def _to_size(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Resize a mask to (H, W) by nearest neighbour; class indices must not be mixed."""
-    if mask.shape == size:
-        return mask
-    resized = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(resized, dtype=np.uint8)
