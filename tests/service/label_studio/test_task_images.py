@@ -176,13 +176,11 @@ def test_objects_of_the_configured_store_are_labelled_in_place(make_settings):
     assert images.fetch("s3://photos/toco/inputs/cat%201.jpg", seconds=1).key == "inputs/cat 1.jpg"
     with pytest.raises(ObjectNotFound):
         images.fetch("s3://photos/toco/inputs/none.jpg", seconds=1)
-    for outside in (
-        "s3://photos/toco/jobs/1/a.jpg",
-        "s3://other/toco/inputs/a.jpg",
-        "s3://photos/toco/inputs/../jobs/a",
-    ):
-        with pytest.raises((ForbiddenAddress, InvalidObjectKey)):
+    for outside in ("s3://photos/toco/jobs/1/a.jpg", "s3://other/toco/inputs/a.jpg"):
+        with pytest.raises(ForbiddenAddress):
             images.fetch(outside, seconds=1)
+    with pytest.raises(InvalidObjectKey):
+        images.fetch("s3://photos/toco/inputs/../jobs/a", seconds=1)
     outbound.close()
 
 
