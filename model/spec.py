@@ -1,5 +1,6 @@
 """The spec that travels with a model's weights: everything needed to use them without guessing."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
-from toco.model.errors import InvalidOption, TocoError
+from toco.model.errors import InvalidOption, TocoError, shown
 from toco.model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Share, Thresholds, merge_settings, preset_options
 from toco.model.photos.classes import ClassName, Vocabulary
 
@@ -19,6 +20,24 @@ WEIGHTS_FILE = "weights.safetensors"
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a model may be called: a name that is also one of a folder, and that is read back in an address."""
+
+
+def checked_model_name(name: str) -> str:
+    """Return a name that someone gives to a model.
+
+    Raises:
+        InvalidOption: it does not fit `MODEL_NAME`.
+    """
+    if re.fullmatch(MODEL_NAME, name) is None:
+        raise InvalidOption(
+            f"A model cannot be called {shown(name)}.",
+            fix="Use up to 64 letters, digits, '.', '_' and '-', the first a letter or digit.",
+        )
+    return name
 
 
 class InvalidCheckpoint(TocoError):

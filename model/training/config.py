@@ -218,7 +218,7 @@ class TrainConfig(Frozen):
     """Everything that a training run depends on.
 
     Attributes:
-        name: of the model that comes out.
+        name: of the model that comes out; empty takes that of its folder.
         classes: vocabulary: `voc`, `coco`, or the class names themselves.
         sources: where photos and tags come from.
         seed: of everything random.
@@ -227,11 +227,11 @@ class TrainConfig(Frozen):
         workers: loader processes; 0 loads in a thread of the training process.
         cache_side: keep decoded photos in memory, shrunk to this long side in pixels; None reads them every time.
         cached_crops: cut this many crops a photo once and cycle over them; None cuts afresh every time.
-        checkpoint_minutes: time between checkpoints.
+        checkpoint_minutes: time between checkpoints, beside those at the end and when a signal asks to stop.
         evaluate_every: steps between evaluations on `evaluation` (photos with masks), 0 for the end only.
     """
 
-    name: str = "model"
+    name: str = ""
     classes: Literal["voc", "coco"] | tuple[str, ...] = "voc"
     sources: tuple[SourceConfig, ...] = ()
     backbone: BackboneConfig = BackboneConfig()
@@ -250,7 +250,7 @@ class TrainConfig(Frozen):
     workers: Annotated[int, Field(ge=0)] = 4
     cache_side: Annotated[int, Field(ge=64)] | None = None
     cached_crops: Annotated[int, Field(ge=1)] | None = None
-    checkpoint_minutes: Positive = 5.0
+    checkpoint_minutes: Annotated[float, Field(gt=0.0, le=60.0)] = 5.0
     evaluate_every: Annotated[int, Field(ge=0)] = 2_000
 
     @model_validator(mode="after")

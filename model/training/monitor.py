@@ -1,6 +1,6 @@
 """What a run shows while it trains: TensorBoard scalars and image panels, and figures on photos with masks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -46,7 +46,7 @@ class Monitor:
         self.reports: list[tuple[int, EvaluationReport]] = []
         self._events = SummaryWriter(str(folder / "events"))
 
-    def scalars(self, step: int, losses: dict[str, float], rate: float) -> None:
+    def scalars(self, step: int, losses: Mapping[str, float], rate: float) -> None:
         """Write the losses and the learning rate of a step."""
         for name, value in losses.items():
             self._events.add_scalar(f"loss/{name}", value, step)

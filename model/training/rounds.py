@@ -10,6 +10,7 @@ from its checkpoint, and finished rounds stay finished.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +29,10 @@ from toco.model.photos.classes import Vocabulary
 from toco.model.photos.images import read_image
 from toco.model.training.config import TrainConfig, merge
 from toco.model.training.data import TrainingPhoto, vocabulary_of
+from toco.model.training.progress import TRAINING, RunProgress
 from toco.model.training.saliency import read_saliency_network
 from toco.model.training.soft_labels import INDEX_FILE, write_soft_labels
+from toco.model.training.stopping import TrainingStopped
 from toco.model.training.trainer import Trainer
 from toco.model.weights_io.checkpoint import load_model
 
@@ -37,7 +40,7 @@ RESULTS_FILE = "rounds.json"
 PART = 200  # photos whose labels are written together
 
 Judge = Callable[[Path], dict[str, Any]]
-Report = Callable[[str, int, int], None]
+Report = Callable[[RunProgress], None]
 
 
 def run_rounds(
@@ -47,7 +50,8 @@ def run_rounds(
     *,
     judge: Judge,
     device: str = "auto",
-    report: Report = lambda _stage, _done, _all: None,
+    report: Report = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Run all rounds of a configuration that are not finished yet.
 
@@ -57,13 +61,15 @@ def run_rounds(
         out: folder of the rounds.
         judge: returns the figures of a model folder, for the table.
         device: name as in `choose_device`.
-        report: called with the stage (`round 1: learning`, ...), what of it is done, and all of it.
+        report: called after each photo and each step; what it raises ends the run, which can be taken up again.
+        stop: asked after each step of training; once it says so, the run ends with a checkpoint.
 
     Returns:
         A row a round: its number, model version, losses at the end, and the figures of `judge`; row 0 is the start.
 
     Raises:
         InvalidOption: the configuration does not start from a model.
+        TrainingStopped: `stop` said so before the end.
     """
     model = Path(config.backbone.initial)
     if not model.is_dir():
@@ -92,7 +98,12 @@ def run_rounds(
                 name=name,
             )
             trainer = _trainer(config, photos, folder, model, device=device, report=report, name=name)
-            trainer.run()
+            trainer.run(stop=stop)
+            if not trainer.finished:
+                raise TrainingStopped(
+                    f"Stopped in round {number} at step {trainer.step} of {config.schedule.steps}.",
+                    fix="Start it again with the same settings to go on.",
+                )
             rows.append({"round": number, **judge(trainer.model_folder)})
             _write(results, rows)
         model = folder / "run" / "model"
@@ -107,7 +118,7 @@ def make_soft_labels(
     *,
     by: Literal["fit", "network"] = "fit",
     device: str = "auto",
-    report: Report = lambda _stage, _done, _all: None,
+    report: Report = lambda _: None,
     name: str = "labels",
 ) -> None:
     """Write the soft labels of all photos.
@@ -127,16 +138,22 @@ def make_soft_labels(
         return
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = vocabulary_of(config)
+
+    def tell(stage: str, done: int, of: int) -> None:
+        report(RunProgress(f"{name}: {stage}", done, of))
+
+    def labelled(before: int, row: int) -> None:
+        tell("labelling", before + row, len(photos))
+
     reader = _reader(model, config, choose_device(device, config.precision))
     words = None
     if by == "fit":
-        words = _fitted(folder / "fit", config, photos, reader, partial(report, f"{name}: learning"))
+        words = _fitted(folder / "fit", config, photos, reader, partial(tell, "learning"))
     parts = [photos[start : start + PART] for start in range(0, len(photos), PART)]
     for number, part in enumerate(parts):
-        report(f"{name}: labelling", number * PART, len(photos))
         target = folder / f"part-{number:04d}.safetensors"
         if not target.exists():
-            _write_part(target, part, reader, words, vocabulary)
+            _write_part(target, part, reader, words, vocabulary, on_photo=partial(labelled, number * PART))
     write_soft_labels(folder, _joined(parts, folder, vocabulary))
     for path in folder.glob("part-*.safetensors"):
         path.unlink()
@@ -153,7 +170,7 @@ def _fitted(
     if not is_learnt_model(folder):
         names = vocabulary_of(config).names
         learnt = learn_words(
-            config.name,
+            config.name or folder.name,
             [[names[k] for k in photo.tags.nonzero().flatten().tolist()] for photo in photos],
             lambda position: read_image(photos[position].path, long_side=2 * reader.side).pixels,
             reader,
@@ -170,9 +187,12 @@ def _write_part(
     reader: ModelTokens,
     words: LearntModel | None,
     vocabulary: Vocabulary,
+    *,
+    on_photo: Callable[[int], None],
 ) -> None:
     found: dict[str, torch.Tensor] = {}
     for row, photo in enumerate(photos):
+        on_photo(row + 1)
         try:
             pixels = read_image(photo.path, long_side=2 * reader.side).pixels
         except TocoError:
@@ -225,13 +245,12 @@ def _trainer(
         "saliency": {"network": None},  # its opinion is in the labels
     }
     run = TrainConfig.model_validate(merge(config.model_dump(), changes))
-    steps = run.schedule.steps
     return Trainer(
         run,
         photos,
         folder / "run",
         device=device,
-        report=lambda step, _losses, _rate, _left: report(f"{name}: training", step, steps),
+        report=lambda progress: report(replace(progress, stage=f"{name}: {TRAINING}")),
     )
 
 

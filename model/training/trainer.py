@@ -36,13 +36,16 @@ from toco.model.training.data import (
     vocabulary_of,
 )
 from toco.model.training.initial_weights import load_initial_model, load_initial_weights
+from toco.model.training.progress import TRAINING, RunProgress
+from toco.model.training.run_checkpoint import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 from toco.model.training.saliency import saliency_maps
 from toco.model.training.schedule import learning_rate_factor
 from toco.model.training.soft_labels import read_soft_labels
 from toco.model.training.step import Batch, Trainee, autocast, parameter_groups
+from toco.model.training.stopping import deaf_to_signals
 from toco.model.weights_io.checkpoint import save_model
+from toco.model.whole_file import write_whole
 
-CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "losses.jsonl"
 SALIENCY_FILE = "saliency.npy"
 # Of a model whose decoder learnt from a cue; more is better where one object fills the photo, less in crowded scenes.
@@ -55,13 +58,6 @@ class LossNotFinite(TocoError):
     code = "loss_not_finite"
 
 
-class CannotResume(TocoError):
-    """A checkpoint belongs to another configuration."""
-
-    code = "cannot_resume"
-    kind = "conflict"
-
-
 class Trainer:
     """Trains one model; makes a checkpoint from time to time and resumes from it bit for bit.
 
@@ -70,7 +66,7 @@ class Trainer:
         photos: what it trains on.
         out: folder for checkpoint, losses and the finished model.
         device: name as in `choose_device`.
-        report: called after each step with (step, losses by name, learning rate, seconds left).
+        report: called after each step.
         on_saliency: called with the number of photos whose saliency cue is computed.
     """
 
@@ -81,7 +77,7 @@ class Trainer:
         out: Path,
         *,
         device: str = "auto",
-        report: Callable[[int, dict[str, float], float, float], None] | None = None,
+        report: Callable[[RunProgress], None] = lambda _: None,
         on_saliency: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.config = config
@@ -91,11 +87,11 @@ class Trainer:
             photos = tuple(photo for photo in photos if str(photo.path) in self.soft_labels.rows)
         self.photos = photos
         self.out = out
-        self.report = report or (lambda *_: None)
+        self.report = report
         self.rank, self.world = _processes()
         self.device: Device = choose_device(_local_device(device), config.precision)
         torch.manual_seed(config.seed)
-        self.spec = initial_spec(config)
+        self.spec = initial_spec(config).model_copy(update={"name": config.name or out.resolve().name})
         network = ToCoNetwork.from_spec(self.spec, pretrained=config.backbone.initial == "timm")
         if Path(config.backbone.initial).is_dir():
             load_initial_model(network, self.spec.vocabulary, Path(config.backbone.initial))
@@ -142,7 +138,7 @@ class Trainer:
 
         Args:
             until: stop after this many steps of the schedule.
-            stop: asked after every step; once it says so, training stops as it does at `until`.
+            stop: asked after every step; once it says so in any process, training stops as it does at `until`.
             evaluate: called on the first process every `evaluate_every` steps and at the end.
 
         Raises:
@@ -164,16 +160,29 @@ class Trainer:
             rate = schedule.learning_rate * learning_rate_factor(self.step - 1, schedule)
             if self.rank == 0:
                 self._log(losses, rate)
-                self.report(self.step, losses, rate, left)
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                self.report(RunProgress(TRAINING, self.step, schedule.steps, losses, rate, left))
+            if time.monotonic() - saved >= 60 * self.config.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
             every = self.config.evaluate_every
             if evaluate and self.rank == 0 and (self.step == schedule.steps or (every and self.step % every == 0)):
                 evaluate(self.step, self.average.eval())
-            if stop():
+            if self._any(stop()):
                 break
         self.save()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is at its end."""
+        return self.step >= self.config.schedule.steps
+
+    def _any(self, mine: bool) -> bool:
+        """Say whether any process of the run says so."""
+        if self.world == 1:
+            return mine
+        said = torch.tensor(float(mine), device=self.device.device)
+        dist.all_reduce(said)
+        return bool(said > 0)
 
     def _one_step(self, module: nn.Module, batches: Iterator[tuple[Batch, list[int]]]) -> dict[str, float]:
         schedule = self.config.schedule
@@ -229,6 +238,7 @@ class Trainer:
             batch_size=schedule.batch_size,
             sampler=sampler,
             num_workers=self.config.workers,
+            worker_init_fn=deaf_to_signals,
             persistent_workers=self.config.workers > 0,
             pin_memory=self.device.device.type == "cuda",
         )
@@ -258,7 +268,6 @@ class Trainer:
         if self.rank:
             return
         state: dict[str, Any] = {
-            "config": self.config.model_dump_json(),
             "step": self.step,
             "seconds": self.seconds,
             "trainee": self.trainee.state_dict(),
@@ -267,9 +276,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
-        target = self.out / CHECKPOINT_FILE
-        torch.save(state, target.with_suffix(".tmp"))
-        target.with_suffix(".tmp").replace(target)
+        write_checkpoint(self.out, state, self.config, self.photos)
         provenance = {
             "steps": self.step,
             "processes": self.world,
@@ -279,12 +286,7 @@ class Trainer:
         save_model(self.model_folder, self.average, self.spec.model_copy(update={"provenance": provenance}))
 
     def _resume(self) -> None:
-        state = torch.load(self.out / CHECKPOINT_FILE, map_location=self.device.device, weights_only=True)
-        if json.loads(state["config"]) != json.loads(self.config.model_dump_json()):
-            raise CannotResume(
-                f"{str(self.out / CHECKPOINT_FILE)!r} was made with another configuration.",
-                fix="Give the same configuration, or another output folder.",
-            )
+        state = read_checkpoint(self.out, self.config, self.photos, device=self.device.device)
         self.trainee.load_state_dict(state["trainee"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -292,6 +294,16 @@ class Trainer:
         torch.set_rng_state(state["torch_rng"].cpu())
         self.step = int(state["step"])
         self.seconds = float(state["seconds"])
+        if self.rank == 0:
+            self._forget_lost_steps()
+
+    def _forget_lost_steps(self) -> None:
+        """Take steps out of the log that were made after the checkpoint: they are made again."""
+        log = self.out / LOG_FILE
+        if log.exists():
+            # A run that was killed may have left half a line.
+            kept = [line for line in log.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+            write_whole(log, "".join(line for line in kept if json.loads(line)["step"] <= self.step).encode())
 
 
 def initial_spec(config: TrainConfig) -> ModelSpec:

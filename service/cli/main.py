@@ -1,6 +1,7 @@
 """`toco`: the entry point.
 
-Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it was asked for wrongly, nothing was done.
+Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it was asked for wrongly, nothing was done;
+128 and the number of a signal: it was told to stop, and can be started again.
 """
 
 import typer

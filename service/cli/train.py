@@ -1,11 +1,18 @@
 """`toco train`: train a model from tags alone."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from toco.model.spec import checked_model_name
 from toco.service.cli.labelling import Device, parse_settings
+
+if TYPE_CHECKING:
+    from toco.model.training.config import TrainConfig
+    from toco.model.training.data import TrainingPhoto
+    from toco.model.training.progress import RunProgress
+    from toco.model.training.stopping import StopOnSignal
 
 
 def train(
@@ -29,8 +36,15 @@ def train(
     eval_images: Annotated[Path | None, typer.Option(help="Photos to judge the model on while it trains.")] = None,
     eval_masks: Annotated[Path | None, typer.Option(help="Their index masks.")] = None,
     mask_classes: Annotated[str, typer.Option(help="Classes of these masks, as in `toco evaluate`.")] = "voc",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Under which the model is listed. Default: that of the configuration, else of the folder."),
+    ] = None,
     rounds: Annotated[
         bool, typer.Option(help="Rounds of self-training, from the model folder that --initial names.")
+    ] = False,
+    events: Annotated[
+        bool, typer.Option(help="Print progress as JSON lines on standard output, all else on standard error.")
     ] = False,
     check_only: Annotated[bool, typer.Option(help="Print the report on the photos and stop.")] = False,
     device: Device = "auto",
@@ -40,45 +54,79 @@ def train(
 ) -> None:
     """Train from image-level tags; no mask is read but to judge the model by.
 
-    Start it again with the same settings and it resumes exactly. `torchrun -m toco train ...` trains on
-    many GPUs.
+    Told to stop (SIGTERM, Ctrl-C) it writes a checkpoint first, as it does every `checkpoint_minutes`. Start it again
+    with the same settings and it resumes exactly. `torchrun -m toco train ...` trains on many GPUs.
     """
     changes = _changes(images=images, tags=tags, backbone=backbone, initial=initial, classes=classes, steps=steps)
     from toco.model.training.config import load_config, merge
     from toco.model.training.data import training_photos, vocabulary_of
     from toco.model.training.health import check_health
+    from toco.model.training.stopping import StopOnSignal, TrainingStopped
 
     run = load_config(preset, file=config, changes=merge(changes, parse_settings(settings)))
+    run = run.model_copy(update={"name": checked_model_name(name or run.name or out.resolve().name)})
     vocabulary = vocabulary_of(run)
     photos, health = check_health(training_photos(run, vocabulary), run, vocabulary)
-    typer.echo("\n".join(health.lines()))
+    typer.echo("\n".join(health.lines()), err=events)
     if check_only:
         return
 
     samples, truth_classes = _judged_on(eval_images, eval_masks, mask_classes)
-    if rounds:
-        from toco.service.cli.training_rounds import train_in_rounds
+    judged: dict[str, Any] = {"samples": samples, "truth_classes": truth_classes}
+    stop = StopOnSignal()
+    try:
+        if rounds:
+            from toco.service.cli.training_rounds import train_in_rounds
 
-        train_in_rounds(run, photos, out, device=device, samples=samples, truth_classes=truth_classes)
-        return
+            with stop:
+                train_in_rounds(run, photos, out, device=device, stop=stop, events=events, **judged)
+        else:
+            _train_once(run, photos, out, device=device, until=stop_at, stop=stop, events=events, **judged)
+    except TrainingStopped as stopped:
+        typer.echo(f"toco: {stopped}", err=True)
+        raise typer.Exit(stop.exit_code) from None
 
+
+def _train_once(
+    run: "TrainConfig",
+    photos: "tuple[TrainingPhoto, ...]",
+    out: Path,
+    *,
+    device: str,
+    until: int | None,
+    stop: "StopOnSignal",
+    events: bool,
+    samples: Any,
+    truth_classes: Any,
+) -> None:
+    """Run the schedule to its end, to step `until`, or until a signal asks to stop, which raises TrainingStopped."""
     from toco.model.training.monitor import Monitor
+    from toco.model.training.stopping import TrainingStopped
     from toco.model.training.trainer import Trainer, initial_spec
     from toco.service.cli.training_progress import TrainingProgress
 
     monitor = Monitor(out, initial_spec(run), samples=samples, truth_classes=truth_classes)
-    with TrainingProgress(run.schedule.steps) as progress:
+    with TrainingProgress(run.schedule.steps) as show:
 
-        def report(step: int, losses: dict[str, float], rate: float, left: float) -> None:
-            progress(step, losses, rate, left)
-            monitor.scalars(step, losses, rate)
+        def report(progress: "RunProgress") -> None:
+            if events:
+                typer.echo(progress.line())
+            else:
+                show(progress)
+            monitor.scalars(progress.step, progress.losses, progress.rate)
 
-        trainer = Trainer(run, photos, out, device=device, report=report, on_saliency=progress.cued)
-        trainer.run(until=stop_at, evaluate=monitor.evaluate)
+        trainer = Trainer(run, photos, out, device=device, report=report, on_saliency=show.cued)
+        with stop:
+            trainer.run(until=until, stop=stop.asked, evaluate=monitor.evaluate)
     monitor.close()
+    if stop.asked() and not trainer.finished:
+        raise TrainingStopped(
+            f"Stopped at step {trainer.step} of {run.schedule.steps}; the checkpoint is in {str(out)!r}.",
+            fix="Start it again with the same settings to go on.",
+        )
     for step, figures in monitor.reports:
-        typer.echo(f"step {step}: mIoU {figures.miou:.3f} (gated CAM, one scale, no CRF)")
-    typer.echo(f"Model: {trainer.model_folder}")
+        typer.echo(f"step {step}: mIoU {figures.miou:.3f} (gated CAM, one scale, no CRF)", err=events)
+    typer.echo(f"Model: {trainer.model_folder}", err=events)
 
 
 def _changes(

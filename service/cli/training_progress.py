@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from toco.service.cli.progress_lines import ProgressLines
+
+if TYPE_CHECKING:
+    from toco.model.training.progress import RunProgress
 
 SMOOTHING = 0.98  # of the losses shown
 
@@ -46,11 +49,12 @@ class TrainingProgress:
         """Show for how many photos the saliency cue is ready."""
         self._bar.update(self._task, losses=f"saliency of {photos} photos")
 
-    def __call__(self, step: int, losses: dict[str, float], rate: float, left: float) -> None:
-        """Show a step: its number, losses by name, learning rate, and seconds left."""
-        for name, value in losses.items():
+    def __call__(self, progress: "RunProgress") -> None:
+        """Show a step: its number, losses by name, learning rate, and the time left."""
+        for name, value in progress.losses.items():
             self._smooth[name] = SMOOTHING * self._smooth.get(name, value) + (1 - SMOOTHING) * value
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in self._smooth.items()) + f"  lr {rate:.1e}"
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in self._smooth.items()) + f"  lr {progress.rate:.1e}"
+        left = progress.seconds_left or 0.0
         if self._lines is not None:
-            self._lines.show(step, shown, seconds_left=left)
-        self._bar.update(self._task, completed=step, left=str(timedelta(seconds=int(left))), losses=shown)
+            self._lines.show(progress.step, shown, seconds_left=left)
+        self._bar.update(self._task, completed=progress.step, left=str(timedelta(seconds=int(left))), losses=shown)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from toco.model.photos.classes import Vocabulary
     from toco.model.training.config import TrainConfig
     from toco.model.training.data import TrainingPhoto
+    from toco.model.training.progress import RunProgress
+    from toco.model.training.stopping import StopOnSignal
 
 
 def train_in_rounds(
@@ -22,6 +24,8 @@ def train_in_rounds(
     out: Path,
     *,
     device: str,
+    stop: "StopOnSignal",
+    events: bool = False,
     samples: "Sequence[Sample]" = (),
     truth_classes: "Vocabulary | None" = None,
 ) -> None:
@@ -32,18 +36,34 @@ def train_in_rounds(
         photos: what they train on.
         out: folder of the rounds.
         device: name of the device.
+        stop: says when to stop.
+        events: print progress as JSON lines on standard output, all else on standard error.
         samples: photos with masks to judge each round's model by; none judges nothing.
         truth_classes: vocabulary of their masks.
+
+    Raises:
+        TrainingStopped: it was asked to stop before the end.
     """
     from toco.model.training.rounds import rounds_table, run_rounds
+    from toco.model.training.stopping import TrainingStopped
 
     stages: dict[str, ProgressLines] = {}
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(progress: "RunProgress") -> None:
+        stage = progress.stage
+        if stop.asked() and not progress.losses:  # while it trains, `stop` itself is asked, and a checkpoint made
+            raise TrainingStopped(
+                f"Stopped at {stage}, {progress.step} of {progress.of}.",
+                fix="Start it again with the same settings to go on.",
+            )
+        if events:
+            typer.echo(progress.line())
+            return
         if stage not in stages:
-            stages[stage] = ProgressLines(stage, total)
-            typer.echo(f"{stage}: {total} to do", err=True)
-        stages[stage].show(done)
+            stages[stage] = ProgressLines(stage, progress.of)
+            typer.echo(f"{stage}: {progress.of} to do", err=True)
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        stages[stage].show(progress.step, losses, seconds_left=progress.seconds_left)
 
     rows = run_rounds(
         config,
@@ -52,9 +72,10 @@ def train_in_rounds(
         judge=lambda folder: _figures(folder, samples, truth_classes, device),
         device=device,
         report=report,
+        stop=stop.asked,
     )
-    typer.echo(rounds_table(rows))
-    typer.echo(f"Model: {out / f'round-{config.rounds.count}' / 'run' / 'model'}")
+    typer.echo(rounds_table(rows), err=events)
+    typer.echo(f"Model: {out / f'round-{config.rounds.count}' / 'run' / 'model'}", err=events)
 
 
 def _figures(

@@ -9,7 +9,9 @@ from toco.model.errors import InvalidOption
 from toco.model.spec import read_spec
 from toco.model.training.data import training_photos, vocabulary_of
 from toco.model.training.rounds import RESULTS_FILE, make_soft_labels, rounds_table, run_rounds
+from toco.model.training.run_checkpoint import CHECKPOINT_FILE
 from toco.model.training.soft_labels import read_soft_labels
+from toco.model.training.stopping import TrainingStopped
 from toco.model.training.trainer import Trainer
 from toco.model.weights_io.checkpoint import load_model
 
@@ -27,12 +29,14 @@ def start(tiny_config, tmp_path):
 
 @pytest.fixture
 def rounds_of(tiny_config, start, tmp_path):
-    def make(judge=lambda folder: {"steps": len(str(folder)) * 0.0}, report=lambda *_: None, **changes):
+    def make(
+        judge=lambda folder: {"steps": len(str(folder)) * 0.0}, report=lambda _: None, stop=lambda: False, **changes
+    ):
         config = tiny_config(
             backbone={"initial": str(start)}, rounds=ROUNDS, schedule={"steps": 2}, loss={"ctc": 0.0}, **changes
         )
         photos = training_photos(config, vocabulary_of(config))
-        return run_rounds(config, photos, tmp_path / "rounds", judge=judge, device="cpu", report=report)
+        return run_rounds(config, photos, tmp_path / "rounds", judge=judge, device="cpu", report=report, stop=stop)
 
     return make
 
@@ -59,8 +63,8 @@ def test_a_run_that_is_stopped_anywhere_ends_as_one_that_never_was(stage, rounds
     class Stopped(Exception):
         pass
 
-    def stop(name, done, _all):
-        if name == stage and (done > 0 or stage.endswith("labelling")):
+    def stop(progress):
+        if progress.stage == stage and progress.step > 0:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -73,10 +77,21 @@ def test_a_run_that_is_stopped_anywhere_ends_as_one_that_never_was(stage, rounds
     assert all((one == two).all() for one, two in zip(network.parameters(), other.parameters(), strict=True))
 
 
+def test_a_run_that_is_asked_to_stop_in_training_ends_with_a_checkpoint(rounds_of, tmp_path):
+    seen = []
+    with pytest.raises(TrainingStopped, match="round 1 at step 1 of 2"):
+        rounds_of(report=seen.append, stop=lambda: seen[-1].stage == "round 1: training")
+    assert (tmp_path / "rounds" / "round-1" / "run" / CHECKPOINT_FILE).exists()
+    assert {"cls", "seg"} <= seen[-1].losses.keys()
+    seen.clear()
+    rounds_of(report=seen.append)
+    assert (seen[0].stage, seen[0].step) == ("round 1: training", 2)
+
+
 def test_finished_rounds_are_not_run_again(rounds_of):
     rounds_of()
     told = []
-    rounds_of(judge=told.append, report=lambda *arguments: told.append(arguments))
+    rounds_of(judge=told.append, report=told.append)
     assert told == []
 
 

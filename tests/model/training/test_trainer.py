@@ -12,19 +12,23 @@ import pytest
 import torch
 
 from toco.model.method.network import ToCoNetwork, normalise_images
+from toco.model.photos.classes import VOC
+from toco.model.training.config import SourceConfig
 from toco.model.training.data import TaggedPhotos, training_photos, vocabulary_of
 from toco.model.training.initial_weights import InitialWeightsError
+from toco.model.training.run_checkpoint import CHECKPOINT_FILE, CannotResume
 from toco.model.training.schedule import learning_rate_factor
-from toco.model.training.trainer import CHECKPOINT_FILE, LOG_FILE, CannotResume, LossNotFinite, Trainer, initial_spec
+from toco.model.training.trainer import LOG_FILE, LossNotFinite, Trainer, initial_spec
 from toco.model.weights_io.checkpoint import load_model
 
+VOC4 = VOC.subset(("cat", "dog", "horse", "person"))
 # The classification losses alone: what several processes or half batches must agree on, photo by photo.
 CLASSIFICATION = {"ptc": 0.0, "ctc": 0.0, "segmentation": 0.0, "energy": 0.0}
 
 
 @pytest.fixture
 def trainer_of(tiny_config, tmp_path):
-    def make(out="run", report=None, **changes) -> Trainer:
+    def make(out="run", report=lambda _: None, **changes) -> Trainer:
         config = tiny_config(**changes)
         photos = training_photos(config, vocabulary_of(config))
         return Trainer(config, photos, tmp_path / out, device="cpu", report=report)
@@ -136,6 +140,42 @@ def test_another_configuration_cannot_resume(trainer_of):
     assert "another output folder" in caught.value.fix
 
 
+def test_a_run_resumes_under_another_name_and_with_other_intervals(trainer_of):
+    trainer_of(schedule={"steps": 1}, name="one").run()
+    again = trainer_of(schedule={"steps": 1}, name="other", checkpoint_minutes=1.0, evaluate_every=7)
+    assert again.step == 1
+    assert again.spec.name == "other"
+
+
+def test_other_photos_or_tags_cannot_resume(trainer_of, eight_photos, tmp_path):
+    trainer_of(schedule={"steps": 1}).run()
+    table = (eight_photos / "tags.csv").read_text()
+    other = tmp_path / "other.csv"
+    sources = ({"images": eight_photos / "photos", "tags": other},)
+    for changed_table in (table.replace("cat.png,cat", "cat.png,dog"), table.replace("dog.png,dog\n", "")):
+        other.write_text(changed_table)
+        config = trainer_of("elsewhere", schedule={"steps": 1}).config
+        photos = training_photos(config.model_copy(update={"sources": (SourceConfig(**sources[0]),)}), VOC4)
+        with pytest.raises(CannotResume, match="other photos or tags"):
+            Trainer(config, photos, tmp_path / "run", device="cpu")
+
+
+def test_steps_after_the_last_checkpoint_leave_the_log_when_they_are_made_again(trainer_of):
+    whole = trainer_of("whole")
+    whole.run(until=5)
+    lost = trainer_of("lost")
+    lost.run(until=3)
+    with (lost.out / LOG_FILE).open("a") as file:  # killed two steps later, in the middle of a line
+        file.write('{"step": 4, "rate": 1.0, "cls": 1.0}\n{"step": 5, "ra')
+    again = trainer_of("lost")
+    again.run(until=5)
+    assert log(again) == log(whole)
+
+
+def test_a_model_without_a_name_has_that_of_its_folder(trainer_of):
+    assert trainer_of("mugs", schedule={"steps": 1}).spec.name == "mugs"
+
+
 def test_checkpoints_are_made_while_training_and_never_half(trainer_of, monkeypatch):
     made = []
     monkeypatch.setattr(Trainer, "save", lambda self: made.append(self.step))
@@ -162,7 +202,7 @@ def test_checkpoints_are_made_while_training_and_never_half(trainer_of, monkeypa
 def test_the_rate_follows_the_schedule_for_both_groups(trainer_of):
     seen = []
     trainer = trainer_of(
-        schedule={"steps": 6}, loss=CLASSIFICATION, report=lambda step, losses, rate, left: seen.append((step, rate))
+        schedule={"steps": 6}, loss=CLASSIFICATION, report=lambda progress: seen.append((progress.step, progress.rate))
     )
     used = []
     step = trainer.optimizer.step
@@ -182,7 +222,7 @@ def test_the_rate_follows_the_schedule_for_both_groups(trainer_of):
 def test_time_left_shrinks_to_nothing(trainer_of):
     left = []
     trainer_of(
-        schedule={"steps": 4}, loss=CLASSIFICATION, report=lambda _step, _losses, _rate, seconds: left.append(seconds)
+        schedule={"steps": 4}, loss=CLASSIFICATION, report=lambda progress: left.append(progress.seconds_left)
     ).run()
     assert left[0] > 0.0
     assert left[-1] == 0.0
