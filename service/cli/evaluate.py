@@ -1,5 +1,6 @@
 """`toco evaluate`: judge a model's masks against truth masks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +11,15 @@ from toco.model.errors import InvalidOption
 from toco.service.cli.error_report import SOME_FAILED
 from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, load_labeler, make_options, progress
 
+WORST = 24
+"""Photos on the sheet of `--worst`."""
+
 if TYPE_CHECKING:
     from toco.model.evaluation.breakdown import Breakdown, Rows
     from toco.model.evaluation.datasets.dataset import BenchmarkDataset
-    from toco.model.evaluation.evaluate import Sample
+    from toco.model.evaluation.evaluate import EvaluationReport, Sample
+    from toco.model.evaluation.worst import WorstPhotos
+    from toco.model.options import LabelOptions
     from toco.model.photos.classes import Vocabulary
     from toco.model.photos.tables.reading import TableReading
 
@@ -58,6 +64,10 @@ def evaluate(
         ),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first N photos only.")] = None,
+    worst: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of the 24 worst photos beside their truth: what goes wrong, not how much."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
     model: Model = None,
     device: Device = "auto",
@@ -85,6 +95,7 @@ def evaluate(
     labeler = load_labeler(model, device)
     judged_classes = None if classes is None else [name.strip() for name in classes.split(",")]
     breakdown = _breakdown(labeler.vocabulary, judged_classes, open_pixels) if by_tags else None
+    sheet = _worst_photos(labeler.vocabulary, judged_classes) if worst is not None else None
     with progress("Judging", len(samples)) as finished:
         report = judge(
             samples,
@@ -106,9 +117,7 @@ def evaluate(
                 "options": options.model_dump(mode="json"),
             },
             on_image=finished,
-            on_judged=lambda sample, truth, mask: (
-                None if breakdown is None else breakdown.update(truth, mask, _tag_count(sample, truth))
-            ),
+            on_judged=_onlooker(breakdown, sheet),
         )
     if breakdown is not None:
         from toco.model.evaluation.breakdown import broken_down
@@ -122,6 +131,25 @@ def evaluate(
         from toco.model.evaluation.breakdown import markdown_breakdown
 
         typer.echo(markdown_breakdown(breakdown.report()))
+    if sheet is not None and worst is not None:
+        sheet.write_sheet(worst)
+        typer.echo(f"The worst photos: {worst}")
+    _tell(report, options, gate=gate, crf=crf, open_pixels=open_pixels)
+
+
+def _tell(
+    report: "EvaluationReport",
+    options: "LabelOptions",
+    *,
+    gate: bool,
+    crf: bool,
+    open_pixels: Literal["decide", "background", "left_out"],
+) -> None:
+    """Say what was judged and what was not.
+
+    Raises:
+        typer.Exit: some photos failed.
+    """
     left_open = f"; {100 * report.settings['open_share']:.1f} % of the pixels open" if open_pixels != "decide" else ""
     typer.echo(
         f"{report.images} images in {report.seconds:.1f} s; tags {'gated' if gate else 'not gated'}; "
@@ -143,6 +171,22 @@ def _breakdown(
 
     judged = known if classes is None else known.subset(classes)
     return Breakdown(judged.names, open_pixels="left_out" if open_pixels == "left_out" else "background")
+
+
+def _onlooker(breakdown: "Breakdown | None", sheet: "WorstPhotos | None") -> "Callable[[Sample, Rows, Rows], None]":
+    def look(sample: "Sample", truth: "Rows", mask: "Rows") -> None:
+        if breakdown is not None:
+            breakdown.update(truth, mask, _tag_count(sample, truth))
+        if sheet is not None:
+            sheet.update(sample, truth, mask)
+
+    return look
+
+
+def _worst_photos(known: "Vocabulary", classes: list[str] | None) -> "WorstPhotos":
+    from toco.model.evaluation.worst import WorstPhotos
+
+    return WorstPhotos(WORST, known if classes is None else known.subset(classes))
 
 
 def _tag_count(sample: "Sample", truth: "Rows") -> int:

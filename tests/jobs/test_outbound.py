@@ -145,6 +145,7 @@ def test_a_silent_server_is_a_typed_error(make):
             make("127.0.0.0/8").get(f"http://127.0.0.1:{listener.getsockname()[1]}/", max_bytes=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head_at_once", [True, False])
 def test_a_server_that_drips_holds_nobody_up(make, head_at_once):
     outbound = make("127.0.0.0/8")

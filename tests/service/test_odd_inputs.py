@@ -43,7 +43,7 @@ def through_the_service(client, job) -> tuple[dict[str, tuple[int, int]], dict[s
     return masks, errors
 
 
-def test_the_command_line(odd, toco, quick, tmp_path):  # noqa: F811
+def test_the_command_line(odd, toco, quick, tmp_path):  # noqa: F811 - the fixture of that name
     folder, found = odd
     out = tmp_path / "out"
     result = toco("label", folder, "--tag", "cat", "--out", out, "--format", "voc,coco", *quick)

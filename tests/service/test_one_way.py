@@ -131,6 +131,7 @@ def test_a_job_of_cams_alone_is_exported_as_cams_and_says_why_not_as_masks(api, 
     assert (states["voc"]["state"], states["voc"]["error"]["code"]) == ("failed", "missing_part")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [{}, {"format": "voc", "formats": ["coco"]}, {"formats": []}, {"formats": "voc"}])
 def test_an_export_names_its_formats_one_way(api, worker, jpeg, body):
     job = by_form(api, jpeg())

@@ -67,6 +67,7 @@ def test_each_has_a_line_that_says_why():
         assert re.search(rf'(?m)^    "{re.escape(requirement)}", # \S', PYPROJECT), f"{requirement}: what for?"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("requirements", "folders"), [(SHIPPED, FLOORS), (EXTRAS["dev"], ("tests", "benchmarks"))])
 def test_each_is_used(requirements, folders):
     used = imported(*folders)

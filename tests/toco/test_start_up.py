@@ -44,6 +44,7 @@ def test_the_import_loads_nothing():
     assert seconds("-c", "import toco") < 0.1
 
 
+@pytest.mark.slow
 def test_a_name_is_loaded_when_it_is_used():
     assert {"httpx", "torch"} & loaded("from toco import Client") == {"httpx"}
     assert "torch" in loaded("from toco import Labeler")
@@ -59,6 +60,7 @@ def test_the_help_of_a_command_loads_no_torch(command):
     assert "torch" not in loaded("from toco.service.cli.main import main; main()", command, "--help")
 
 
+@pytest.mark.slow
 def test_labelling_loads_no_compiler_but_leaves_it_to_others():
     program = (
         "import sys, toco.model.labelling.folder_run;"

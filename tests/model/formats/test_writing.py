@@ -209,6 +209,7 @@ class Void(Sink):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", sorted(set(FORMATS) - {"huggingface"}))
 def test_memory_does_not_grow_with_the_number_of_photos(format_name, encode, make_label):
     """Photos may add the names that must be kept apart, and nothing of their masks."""

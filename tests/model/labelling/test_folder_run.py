@@ -55,6 +55,7 @@ def run(labeler, photos, out, *, options=OPTIONS, table=TAGS, **settings):
     return summary, events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writers", [1, 4])
 def test_photos_are_labelled_and_the_bad_one_is_reported(writers, labeler, photos, out):
     summary, events = run(labeler, photos, out, writers=writers)

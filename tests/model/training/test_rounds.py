@@ -58,6 +58,7 @@ def test_each_round_starts_from_the_model_before_and_is_judged(rounds_of, start,
     assert json.loads((tmp_path / "rounds" / RESULTS_FILE).read_text()) == rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["round 1: learning", "round 1: labelling", "round 1: training", "round 2: training"])
 def test_a_run_that_is_stopped_anywhere_ends_as_one_that_never_was(stage, rounds_of, tmp_path):
     class Stopped(Exception):

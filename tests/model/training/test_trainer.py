@@ -81,6 +81,7 @@ def test_eight_photos_are_learnt_by_heart(trainer_of):
 # It resumes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -106,6 +107,7 @@ def test_a_resumed_run_is_bit_equal_to_one_that_never_stopped(changes, trainer_o
     assert [row["step"] for row in log(resumed)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(trainer_of):
     stopped = trainer_of()
     stopped.run(stop=lambda: stopped.step == 4)
@@ -448,6 +450,7 @@ def test_what_a_saliency_cue_taught_the_decoder_reaches_the_labels(tiny_config):
 # Soft labels, models to start from, and the average of the weights
 
 
+@pytest.mark.slow
 def test_a_run_on_soft_labels_learns_them_and_resumes_bit_for_bit(trainer_of, soft_folder):
     changes = {
         "soft_labels": {"folder": soft_folder},

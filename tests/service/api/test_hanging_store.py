@@ -57,6 +57,7 @@ def job(settings) -> str:
     records.redis.close()
 
 
+@pytest.mark.slow
 def test_everything_else_answers_while_sixty_requests_hang(settings, job, jpeg):
     item = f"/v1/jobs/{job}/items/000000"
     paths = [f"{item}/image", f"{item}/artifacts/pseudo_mask.png", f"{item}/cams/cat", f"{item}/preview"] * 14
@@ -89,6 +90,7 @@ def test_everything_else_answers_while_sixty_requests_hang(settings, job, jpeg):
     assert ready.status_code == 503
 
 
+@pytest.mark.slow
 def test_an_operation_ends_in_time_and_the_threads_are_bounded(settings):
     store = PatientStore.open(settings)
     before = threading.active_count()

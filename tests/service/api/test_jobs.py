@@ -137,6 +137,7 @@ def test_the_same_idempotency_key_makes_one_job(http, jpeg):
     finished(http, first["id"])
 
 
+@pytest.mark.slow
 def test_two_hundred_images_end_with_the_right_counts(http, client, jpeg, tmp_path):
     for number in range(200):
         (tmp_path / f"{number:03d}.jpg").write_bytes(jpeg(number))
@@ -151,6 +152,7 @@ def test_two_hundred_images_end_with_the_right_counts(http, client, jpeg, tmp_pa
     assert sum(1 for _ in client.items(job["id"], tag="cat")) == 100
 
 
+@pytest.mark.slow
 def test_cancelled_items_never_run_and_can_be_retried(http, jpeg):
     job = submit(http, [(f"{n}.jpg", jpeg(n)) for n in range(60)], tags="cat", preset="paper")
     cancelled = http.post(f"/v1/jobs/{job['id']}/cancel").json()
@@ -347,6 +349,7 @@ def receiver():
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_webhook_is_signed_and_sent_again_after_a_failure(http, jpeg, receiver):
     url, got = receiver
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -153,6 +153,7 @@ def test_settings_are_printed_without_secrets():
     assert "hidden" not in str(settings.masked())
 
 
+@pytest.mark.slow
 def test_the_api_loads_no_torch():
     code = "import toco.service.applications.whole, sys; sys.exit(bool({'torch', 'timm', 'numba'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -55,6 +55,15 @@ def test_the_report(toco, quick, tmp_path, photos, masks, table):
     assert from_truth["settings"]["tags"] == "truth"
 
 
+def test_the_worst_photos_are_drawn(toco, quick, tmp_path, photos, masks):
+    sheet = tmp_path / "sheets" / "worst.jpg"
+    _, output = figures(
+        toco, tmp_path, "--images", photos, "--masks", masks, "--no-crf", "--worst", sheet, "--by-tags", *quick
+    )
+    assert f"The worst photos: {sheet}" in output
+    assert sheet.read_bytes().startswith(b"\xff\xd8")
+
+
 def test_figures_agree_with_the_masks_that_label_writes(toco, quick, tmp_path, photos, masks, table):
     report, _ = figures(toco, tmp_path, "--images", photos, "--masks", masks, "--tags", table, *quick)
     # Words that the model does not know are left out of an evaluation, where they would be left open in a label.

@@ -84,6 +84,7 @@ def test_refusals_carry_the_problem(client, photos):
         client.label_folder(photos / "empty")
 
 
+@pytest.mark.slow
 def test_a_service_that_is_away_is_said_so():
     with Client("http://127.0.0.1:9") as client, pytest.raises(ServiceError, match="does not answer"):
         client.job("x")

@@ -110,6 +110,7 @@ def test_a_photo_that_was_fetched_is_kept_for_the_next_request(api, client, proj
     assert len(web.headers_of(address)) == 2
 
 
+@pytest.mark.slow
 def test_each_task_has_one_entry_in_order_and_brush_regions_are_the_pseudo_mask(api, client, project, photo, web):
     service = api(label_studio_url=web.url, label_studio_token=TOKEN)
     version = set_up(service, project)
@@ -209,6 +210,7 @@ def test_what_is_no_request_is_refused(api, body):
 # Late results
 
 
+@pytest.mark.slow
 def test_what_is_not_done_in_time_is_pushed_when_it_is(api, project, photo, web):
     web.json("/api/predictions?task=11", [])
     web.json("/api/predictions?task=12", [{"model_version": "of another"}])
@@ -230,6 +232,7 @@ def test_what_is_not_done_in_time_is_pushed_when_it_is(api, project, photo, web)
     assert all(isinstance(entry, dict) for entry in predict(service, project, tasks[:2])), "made by now"
 
 
+@pytest.mark.slow
 def test_a_prediction_that_is_there_by_then_is_not_pushed_again(api, project, photo, web):
     service = api(label_studio_url=web.url, label_studio_token=TOKEN)
     version = set_up(service, project)

@@ -9,6 +9,7 @@ from toco.service.one_machine.embedded import EmbeddedServer, EmbeddedServerFail
 COUNT = 20_000
 
 
+@pytest.mark.slow
 def test_a_server_that_loads_for_longer_than_it_may_be_silent_is_waited_for(tmp_path, monkeypatch):
     server = EmbeddedServer(tmp_path)
     server.start()
