@@ -7,6 +7,7 @@
 | `pseudo_mask.png` | palette PNG, mask indices, 255 = ignore |
 | `segmentation.png` | palette PNG, mask indices |
 | `overlay.jpg` | the pseudo mask over the photo, for people |
+| `tokens.npz` | `values` (h, w, k) int8 and `scales` (k,) float32 of `ReducedTokens`, for smart strokes |
 | `result.json` | `ItemResult` |
 
 Exports are built from these alone. The bytes depend on nothing but the label, the photo and the options.
@@ -15,7 +16,8 @@ Exports are built from these alone. The bytes depend on nothing but the label, t
 import io
 import re
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast, get_args
 
@@ -27,6 +29,7 @@ from pydantic import ValidationError
 from toco.model.errors import InvalidArray, InvalidOption, TocoError
 from toco.model.formats.result import ItemResult
 from toco.model.method.label import Label
+from toco.model.method.reduced_tokens import ReducedTokens, reduce_tokens
 from toco.model.photos.palette import PALETTE
 from toco.model.photos.pictures import heat_picture, overlay_picture
 
@@ -35,8 +38,9 @@ PSEUDO_MASK: Final = "pseudo_mask.png"
 SEGMENTATION: Final = "segmentation.png"
 OVERLAY: Final = "overlay.jpg"
 RESULT: Final = "result.json"
+TOKENS: Final = "tokens.npz"
 
-Output = Literal["cam", "heat", "pseudo_mask", "segmentation", "overlay"]
+Output = Literal["cam", "heat", "pseudo_mask", "segmentation", "overlay", "tokens"]
 ALL_OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
 PICTURE_SIDE: Final = 1280
@@ -91,7 +95,7 @@ def encode_artifacts(label: Label, *, outputs: Collection[Output] = ALL_OUTPUTS)
 
     Args:
         label: the label of the photo.
-        outputs: the artifacts wanted; a segmentation map that was not made is left out.
+        outputs: the artifacts wanted; a segmentation map or tokens that were not made are left out.
 
     Returns:
         Bytes by artifact name.
@@ -112,6 +116,8 @@ def encode_artifacts(label: Label, *, outputs: Collection[Output] = ALL_OUTPUTS)
         artifacts[SEGMENTATION] = encode_mask(label.segmentation)
     if "overlay" in outputs:
         artifacts[OVERLAY] = encode_jpeg(overlay_picture(label.photo.pixels, label.pseudo_mask, side=PICTURE_SIDE))
+    if "tokens" in outputs and label.tokens is not None:
+        artifacts[TOKENS] = encode_tokens(reduce_tokens(label.tokens))
     return artifacts
 
 
@@ -157,6 +163,11 @@ def encode_cams(label: Label) -> bytes:
     )
 
 
+def encode_tokens(tokens: ReducedTokens) -> bytes:
+    """Encode `tokens.npz`."""
+    return encode_npz(values=tokens.values, scales=tokens.scales)
+
+
 def encode_npz(**arrays: npt.NDArray[Any]) -> bytes:
     """Encode arrays as NumPy's compressed archive.
 
@@ -179,16 +190,38 @@ def read_cams(data: bytes) -> Cams:
     Raises:
         InvalidArtifact: damaged or of another layout.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            height, width = (int(value) for value in arrays["size"])
-            names = tuple(str(name) for name in arrays["names"])
-            cams = Cams(names=names, indices=arrays["indices"], maps=arrays["cams"], size=(height, width))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise InvalidArtifact(f"{CAMS} cannot be read: {error}.", fix="Label the photo again.") from None
+    with _arrays(data, CAMS) as arrays:
+        height, width = (int(value) for value in arrays["size"])
+        names = tuple(str(name) for name in arrays["names"])
+        cams = Cams(names=names, indices=arrays["indices"], maps=arrays["cams"], size=(height, width))
     if cams.maps.ndim != 3 or not len(cams.maps) == len(names) == len(cams.indices):
         raise InvalidArtifact(f"{CAMS} has {cams.maps.shape} maps for {names}.", fix="Label the photo again.")
     return cams
+
+
+def read_tokens(data: bytes) -> ReducedTokens:
+    """Read `tokens.npz`.
+
+    Raises:
+        InvalidArtifact: damaged or of another layout.
+    """
+    with _arrays(data, TOKENS) as arrays:
+        tokens = ReducedTokens(arrays["values"], arrays["scales"])
+    if tokens.values.ndim != 3 or not tokens.values.size or tokens.scales.shape != tokens.values.shape[2:]:
+        raise InvalidArtifact(
+            f"{TOKENS} has {tokens.values.shape} values and {tokens.scales.shape} scales.", fix="Label the photo again."
+        )
+    return tokens
+
+
+@contextmanager
+def _arrays(data: bytes, name: str) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+    """Open an artifact of arrays; what goes wrong inside is the artifact's fault."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            yield arrays
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InvalidArtifact(f"{name} cannot be read: {error}.", fix="Label the photo again.") from None
 
 
 def encode_result(result: ItemResult) -> bytes:

@@ -25,6 +25,7 @@ from toco.model.formats.artifacts import (
     OVERLAY,
     PSEUDO_MASK,
     RESULT,
+    TOKENS,
     Output,
     encode_artifacts,
     encode_result,
@@ -50,7 +51,7 @@ FAILURES: Final = "failures.jsonl"
 
 Event = Literal["done", "resumed", "failed"]
 
-_FILE_OF: Final[dict[Output, str]] = {"cam": CAMS, "pseudo_mask": PSEUDO_MASK, "overlay": OVERLAY}
+_FILE_OF: Final[dict[Output, str]] = {"cam": CAMS, "pseudo_mask": PSEUDO_MASK, "overlay": OVERLAY, "tokens": TOKENS}
 
 
 _Asked = tuple[PlannedPhoto, dict[str, Any]]
@@ -323,7 +324,10 @@ class FolderRun:
         folder = self._folder(photo)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RESULT).unlink(missing_ok=True)
-        for old in (*folder.glob("heat_*.jpg"), *(folder / name for name in (CAMS, SEGMENTATION_FILE, OVERLAY))):
+        for old in (
+            *folder.glob("heat_*.jpg"),
+            *(folder / name for name in (CAMS, SEGMENTATION_FILE, OVERLAY, TOKENS)),
+        ):
             old.unlink(missing_ok=True)  # of an earlier run with other tags or outputs
         for name, data in artifacts.items():
             write_whole(folder / name, data)

@@ -87,6 +87,7 @@ class _Maps:
     segmentation: npt.NDArray[np.float32] | None  # (K + 1, h, w) probabilities
     segmentation_channels: tuple[int, ...]
     objects: npt.NDArray[np.float32] | None  # (1 + K, h, w) as of `object_maps`, where a word is left open
+    tokens: npt.NDArray[np.float16] | None = None  # (h, w, d), see `Label`
 
 
 class Labeler:
@@ -243,6 +244,7 @@ class Labeler:
             beliefs: list[Tensor | None] = [None] * len(jobs)
             objects: list[Tensor | None] = [None] * len(jobs)
             probabilities: Tensor | None = None
+            tokens: npt.NDArray[np.float16] = np.zeros((0, 0, 0, 0), np.float16)
             channels: list[tuple[int, ...]] = []
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
@@ -254,6 +256,7 @@ class Labeler:
                     if cam.flip:
                         logits = (logits[: len(jobs)] + logits[len(jobs) :]) / 2
                     probabilities = logits.sigmoid().cpu()
+                    tokens = found.patches[: len(jobs)].permute(0, 2, 3, 1).half().cpu().numpy()
                     channels = [self._chosen(job, row, options) for job, row in zip(jobs, probabilities, strict=True)]
                 for position, chosen in enumerate(channels):
                     if not chosen:  # a photo of nothing known: background alone
@@ -281,11 +284,13 @@ class Labeler:
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
                 objects=self._open_objects(job, found_objects),
+                tokens=seen,
             )
-            for job, chosen, row, total, belief, found_objects, segmentation in zip(
+            for job, chosen, row, seen, total, belief, found_objects, segmentation in zip(
                 jobs,
                 channels,
                 () if probabilities is None else probabilities,
+                tokens,
                 sums,
                 beliefs,
                 objects,
@@ -407,6 +412,7 @@ class Labeler:
             segmentation=None if segmentation is None else to_size(segmentation, original),
             tag_probabilities=maps.tag_probabilities,
             photo=job.photo,
+            tokens=maps.tokens,
             timings=job.timings,
         )
 

@@ -119,6 +119,7 @@ class LearntLabeler(Labeler):
             segmentation=None,
             segmentation_channels=(),
             objects=_at_size(object_maps(found, self.model, channels), size) if job.asked.has_open else None,
+            tokens=found.tokens.reshape(*found.grid, -1).numpy(),
         )
 
     def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:

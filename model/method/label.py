@@ -27,6 +27,7 @@ class Label:
         segmentation: (H, W) uint8 mask indices, or None where it was not asked for.
         tag_probabilities: (K,) float32 in 0..1, the classifier's own belief in each tag.
         photo: the photo at the working size, at which its CAMs were refined; smaller than its own where it was capped.
+        tokens: (h, w, d) float16, last patch tokens of the photo's scale 1 on their grid; None where there are none.
         timings: seconds a stage.
     """
 
@@ -39,6 +40,7 @@ class Label:
     segmentation: npt.NDArray[np.uint8] | None
     tag_probabilities: npt.NDArray[np.float32]
     photo: DecodedImage
+    tokens: npt.NDArray[np.float16] | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     @property

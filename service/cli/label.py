@@ -66,7 +66,7 @@ def label(
         bool | None, typer.Option("--segmentation/--no-segmentation", help="Make segmentation maps as well.")
     ] = None,
     outputs: Annotated[
-        str, typer.Option(help="Artifacts of each photo: cam, heat, pseudo_mask, segmentation, overlay.")
+        str, typer.Option(help="Artifacts of each photo: cam, heat, pseudo_mask, segmentation, overlay, tokens.")
     ] = "cam,pseudo_mask,segmentation",
     mask: Annotated[
         Literal["pseudo_mask", "segmentation"], typer.Option(help="Which mask the exports hold.")

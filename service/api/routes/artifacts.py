@@ -58,7 +58,7 @@ async def get_artifact(
     item: ItemId,
     name: Annotated[str, Path(max_length=600, examples=["pseudo_mask.png"])],
 ) -> Response:
-    """Send one of `pseudo_mask.png`, `segmentation.png`, `cam.npz`, `overlay.jpg`, `result.json`, `heat_<tag>.jpg`."""
+    """Send one of the files that the item lists, such as `pseudo_mask.png`, `cam.npz` or `heat_<tag>.jpg`."""
     await run_in_threadpool(_require, state, job, item, name)
     return await stored_response(request, state, artifact_key(job, item, name), media_type=media_type(name), name=name)
 

@@ -1,5 +1,6 @@
 """The artifacts of an item: what is written is read back, byte for byte the same each time."""
 
+import dataclasses
 import io
 import json
 
@@ -14,6 +15,7 @@ from toco.model.formats.artifacts import (
     heat_name,
     read_cams,
     read_result,
+    read_tokens,
 )
 from toco.model.options import preset_options
 from toco.model.photos.classes import COCO, VOC, Vocabulary
@@ -21,11 +23,15 @@ from toco.model.photos.images import read_mask
 from toco.model.photos.palette import PALETTE
 
 OPTIONS = preset_options("fast")
+TOKENS = np.random.default_rng(0).normal(size=(6, 8, 96)).astype(np.float16)
 
 
-def test_an_item_has_all_its_artifacts(encode):
+def test_an_item_has_all_its_artifacts(encode, make_label):
     names = ["cam.npz", "heat_cat.jpg", "heat_person.jpg", "overlay.jpg", "pseudo_mask.png", "result.json"]
     assert sorted(encode()) == sorted([*names, "segmentation.png"])
+    assert sorted(encode(dataclasses.replace(make_label(), tokens=TOKENS))) == sorted(
+        [*names, "segmentation.png", "tokens.npz"]
+    )
 
 
 def test_only_the_wanted_outputs_are_made_and_the_result_always(encode, make_label):
@@ -121,6 +127,18 @@ def test_damaged_artifacts_are_named(encode):
     np.savez(wrong, cams=np.zeros((2, 2)), names=np.array(["a"]), indices=np.array([1]), size=np.array([2, 2]))
     with pytest.raises(InvalidArtifact, match="maps for"):
         read_cams(wrong.getvalue())
+
+
+def test_tokens_come_back_reduced(encode, make_label):
+    artifacts = encode(dataclasses.replace(make_label(), tokens=TOKENS), outputs=["tokens"])
+    tokens = read_tokens(artifacts["tokens.npz"])
+    assert (tokens.values.shape, tokens.values.dtype) == ((6, 8, 48), np.int8)  # no more directions than tokens
+    assert len(encode(outputs=["tokens"])) == 1  # a label without tokens has no such artifact
+    wrong = io.BytesIO()
+    np.savez(wrong, values=np.zeros((2, 2, 3), np.int8), scales=np.ones(2, np.float32))
+    for data, said in ((b"text", r"tokens\.npz cannot be read"), (wrong.getvalue(), "3\\) values and \\(2")):
+        with pytest.raises(InvalidArtifact, match=said):
+            read_tokens(data)
 
 
 def test_pickles_in_cams_are_not_opened():

@@ -144,6 +144,15 @@ def test_the_model_says_what_share_its_decoder_has_unless_the_caller_does(labele
     close(torch.from_numpy(own.label_one(image, ["dog", "cat"], silent).cams), torch.from_numpy(plain))
 
 
+def test_tokens_are_those_of_scale_1(labeler):
+    image = pixels()
+    several = QUICK.model_copy(update={"cam": QUICK.cam.model_copy(update={"scales": (0.5, 1.0, 1.5), "flip": True})})
+    seen = [labeler.label_one(image, ["cat"], options).tokens for options in (QUICK, several)]
+    grid = 64 // labeler.network.encoder.patch_size
+    assert (seen[0].shape, seen[0].dtype) == ((grid, grid, labeler.network.encoder.width), np.float16)
+    assert np.allclose(*seen, atol=1e-2)
+
+
 def test_segmentation_runs_on_the_photo_at_its_own_size(labeler):
     options = QUICK.model_copy(
         update={"segmentation": PRESETS["paper"].segmentation.model_copy(update={"refine": "none", "gate": False})}

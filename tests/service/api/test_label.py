@@ -16,7 +16,8 @@ def test_one_image_is_labelled_within_the_request(http, jpeg):
     assert item["state"] == "done"
     assert item["summary"]["tags"] == ["cat", "dog"]
     assert {part["name"] for part in item["artifacts"]} == {
-        "cam.npz", "heat_cat.jpg", "heat_dog.jpg", "overlay.jpg", "pseudo_mask.png", "result.json"
+        "cam.npz", "heat_cat.jpg", "heat_dog.jpg", "overlay.jpg", "pseudo_mask.png", "result.json",
+        "tokens.npz",
     }  # fmt: skip
     for part in item["artifacts"]:
         found = http.get(part["url"])
