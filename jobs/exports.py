@@ -17,7 +17,7 @@ from toco.jobs.logs import log_context
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import Records
-from toco.jobs.store import Store, artifact_key, export_key
+from toco.jobs.store import Store, export_key
 from toco.model.errors import TocoError
 from toco.model.formats.export import ExportReport, NotExported, export_items
 from toco.model.formats.item import LabelledItem
@@ -265,7 +265,7 @@ class Exports:
         artifacts = item.summary.artifacts if item.summary else {}
 
         def load(name: str) -> bytes | None:
-            return self._store.get(artifact_key(item.job, item.id, name)) if name in artifacts else None
+            return self._store.get(item.key_of(name)) if name in artifacts else None
 
         return LabelledItem(item.name, load, load_image=lambda: self._store.get(item.image_key))
 

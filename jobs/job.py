@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from toco.jobs.migrations import SCHEMA
+from toco.jobs.revision import Revision
 from toco.jobs.transitions import ITEM_STATES
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
@@ -139,7 +140,7 @@ class Summary(BaseModel):
         ignore_ratio: share (0..1) of the pixels left open.
         area_ratio: share (0..1) of the pixels given to any tagged class.
         score: lowest mean CAM score (0..1) of the tags.
-        doubt: 0..1, how much the label deserves a look; see `toco.workers.summary.doubt`.
+        doubt: 0..1, how much the label deserves a look; see `toco.jobs.summary.doubt`.
         width, height: of the photo in pixels, upright.
         artifacts: name to size in bytes.
         timings: seconds a stage.
@@ -178,7 +179,14 @@ class Summary(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """An item as it stands. Times are seconds since 1970."""
+    """An item as it stands. Times are seconds since 1970.
+
+    Attributes:
+        tags: as the user wrote them, or wrote them later; None means that the classifier found them.
+        summary: of the current revision.
+        revision: the current one.
+        latest: number of the newest one.
+    """
 
     id: str
     job: str
@@ -197,6 +205,18 @@ class ItemRecord:
     summary: Summary | None
     started_at: float | None
     finished_at: float | None
+    revision: Revision = field(default_factory=Revision)
+    latest: int = 0
+
+    @property
+    def photo_size(self) -> tuple[int, int]:
+        """(H, W) of the photo in pixels: upright once it is labelled, by its header before."""
+        known = self.summary or self
+        return known.height, known.width
+
+    def key_of(self, name: str) -> str:
+        """Return where an artifact of the current label is stored."""
+        return self.revision.key_of(self.job, self.id, name)
 
     @classmethod
     def from_hash(cls, job: str, item: str, found: Mapping[str, str]) -> "ItemRecord":
@@ -219,6 +239,8 @@ class ItemRecord:
             summary=Summary.model_validate_json(found["summary"]) if found.get("summary") else None,
             started_at=_time(found.get("started_at")),
             finished_at=_time(found.get("finished_at")),
+            revision=Revision.of_item(found),
+            latest=int(found.get("latest") or 0),
         )
 
 

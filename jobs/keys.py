@@ -4,6 +4,7 @@
 
     job:{job}                        the job, its counts and its state
     job:{job}:item:{item}            an item
+    job:{job}:item:{item}:revisions  what an item was and is: by number, and `summary:`, `words:`, `verdict:` and number
     job:{job}:state:{state}          set of items; likewise :tag:{class} and :decision:{decision}
     job:{job}:order:{measure}        sorted set of items by a measure
     job:{job}:tags                   set: the classes that have a set
@@ -81,6 +82,11 @@ def job_key(job: str) -> str:
 def item_key(job: str, item: str) -> str:
     """Key of an item's hash."""
     return f"{job_key(job)}:item:{item}"
+
+
+def revisions_key(job: str, item: str) -> str:
+    """Key of the hash of an item's revisions; it begins with the first that is not the worker's own."""
+    return f"{item_key(job, item)}:revisions"
 
 
 def jobs_in_state(state: str) -> str:
@@ -191,6 +197,7 @@ def late_prediction(late: str) -> str:
 LUA_KEYS: Final = f"""
 local function jobkey(job) return '{job_key("")}' .. job end
 local function itemkey(job, item) return jobkey(job) .. ':item:' .. item end
+local function revisionskey(job, item) return itemkey(job, item) .. ':revisions' end
 local function setkey(job, kind, value) return jobkey(job) .. ':' .. kind .. ':' .. value end
 local function statekey(job, state) return setkey(job, 'state', state) end
 local function jobsinstate(state) return '{jobs_in_state("")}' .. state end

@@ -4,6 +4,7 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
 
     jobs/{job}/images/{item}            the photo as it was sent
     jobs/{job}/artifacts/{item}/{name}  what the worker made of it
+    jobs/{job}/revisions/{item}/{folder}/{name}  what a later revision of the label changed
     jobs/{job}/exports/{export}.zip     a whole job in one format
     uploads/{upload}/{offset}-{sender}  the pieces of a resumable upload
 """
@@ -86,6 +87,11 @@ def image_key(job: str, item: str) -> str:
 def artifact_key(job: str, item: str, name: str) -> str:
     """Key of one artifact of an item."""
     return f"jobs/{job}/artifacts/{item}/{name}"
+
+
+def revision_key(job: str, item: str, folder: str, name: str) -> str:
+    """Key of one artifact of a later revision of an item."""
+    return f"jobs/{job}/revisions/{item}/{folder}/{name}"
 
 
 def export_key(job: str, export: str) -> str:

@@ -17,7 +17,7 @@ from toco.jobs.keys import LUA_KEYS
 # States of an item, which are also the names of a job's counters.
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = ITEM_STATES = ("queued", "running", "done", "failed", "cancelled")
 
-_PRELUDE = (
+PRELUDE = (
     LUA_KEYS
     + """
 local clock = redis.call('TIME')
@@ -201,7 +201,8 @@ if redis.call('EXISTS', jobkey(job)) == 0 then return false end
 local moved = {}
 for i = 2, #ARGV do
   for _, item in ipairs(redis.call('SMEMBERS', statekey(job, ARGV[i]))) do
-    if redis.call('HGET', itemkey(job, item), 'rejected') ~= '1' then
+    local kept = redis.call('HMGET', itemkey(job, item), 'rejected', 'latest')
+    if kept[1] ~= '1' and not kept[2] then  -- a label that was corrected is not made anew
       redis.call('HSET', itemkey(job, item), 'attempts', 0, 'error', '')
       redis.call('HDEL', itemkey(job, item), 'finished_at', 'started_at')
       move(job, item, ARGV[i], 'queued')
@@ -264,7 +265,7 @@ if redis.call('EXISTS', key) == 1 then
   redis.call('ZREM', jobsinworkspace(redis.call('HGET', key, 'workspace') or ''), job)
 end
 for _, item in ipairs(redis.call('ZRANGE', orderkey(job, 'index'), 0, -1)) do
-  redis.call('UNLINK', itemkey(job, item))
+  redis.call('UNLINK', itemkey(job, item), revisionskey(job, item))
   redis.call('ZREM', LEASES, job .. ':' .. item)
 end
 for _, export in ipairs(redis.call('ZRANGE', exportskey(job), 0, -1)) do
@@ -331,7 +332,7 @@ class Transitions:
 
     def __init__(self, client: "redis.Redis") -> None:
         def script(body: str) -> Any:
-            return client.register_script(_PRELUDE + body)
+            return client.register_script(PRELUDE + body)
 
         self.lease = script(_LEASE)
         self.renew = script(_RENEW)

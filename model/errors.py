@@ -14,6 +14,7 @@ Kind = Literal[
     "too_large",  # over a limit that is checked before any work
     "not_found",
     "conflict",
+    "outdated",  # what the request builds on is no longer the newest: look again
     "unauthorized",
     "forbidden",
     "limited",  # a rate or quota is used up: try again later

@@ -21,13 +21,13 @@ from toco.jobs.records import Lease, Records
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
 from toco.jobs.store import Store, artifact_key
+from toco.jobs.summary import summarise
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import ALL_OUTPUTS, RESULT, encode_artifacts, encode_result
 from toco.model.formats.result import result_of
 from toco.model.options import LabelOptions
 from toco.model.photos.images import DecodedImage, read_image
 from toco.workers.leases import LeaseKeeper, give_back
-from toco.workers.summary import summarise
 from toco.workers.warm_model import halved, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -220,7 +220,8 @@ class Shard:
         result = result_of(label, model_version=options.model_version, options=options.label, timings=clock.seconds)
         artifacts[RESULT] = encode_result(result)
         self._store.put(artifact_key(lease.job, lease.item, RESULT), artifacts[RESULT])
-        outcome = self._records.complete(lease, summarise(result, artifacts, clock.seconds))
+        sizes = {name: len(content) for name, content in artifacts.items()}
+        outcome = self._records.complete(lease, summarise(result, sizes, clock.seconds))
         self._leases.drop(lease)
         if outcome == "gone":
             self._store.delete([artifact_key(lease.job, lease.item, name) for name in artifacts])

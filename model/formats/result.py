@@ -63,6 +63,7 @@ class ItemResult(Frozen):
         ignore_ratio: share of the pixels that the pseudo mask leaves open.
         classes: a row a tag, in the order of `tags`.
         timings: seconds a stage.
+        by_person: the mask was drawn or corrected by a person; scores are 1 then, as nobody but that person can say.
     """
 
     format: Literal[1] = 1
@@ -83,6 +84,7 @@ class ItemResult(Frozen):
     ignore_ratio: Share
     classes: tuple[ClassResult, ...]
     timings: dict[str, float] = {}
+    by_person: bool = False
 
     @property
     def score(self) -> float:

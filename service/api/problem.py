@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from toco.jobs.revisions import RevisionOutdated
 from toco.model.errors import Kind, TocoError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ STATUS_OF_KIND: Final[Mapping[Kind, int]] = {
     "too_large": 413,
     "not_found": 404,
     "conflict": 409,
+    "outdated": 412,
     "unauthorized": 401,
     "forbidden": 403,
     "limited": 429,
@@ -95,6 +97,8 @@ def render(request: Request, error: TocoError) -> Response:
     headers = {}
     if isinstance(error, LimitReached):
         headers["retry-after"] = str(max(1, round(error.retry_seconds)))
+    elif isinstance(error, RevisionOutdated):
+        headers["etag"] = f'"{error.current}"'
     elif error.kind == "unavailable":
         headers["retry-after"] = str(_RETRY_SECONDS)
     elif error.kind == "unauthorized":

@@ -3,8 +3,27 @@
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
 
 from toco.model.errors import TocoError
+
+
+class RawBodyTooLarge(TocoError):
+    """A body passes the limit of its route."""
+
+    code = "body_too_large"
+    kind = "too_large"
+
+
+async def bounded_body(request: Request, most_bytes: int) -> bytes:
+    """Read a body of bytes, no further than a limit. Raises RawBodyTooLarge."""
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > most_bytes:
+            raise RawBodyTooLarge(f"The body passes the limit of {most_bytes:,} bytes.", fix="Send less at once.")
+    return bytes(content)
+
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 

@@ -21,6 +21,7 @@ from toco.jobs.job import (
     Priority,
     Summary,
 )
+from toco.jobs.revision import How
 from toco.jobs.store import media_type
 from toco.model.formats.artifacts import Output
 from toco.model.formats.export import NotExported
@@ -209,6 +210,14 @@ class ArtifactView(BaseModel):
     url: str
 
 
+class CurrentRevision(BaseModel):
+    """Which state of its label an item shows."""
+
+    number: int = Field(description="0 is the worker's own label.")
+    how: How
+    latest: int = Field(description="Number of the newest; larger than `number` after going back.")
+
+
 class ItemView(BaseModel):
     """An item as it stands."""
 
@@ -225,6 +234,7 @@ class ItemView(BaseModel):
     width: int
     height: int
     summary: Summary | None = Field(description="Figures of the label; null until it is made.")
+    revision: CurrentRevision | None = Field(description="Which state of the label this is; null until it is made.")
     image_url: str
     artifacts: list[ArtifactView]
     started_at: datetime | None
@@ -249,6 +259,9 @@ class ItemView(BaseModel):
             width=item.summary.width if item.summary else item.width,
             height=item.summary.height if item.summary else item.height,
             summary=item.summary,
+            revision=CurrentRevision(number=item.revision.number, how=item.revision.how, latest=item.latest)
+            if item.summary
+            else None,
             image_url=f"{here}/image",
             artifacts=[
                 ArtifactView(name=name, media_type=media_type(name), size=size, url=f"{here}/artifacts/{name}")

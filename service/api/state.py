@@ -16,6 +16,7 @@ from toco.jobs.migrations import migrate, migrate_patiently
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
+from toco.jobs.revisions import Revisions
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
 from toco.service.api.http_metrics import HttpMetrics
@@ -49,6 +50,7 @@ class AppState:
     probe: Records
     threads: Threads
     mappings: Mappings
+    revisions: Revisions
     closed: Event = field(default_factory=Event)
 
     @classmethod
@@ -77,6 +79,7 @@ class AppState:
                 store_seconds=settings.store_timeout_seconds, tool_seconds=settings.annotation_wait_seconds
             ),
             mappings=Mappings(records),
+            revisions=Revisions(records, store, max_pixels=settings.max_image_pixels),
         )
 
     def start(self) -> None:

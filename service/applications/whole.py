@@ -24,6 +24,7 @@ from toco.service.api.routes import (
     models,
     page,
     previews,
+    revisions,
     tags,
     uploads,
 )
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         items,
         artifacts,
         previews,
+        revisions,
         events,
         exports,
         uploads,

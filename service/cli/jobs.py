@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from toco.jobs.settings import load_settings
 from toco.model.options import PRESETS
 from toco.model.photos.tag_check import TagCheck
+from toco.service.cli import corrections
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.cli.service_options import JobArgument, Key, Url, connected
 from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
-from toco.service.one_machine.running import running_service
 
 app = typer.Typer(
     add_completion=False,
@@ -23,9 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Url = Annotated[str, typer.Option(envvar="TOCO_URL", help="The service; empty: the one that runs here.")]
-Key = Annotated[str, typer.Option(envvar="TOCO_KEY", help="API key.")]
-JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
+app.add_typer(corrections.app)
 
 
 @app.command("submit")
@@ -149,15 +147,6 @@ def export(
     if ended["skipped"]:
         typer.echo(f"{ended['skipped']} photos are left out; left_out.jsonl in the zip names them all", err=True)
         raise typer.Exit(SOME_FAILED)
-
-
-def connected(url: str, key: str) -> Client:
-    """Return a client of the service at an address, or of the one that runs on this machine."""
-    if not url:
-        settings = load_settings()
-        running = running_service(settings.data_dir)
-        url = running.url if running else f"http://{settings.host}:{settings.port}"
-    return Client(url, key=key)
 
 
 def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console, key: str = "") -> str:

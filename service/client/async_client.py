@@ -38,7 +38,7 @@ def _listed(
 
 
 class AsyncClient:
-    """`Client` with the same methods, awaited; `jobs` and `items` return lists of all pages.
+    """`Client` with the same methods, awaited; `jobs`, `items` and `revisions` return lists of all pages.
 
     Args:
         url, key, timeout_seconds: as of `Client`.
@@ -75,6 +75,10 @@ class AsyncClient:
     retry = _awaited(Client.retry)
     delete = _awaited(Client.delete)
     decide = _awaited(Client.decide)
+    revisions = _listed(Client.revisions)
+    mask = _awaited(Client.mask)
+    put_mask = _awaited(Client.put_mask)
+    choose_revision = _awaited(Client.choose_revision)
     artifact = _awaited(Client.artifact)
     export = _awaited(Client.export)
     models = _awaited(Client.models)

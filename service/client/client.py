@@ -25,14 +25,15 @@ from toco.model.photos.collection import Collection, read_folder
 from toco.model.photos.images import UnreadableImage
 from toco.model.photos.tables.reading import read_table
 from toco.model.whole_file import whole_file
+from toco.service.client.corrections import Corrections, JsonObject
 
-JsonObject = dict[str, Any]
 Progress = Callable[[JsonObject], None]
 
 _PIECE_BYTES: Final = 8 * 1024 * 1024
 _ATTEMPTS: Final = 5
 UPLOAD_PATIENCE_SECONDS: Final = 30.0  # without a byte taken; longer than a server that died keeps others out
 _FINAL_STATES: Final = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
+_REPEATABLE: Final = frozenset({"idempotency-key", "if-match"})  # a request with one of them may be sent twice
 _PASSING: Final = frozenset({429, 502, 503, 504})
 
 
@@ -58,11 +59,11 @@ class ServiceError(TocoError):
         self.code = str(self.problem.get("code") or type(self).code)
 
 
-class Client:
+class Client(Corrections):
     """Talks to a running service. Safe to use from several threads.
 
-    Requests that change nothing, and those with an idempotency key, are sent again when the service is away for a
-    moment; so are resumable uploads, from where they stand.
+    Requests that change nothing, and those with an idempotency key or an expected revision, are sent again when the
+    service is away for a moment; so are resumable uploads, from where they stand.
 
     Args:
         url: of the service.
@@ -345,7 +346,7 @@ class Client:
         return str(address).rpartition("/")[2]
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        again = method in ("GET", "HEAD") or "idempotency-key" in arguments.get("headers", {})
+        again = method in ("GET", "HEAD") or bool(_REPEATABLE & arguments.get("headers", {}).keys())
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS or not again
             try:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from toco.jobs.store import artifact_key
+from toco.jobs.job import ItemRecord
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, read_result
 from toco.model.formats.cvat import encode_bits
@@ -103,13 +103,13 @@ async def detect(request: Request, state: State, caller: Labeller, body: DetectR
     if record is None or record.state != "done":
         error = record.error if record is not None else None
         raise NotLabelled(error.detail if error else "The photo's job was ended.", fix=error.fix if error else "")
-    return await state.threads.tools.run(_shapes, state, place, body.threshold if body.tags else None)
+    return await state.threads.tools.run(_shapes, state, record, body.threshold if body.tags else None)
 
 
-def _shapes(state: AppState, place: Place, least: float | None) -> list[DetectedShape]:
-    mask = read_mask(state.store.get(artifact_key(place.job, place.item, PSEUDO_MASK)))
-    result = read_result(state.store.get(artifact_key(place.job, place.item, RESULT)))
-    spec = state.catalogue.find(state.records.job(place.job).options.model).spec
+def _shapes(state: AppState, record: ItemRecord, least: float | None) -> list[DetectedShape]:
+    mask = read_mask(state.store.get(record.key_of(PSEUDO_MASK)))
+    result = read_result(state.store.get(record.key_of(RESULT)))
+    spec = state.catalogue.find(state.records.job(record.job).options.model).spec
     rows = {row.name: row for row in result.classes}
     shapes = []
     for entry, region in classes_in(mask, spec.vocabulary):

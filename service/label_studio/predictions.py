@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from toco.jobs.job import ItemRecord
-from toco.jobs.store import ObjectNotFound, artifact_key
+from toco.jobs.store import ObjectNotFound
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.label_studio import RegionKind
 from toco.service.annotation.shared_labels import Place
@@ -60,7 +60,7 @@ class Predictions:
         """
         job = self._state.records.job(place.job)
         spec = self._state.catalogue.find(job.options.model).spec
-        item = LabelledItem(record.name, lambda name: self._load(place, name))
+        item = LabelledItem(record.name, lambda name: self._load(record, name))
         builder = RegionBuilder(item, parse_labelling_config(terms.label_config), spec.vocabulary, terms.options)
         regions = builder.refined(without=without)
         found = [{"result": regions, "score": round(item.result.score, 4), "model_version": terms.version}]
@@ -75,8 +75,8 @@ class Predictions:
             )
         return found
 
-    def _load(self, place: Place, name: str) -> bytes | None:
+    def _load(self, record: ItemRecord, name: str) -> bytes | None:
         try:
-            return self._state.store.get(artifact_key(place.job, place.item, name))
+            return self._state.store.get(record.key_of(name))
         except ObjectNotFound:
             return None

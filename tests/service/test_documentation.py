@@ -1,4 +1,4 @@
-"""The commands of the README, of docs/service.md, of the start and of the guides work as they are written."""
+"""The commands of the README, of the service, corrections, the start and the guides work as they are written."""
 
 import os
 import re
@@ -12,10 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8").partition("\n## The service\n")[2].partition("\n## ")[0]
 PAGE = (ROOT / "docs" / "service.md").read_text("utf-8")
+CORRECTIONS = (ROOT / "docs" / "corrections.md").read_text("utf-8")
 SITE = [
     path.read_text("utf-8") for path in (ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md")))
 ]
-BLOCKS = [block for text in (README, PAGE, *SITE) for block in re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)]
+BLOCKS = [
+    block
+    for text in (README, PAGE, CORRECTIONS, *SITE)
+    for block in re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
+]
 
 pytestmark = pytest.mark.slow
 

@@ -1,5 +1,6 @@
 """A process that may die at any command to the records, and the laws that the records keep all the same."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,7 @@ def check_laws(records: dict[str, Any]) -> None:
             ended = "finished_at" in fields or fields["rejected"] == "1"
             assert ended == (state in ("done", "failed", "cancelled"))
             assert state != "failed" or fields["error"], "what failed says why"
+            check_revisions(records, job, item)
             if state == "running":
                 running.add(f"{job}:{item}")
     assert set(records.get(keys.LEASES, [])) == running, "every item in work has a lease that can run out"
@@ -149,3 +151,22 @@ def check_laws(records: dict[str, Any]) -> None:
     assert {key.split(":")[2] for key in records if key.startswith("toco:job:")} <= known, (
         "a deleted job leaves nothing"
     )
+
+
+def check_revisions(records: dict[str, Any], job: str, item: str) -> None:
+    """Fail if a revision of an item is half there, or lists show another than the current one."""
+    fields = records[keys.item_key(job, item)]
+    kept = records.get(keys.revisions_key(job, item), {})
+    assert bool(kept) == ("latest" in fields), "an item has a history as soon as there is more than one revision"
+    if kept:
+        numbers = range(int(fields["latest"]) + 1)
+        assert all({str(n), f"summary:{n}", f"words:{n}"} <= kept.keys() for n in numbers), "each revision is whole"
+        current = fields["revision"]
+        assert (fields["current"], fields["summary"]) == (kept[current], kept[f"summary:{current}"])
+    shown = set(json.loads(fields["summary"])["tags"]) if fields.get("summary") else set()
+    listed = {
+        tag for tag in records.get(keys.tags_key(job), ()) if item in records.get(keys.item_set(job, "tag", tag), ())
+    }
+    assert listed == shown, "an item is found by the tags of its current revision"
+    verdicts = {way for way in ("accept", "reject") if item in records.get(keys.item_set(job, "decision", way), ())}
+    assert verdicts == ({fields["decision"]} if fields.get("decision") else set())

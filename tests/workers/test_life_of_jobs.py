@@ -28,6 +28,8 @@ from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.outbound import Outbound
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import ItemNotFound, JobNotFound, Lease, Records
+from toco.jobs.revision import Revision
+from toco.jobs.revisions import ItemNotLabelled, NewRevision, Revisions
 from toco.jobs.settings import load_settings
 from toco.jobs.store import StorageFull, Store
 from toco.model.options import preset_options
@@ -43,6 +45,7 @@ REFUSED = NewItem("x.txt", "", error=ItemError(code="unsupported_image_format", 
 SUMMARY = Summary(
     tags=("cat",), tag_source="user", ignore_ratio=0.1, area_ratio=0.2, score=0.9, doubt=0.5, width=8, height=6
 )
+CORRECTED = SUMMARY.model_copy(update={"tags": ("cat", "dog"), "empty_tags": ("cat",), "doubt": 0.0})
 ANY = st.integers(0, 99)
 FUSE = st.sampled_from([None, None, None, None, 0, 1, 2, 3, 4, 5, 7, 9])
 
@@ -75,6 +78,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.records = Records(self.mortal)
         self.sound = self.mortal  # the same client, while no fuse burns
         self.queue = PlainQueue(self.settings, self.records)
+        self.revisions_of_items = Revisions(self.records, Store.open(self.settings), max_pixels=1)
         self.exports = Exports(self.records, Store.open(self.settings), ModelCatalogue(self.settings, self.records))
         self.outbound = Outbound(self.settings)
         webhooks = Webhooks(self.settings, self.records, self.outbound)
@@ -152,6 +156,23 @@ class LifeOfJobs(RuleBasedStateMachine):
                     self.records.decide(job, f"{item:06d}", decision)
                 except (JobNotFound, ItemNotFound):
                     return
+
+    @precondition(lambda self: self.done)
+    @rule(which=ANY, number=st.integers(0, 3), fuse=FUSE)
+    def correct(self, which: int, number: int, fuse: int | None) -> None:
+        """A person puts a mask, or goes back to an older one."""
+        job, item = sorted(self.done)[which % len(self.done)]
+        with MortalConnection.dying(fuse):
+            try:
+                record = self.records.item(job, item)
+                if number < 2 and record.latest >= number:
+                    self.revisions_of_items.choose(job, item, number)
+                else:
+                    revision = Revision(number=record.latest + 1, how="brush", based_on=record.revision.number)
+                    new = NewRevision(revision, CORRECTED, ("dog",), "accept" if number == 3 else None)
+                    self.revisions_of_items.write(record, new)
+            except (JobNotFound, ItemNotFound, ItemNotLabelled):
+                return
 
     @precondition(lambda self: self._some_job(0))
     @rule(which=ANY, fuse=FUSE)

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from toco.jobs.store import StoredObject, artifact_key, media_type
+from toco.jobs.job import ItemRecord
+from toco.jobs.store import StoredObject, media_type
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import CAMS, heat_name, read_cams
 from toco.model.photos.images import PHOTO_FORMATS, probe_image
@@ -18,7 +19,7 @@ from toco.service.api.stored_response import stored_response
 
 router = APIRouter(prefix="/v1/jobs/{job}/items/{item}", tags=["artifacts"])
 
-_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
+FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
     206: {"description": "The part of the file asked for."},
     302: {"description": "The file is at the address in `Location`."},
@@ -36,7 +37,10 @@ class ArtifactNotFound(TocoError):
 
 
 @router.get(
-    "/image", response_class=Response, responses=problems(404, 413, 415) | _CONTENT, summary="The image as it was sent"
+    "/image",
+    response_class=Response,
+    responses=problems(404, 413, 415) | FILE_RESPONSES,
+    summary="The image as it was sent",
 )
 async def get_image(request: Request, state: State, _: Reader, job: JobId, item: ItemId) -> Response:
     """Send the image; its type is that of its content."""
@@ -48,7 +52,10 @@ async def get_image(request: Request, state: State, _: Reader, job: JobId, item:
 
 
 @router.get(
-    "/artifacts/{name}", response_class=Response, responses=problems(404) | _CONTENT, summary="One artifact of an item"
+    "/artifacts/{name}",
+    response_class=Response,
+    responses=problems(404) | FILE_RESPONSES,
+    summary="One artifact of an item",
 )
 async def get_artifact(
     request: Request,
@@ -59,14 +66,14 @@ async def get_artifact(
     name: Annotated[str, Path(max_length=600, examples=["pseudo_mask.png"])],
 ) -> Response:
     """Send one of the files that the item lists, such as `pseudo_mask.png`, `cam.npz` or `heat_<tag>.jpg`."""
-    await run_in_threadpool(_require, state, job, item, name)
-    return await stored_response(request, state, artifact_key(job, item, name), media_type=media_type(name), name=name)
+    record = await run_in_threadpool(_require, state, job, item, name)
+    return await stored_response(request, state, record.key_of(name), media_type=media_type(name), name=name)
 
 
 @router.get(
     "/cams/{tag}",
     response_class=Response,
-    responses=problems(404) | _CONTENT,
+    responses=problems(404) | FILE_RESPONSES,
     summary="The class activation map of one tag as a grey picture",
 )
 async def get_cam(
@@ -82,8 +89,7 @@ async def get_cam(
 
 
 def _cam(request: Request, state: AppState, job: str, item: str, tag: str) -> Response:
-    _require(state, job, item, CAMS)
-    key = artifact_key(job, item, CAMS)
+    key = _require(state, job, item, CAMS).key_of(CAMS)
     found: StoredObject = state.store.head(key)
     headers = {"etag": found.etag, "cache-control": "private, max-age=0, must-revalidate"}
     if request.headers.get("if-none-match") == found.etag:
@@ -102,7 +108,7 @@ def _look_at(state: AppState, key: str) -> str:
     return probe_image(state.store.get(key)).format
 
 
-def _require(state: AppState, job: str, item: str, name: str) -> None:
+def _require(state: AppState, job: str, item: str, name: str) -> ItemRecord:
     record = state.records.item(job, item)
     made = record.summary.artifacts if record.summary else {}
     if name not in made:
@@ -110,3 +116,4 @@ def _require(state: AppState, job: str, item: str, name: str) -> None:
             f"Item {item} has no artifact {name!r}.",
             fix=f"It has {', '.join(made)}." if made else f"It is {record.state}; artifacts come when it is done.",
         )
+    return record

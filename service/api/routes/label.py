@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from toco.jobs.job import ItemError, ItemRecord, JobRecord
-from toco.jobs.store import artifact_key, media_type
+from toco.jobs.store import media_type
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import PSEUDO_MASK, Output
 from toco.model.photos.tag_check import UnknownTags
@@ -133,13 +133,13 @@ def _rendered(state: AppState, job: JobRecord, item: ItemRecord, accept: str) ->
     made = item.summary.artifacts if item.summary else {}
     wanted = accept.lower()
     if "image/png" in wanted and PSEUDO_MASK in made:
-        return Response(state.store.get(artifact_key(job.id, item.id, PSEUDO_MASK)), 200, links, "image/png")
+        return Response(state.store.get(item.key_of(PSEUDO_MASK)), 200, links, "image/png")
     if "multipart/" in wanted:
         boundary = secrets.token_hex(16)
         body = b"".join(
             f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"; filename="{name}"\r\n'
             f"content-type: {media_type(name)}\r\n\r\n".encode()
-            + state.store.get(artifact_key(job.id, item.id, name))
+            + state.store.get(item.key_of(name))
             + b"\r\n"
             for name in made
         )

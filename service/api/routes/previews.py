@@ -4,7 +4,6 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from toco.jobs.store import artifact_key
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import OVERLAY, encode_jpeg
 from toco.model.photos.images import read_image
@@ -53,7 +52,7 @@ async def get_preview(
 def _preview(request: Request, state: AppState, job: str, item: str, layer: Layer, side: int) -> Response:
     record = state.records.item(job, item)
     made = record.summary.artifacts if record.summary else {}
-    keys = {"photo": record.image_key, "overlay": artifact_key(job, item, OVERLAY) if OVERLAY in made else ""}
+    keys = {"photo": record.image_key, "overlay": record.key_of(OVERLAY) if OVERLAY in made else ""}
     key = keys[layer]
     if not key:
         raise PreviewNotFound(

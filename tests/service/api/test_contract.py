@@ -67,6 +67,8 @@ def api(valkey, models_folder, tmp_path_factory):
             known["item"] = "000000"
         if "upload" in names:
             known["upload"] = Uploads(chosen, records, Store.open(chosen)).create(length=9, name="a.zip").id
+        if "number" in names:
+            known["number"] = "0"
         if "name" in names and "job" not in names:
             known["name"] = "tiny"
         return known

@@ -35,6 +35,10 @@ ROUTES = {
     ("get", ITEM): "read",
     ("patch", ITEM): "label",
     ("post", f"{ITEM}/relabel"): "label",
+    ("get", f"{ITEM}/revisions"): "read",
+    ("get", f"{ITEM}/revisions/{{number}}/mask.png"): "read",
+    ("post", f"{ITEM}/revisions/{{number}}/current"): "label",
+    ("put", f"{ITEM}/mask"): "label",
     ("get", f"{ITEM}/image"): "read",
     ("get", f"{ITEM}/preview"): "read",
     ("get", f"{ITEM}/artifacts/{{name}}"): "read",
@@ -102,7 +106,15 @@ def things(state):
         state.records.create_job(job, [photo], options, workspace="farm", webhook="https://farm.example/secret-path")
         state.records.cancel(job)  # so that its events end
         upload = Uploads(state.settings, state.records, state.store).create(length=9, name="a.zip", workspace="farm")
-        return {"job": job, "item": "000000", "export": "0" * 26, "name": "tiny", "tag": "cat", "upload": upload.id}
+        return {
+            "job": job,
+            "item": "000000",
+            "export": "0" * 26,
+            "name": "tiny",
+            "tag": "cat",
+            "upload": upload.id,
+            "number": "0",
+        }
 
     return make
 

@@ -3,7 +3,11 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
+
+from toco.model.formats.artifacts import encode_mask
+from toco.model.photos.images import read_mask
 
 
 @pytest.fixture
@@ -37,3 +41,22 @@ def test_an_unknown_format_is_told(on_service, photos):
     refused = on_service("export", job, "--format", "voc,psd")
     assert refused.exit_code == 2
     assert "psd" in refused.stderr
+
+
+def test_a_mask_is_put_fetched_and_taken_back(on_service, live, photos, tmp_path):
+    with live.client() as client:
+        answer = client.label(photos / "a.jpg", ["cat"], preset="fast")
+    job, item, size = answer["job"]["id"], answer["item"]["id"], (answer["item"]["height"], answer["item"]["width"])
+    drawn, fetched = tmp_path / "drawn.png", tmp_path / "fetched.png"
+    drawn.write_bytes(encode_mask(np.zeros(size, np.uint8)))
+    put = on_service("put-mask", job, item, drawn, "--how", "brush", "--if-revision", "0")
+    assert (put.exit_code, put.stdout.strip()) == (0, "revision 1")
+    assert on_service("get", job, item, "--out", fetched).exit_code == 0
+    assert (read_mask(fetched) == 0).all()
+    outdated = on_service("put-mask", job, item, drawn, "--tags", "cat", "--if-revision", "0")
+    assert outdated.exit_code == 2
+    assert "revision 1" in outdated.stderr
+    assert on_service("choose", job, item, "0").exit_code == 0
+    listed = on_service("revisions", job, item).stdout
+    assert "0 *" in listed
+    assert "brush" in listed

@@ -9,10 +9,12 @@ from toco.model.formats.result import ItemResult
 def doubt(result: ItemResult) -> float:
     """Return 0 (surely fine) to 1 (look at it first).
 
-    A photo with a word that was not understood is doubted in full. Else it is the worst of three signs: pixels that
-    the pseudo mask leaves open, a tag whose CAM is weak where the mask shows it (a tag that the mask does not show at
-    all scores 0), and a tag that the classifier itself does not see.
+    A mask that a person made is not doubted. A photo with a word that was not understood is doubted in full. Else it
+    is the worst of three signs: pixels that the pseudo mask leaves open, a tag whose CAM is weak where the mask shows
+    it (a tag that the mask does not show at all scores 0), and a tag that the classifier itself does not see.
     """
+    if result.by_person:
+        return 0.0
     if result.open_tags:
         return 1.0
     if not result.classes:
@@ -22,12 +24,12 @@ def doubt(result: ItemResult) -> float:
     return max(result.ignore_ratio, 1.0 - weakest, unseen)
 
 
-def summarise(result: ItemResult, artifacts: Mapping[str, bytes], timings: Mapping[str, float]) -> Summary:
+def summarise(result: ItemResult, artifacts: Mapping[str, int], timings: Mapping[str, float]) -> Summary:
     """Return what lists show of a labelled item.
 
     Args:
         result: the description of the label.
-        artifacts: bytes by name, as they were stored.
+        artifacts: size in bytes by name, as they were stored.
         timings: seconds a stage, those outside the model included.
     """
     return Summary(
@@ -43,6 +45,6 @@ def summarise(result: ItemResult, artifacts: Mapping[str, bytes], timings: Mappi
         doubt=doubt(result),
         width=result.size.width,
         height=result.size.height,
-        artifacts={name: len(content) for name, content in sorted(artifacts.items())},
+        artifacts=dict(sorted(artifacts.items())),
         timings={stage: round(seconds, 6) for stage, seconds in timings.items()},
     )
