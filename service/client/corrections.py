@@ -25,7 +25,7 @@ class Corrections(ABC):
         """
         before = None
         while True:
-            query = {"before": before} if before else {}
+            query: JsonObject = {"before": before} if before else {}
             page = self._send("GET", f"/v1/jobs/{job}/items/{item}/revisions", params=query).json()
             yield from page["revisions"]
             before = page["next"]
