@@ -220,7 +220,7 @@ class Exports:
 
     def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
         job = self._records.job(record.job)
-        vocabulary = self._catalogue.spec(job.options.model).vocabulary
+        vocabulary = self._catalogue.vocabulary_of(job)
         query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
         total = self._index.find(record.job, query, limit=1).total
         self._note(record.id, total=total)

@@ -28,7 +28,9 @@
     totals, workers, worker_reports  figures of the workers; `workers` is a sorted set by the end of a report's time
     speed                            measured seconds a photo by model and options
     mappings:{workspace}             the users' own words as JSON, by the name of the mapping
-    models:default                   text
+    models:default                   text; models:default:{workspace} where a workspace chose one of its own
+    models:published:{workspace}     set: names of the models that jobs and trainings of a workspace made
+    models:published:{workspace}:{name}   a published model and its versions, see `publishing`
     models:wishes                    text: number of the newest wish to load or unload a model
     models:warm, models:cold         the number of the last wish, by model
     waiting:{errand}                 text: a message for an errand waits on its queue
@@ -97,6 +99,21 @@ def jobs_in_state(state: str) -> str:
 def mappings_key(workspace: str) -> str:
     """Key of the mappings of a workspace."""
     return f"{PREFIX}mappings:{workspace}"
+
+
+def workspace_default(workspace: str) -> str:
+    """Key of the default model of a workspace that chose one of its own."""
+    return f"{DEFAULT_MODEL_NAME}:{workspace}"
+
+
+def published_names(workspace: str) -> str:
+    """Key of the set of names of a workspace's published models."""
+    return f"{PREFIX}models:published:{workspace}"
+
+
+def published_model(workspace: str, name: str) -> str:
+    """Key of a published model's hash."""
+    return f"{published_names(workspace)}:{name}"
 
 
 def jobs_in_workspace(workspace: str) -> str:
@@ -209,6 +226,9 @@ local JOBS, JOBS_ACTIVE, JOBS_FINISHED = '{JOBS}', '{JOBS_ACTIVE}', '{JOBS_FINIS
 local JOBS_CREATING, JOBS_TRASH = '{JOBS_CREATING}', '{JOBS_TRASH}'
 local function exportskey(job) return jobkey(job) .. ':exports' end
 local function exportkey(export) return '{export_record("")}' .. export end
+local function publishednames(workspace) return '{published_names("")}' .. workspace end
+local function publishedkey(workspace, name) return publishednames(workspace) .. ':' .. name end
+local function workspacedefault(workspace) return '{workspace_default("")}' .. workspace end
 local EXPORTS_ACTIVE, DELAYED = '{EXPORTS_ACTIVE}', '{DELAYED}'
 """
 """The same names for the scripts."""

@@ -7,6 +7,7 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
     jobs/{job}/revisions/{item}/{folder}/{name}  what a later revision of the label changed
     jobs/{job}/exports/{export}.zip     a whole job in one format
     uploads/{upload}/{offset}-{sender}  the pieces of a resumable upload
+    models/{workspace}/{name}/{digest}.zip   a version of a published model
 """
 
 import datetime as dt
@@ -97,6 +98,11 @@ def revision_key(job: str, item: str, folder: str, name: str) -> str:
 def export_key(job: str, export: str) -> str:
     """Key of a finished export."""
     return f"jobs/{job}/exports/{export}.zip"
+
+
+def model_key(workspace: str, name: str, digest: str) -> str:
+    """Key of the files of a version of a published model."""
+    return f"models/{workspace}/{name}/{digest}.zip"
 
 
 def job_prefix(job: str) -> str:

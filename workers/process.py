@@ -13,6 +13,7 @@ from toco.jobs.broker import LABEL_QUEUES, make_app
 from toco.jobs.exports import Exports
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.outbound import Outbound
+from toco.jobs.published_models import PublishedModels
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
 from toco.jobs.settings import Settings
@@ -40,7 +41,8 @@ class WorkerProcess:
         self.records = Records(connect(settings, patience_seconds=settings.broker_patience_seconds))
         self.store = Store.open(settings)
         self.queue = WorkQueue(settings, self.records, make_app(settings))
-        self.catalogue = ModelCatalogue(settings, self.records)
+        self.published = PublishedModels(settings, self.records, self.store)
+        self.catalogue = ModelCatalogue(settings, self.records, self.published)
         self.models = WarmModels(self.catalogue, device=settings.device, most=settings.max_loaded_models)
         self.stats = Stats(self.records)
         self.leases = LeaseKeeper(self.records, seconds=settings.lease_seconds)

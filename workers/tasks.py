@@ -120,7 +120,7 @@ def _label_shard(process: WorkerProcess, job: str, items: list[str], *, owner: s
         return
     process.models.sync()
     try:
-        labeler = process.models.get(record.options.model, record.options.model_version)
+        labeler = process.models.get(record.options.model, record.options.model_version, record.workspace)
     except (TocoError, OSError) as error:
         logger.exception("the job's model cannot be used")
         known = error if isinstance(error, TocoError) else ModelBroken(f"The model cannot be read: {error}")

@@ -3,21 +3,25 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toco.jobs.model_catalogue import ModelCatalogue, Wishes
+from toco.jobs.job import DEFAULT_WORKSPACE
+from toco.jobs.model_catalogue import KnownModel, ModelCatalogue, Wishes
 from toco.model.errors import TocoError
 from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
 
 if TYPE_CHECKING:
     from toco.model.labelling.labeler import Labeler
+    from toco.model.learning.learnt_model import LearntModel
+    from toco.model.learning.tokens import ModelTokens
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP_SIDE = 64  # pixels; large enough to compile and to touch every kernel
+_MOST_LEARNT = 32  # models of learnt words that are kept; each is some kilobytes on an encoder that is loaded once
 _WARM_UP_TAGS = 3  # the CRF compiles anew for some numbers of classes
 
 
@@ -29,48 +33,88 @@ class ModelChanged(TocoError):
 
 
 class WarmModels:
-    """The loaded models, least recently used first.
+    """The loaded models, least recently used first; models of learnt words share the encoder that they stand on.
 
     Args:
         catalogue: where models come from.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        most: how many stay loaded.
+        most: how many stay loaded; learnt words do not count.
     """
 
     def __init__(self, catalogue: ModelCatalogue, *, device: str, most: int) -> None:
         self._catalogue = catalogue
         self._device = device
         self._most = most
-        self._loaded: OrderedDict[str, Labeler] = OrderedDict()
+        self._loaded: OrderedDict[str, Labeler] = OrderedDict()  # by `KnownModel.key`
+        self._readers: dict[str, ModelTokens] = {}  # of loaded models
+        # Learnt words by key and version, with the reader that they stand on; they go with it.
+        self._learnt: OrderedDict[str, tuple[ModelTokens, Labeler]] = OrderedDict()
         self._used: dict[str, int] = {}  # number of the newest wish when a loaded model was last used
 
-    def get(self, name: str, version: str = "") -> "Labeler":
+    def get(self, name: str, version: str = "", workspace: str = DEFAULT_WORKSPACE) -> "Labeler":
         """Return a model, loading it if need be.
 
         Raises:
-            ModelNotFound, ModelBroken, InvalidCheckpoint, DeviceUnavailable
+            ModelNotFound, ModelBroken, InvalidCheckpoint, InvalidLearntModel, DeviceUnavailable
+            VersionNotFound: a published version was deleted.
             ModelChanged: it has another version than the one asked for.
         """
         try:
-            known = self._catalogue.find(name)
+            known = self._catalogue.find(name, workspace, version=version)
         except TocoError:
             # Its folder is away or being copied anew; what is in memory is what the job was submitted for.
-            warm = self._loaded.get(name)
+            warm = self._loaded.get(name) or self._loaded.get(f"{workspace}/{name}")
             if warm is None or not version or warm.spec.version != version:
                 raise
             return warm
-        name = known.spec.name
         if version and known.spec.version != version:
             raise ModelChanged(
-                f"The job was submitted for {version}, but {name!r} is {known.spec.version} now.",
+                f"The job was submitted for {version}, but {known.spec.name!r} is {known.spec.version} now.",
                 fix="Submit the job again, or put the old weights back.",
             )
-        labeler = self._loaded.get(name)
+        return self._on_encoder(known) if known.encoder else self._whole(known)
+
+    def reader(self, labeler: "Labeler") -> "ModelTokens":
+        """Return what reads tokens with a loaded model; all learnt words on it share this one."""
+        from toco.model.learning.tokens import ModelTokens  # noqa: PLC0415 - imports torch: in the worker's child only
+
+        key = labeler.spec.version
+        reader = self._readers.get(key)
+        if reader is None or reader.network is not labeler.network:
+            reader = self._readers[key] = ModelTokens(labeler.network, labeler.spec, labeler.device)
+        return reader
+
+    def _whole(self, known: KnownModel) -> "Labeler":
+        key = known.key
+        labeler = self._loaded.get(key)
         if labeler is None or labeler.spec.version != known.spec.version:
-            labeler = self._load(name)
-        self._loaded.move_to_end(name)
-        self._used[name] = self._catalogue.wishes().number
+            labeler = self._load(known)
+        self._loaded.move_to_end(key)
+        self._used[key] = self._catalogue.wishes().number
         return labeler
+
+    def _on_encoder(self, known: KnownModel) -> "Labeler":
+        """Return learnt words on their encoder, which is loaded once for all."""
+        from toco.model.learning.label import LearntLabeler  # noqa: PLC0415 - imports torch: in the worker's child only
+
+        reader = self.reader(self._whole(self._catalogue.encoder_of(known)))
+        return self._kept(
+            f"{known.key}:{known.spec.version}", reader, lambda: LearntLabeler(reader, self._words(known))
+        )
+
+    def _words(self, known: KnownModel) -> "LearntModel":
+        from toco.model.learning.learnt_model import load_learnt_model  # noqa: PLC0415 - imports torch
+
+        return load_learnt_model(self._catalogue.folder_of(known))
+
+    def _kept(self, key: str, reader: "ModelTokens", make: Callable[[], "Labeler"]) -> "Labeler":
+        """Return a labeler of learnt words, made anew unless it is there and stands on this very reader."""
+        if key not in self._learnt or self._learnt[key][0] is not reader:
+            self._learnt[key] = (reader, make())
+        self._learnt.move_to_end(key)
+        while len(self._learnt) > _MOST_LEARNT:
+            self._learnt.popitem(last=False)
+        return self._learnt[key][1]
 
     def sync(self) -> None:
         """Load and unload what the API asks for."""
@@ -78,14 +122,15 @@ class WarmModels:
         drop, load = warm_plan(used, self._catalogue.wishes(), most=self._most)
         for name in drop:
             self._drop(name)
-        for name in load:
+        for key in load:
+            workspace, _, name = key.rpartition("/")
             try:
-                self.get(name)
+                self.get(name, workspace=workspace or DEFAULT_WORKSPACE)
             except TocoError:
-                logger.exception("model cannot be loaded", extra={"model": name})
+                logger.exception("model cannot be loaded", extra={"model": key})
 
     def names(self) -> list[str]:
-        """Return the loaded models."""
+        """Return the loaded models, those of a workspace as `workspace/name`."""
         return list(self._loaded)
 
     def device_name(self) -> str:
@@ -107,25 +152,30 @@ class WarmModels:
             return {}
         return {"allocated": torch.cuda.memory_allocated(), "reserved": torch.cuda.memory_reserved()}
 
-    def _load(self, name: str) -> "Labeler":
+    def _load(self, known: KnownModel) -> "Labeler":
         from toco.model.labelling.labeler import Labeler  # noqa: PLC0415 - imports torch: in the worker's child only
 
-        known = self._catalogue.find(name)
-        self._loaded.pop(name, None)
+        key, folder = known.key, self._catalogue.folder_of(known)
+        if key in self._loaded:
+            self._drop(key)
         while len(self._loaded) >= self._most:
             self._drop(next(iter(self._loaded)))
         started = time.perf_counter()
-        labeler = Labeler.from_folder(known.folder, device=self._device)
-        self._loaded[name] = labeler
+        labeler = Labeler.from_folder(folder, device=self._device)
+        self._loaded[key] = labeler
         pixels = np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), np.uint8)
         for count in range(1, _WARM_UP_TAGS + 1):
             labeler.label_one(pixels, known.spec.vocabulary.names[:count])
-        logger.info("model loaded", extra={"model": name, "seconds": round(time.perf_counter() - started, 3)})
+        logger.info("model loaded", extra={"model": key, "seconds": round(time.perf_counter() - started, 3)})
         return labeler
 
-    def _drop(self, name: str) -> None:
-        del self._loaded[name]
-        logger.info("model unloaded", extra={"model": name})
+    def _drop(self, key: str) -> None:
+        """Let go of a model, and of what stands on its encoder."""
+        network = self._loaded.pop(key).network
+        self._readers = {version: reader for version, reader in self._readers.items() if reader.network is not network}
+        for name in [name for name, (reader, _) in self._learnt.items() if reader.network is network]:
+            del self._learnt[name]
+        logger.info("model unloaded", extra={"model": key})
 
 
 def warm_plan(used: Mapping[str, int], wishes: Wishes, *, most: int) -> tuple[list[str], list[str]]:

@@ -18,13 +18,8 @@ from toco.model.labelling.labeler import Labeler, _Job, _Maps
 from toco.model.labelling.plan import PlannedPhoto
 from toco.model.learning.label import LearntLabeler
 from toco.model.learning.learn import learn_words
-from toco.model.learning.learnt_model import (
-    LearntModel,
-    is_learnt_model,
-    load_learnt_model,
-    read_learnt_spec,
-    save_learnt_model,
-)
+from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
+from toco.model.learning.learnt_spec import is_learnt_model, read_learnt_spec
 from toco.model.learning.settings import FitSettings, ReportSettings
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.label import Label
@@ -158,24 +153,6 @@ class JobLabeler(Labeler):
             return job
         channels = labeler.vocabulary.channels(self.vocabulary.names[channel] for channel in job.asked.channels)
         return dataclasses.replace(job, asked=dataclasses.replace(job.asked, channels=channels))
-
-
-def report_lines(model: LearntModel, vocabulary: Vocabulary) -> list[str]:
-    """Return a line a learnt word: its photos, how well it was told apart, or why it is left open."""
-    lines = []
-    for word in model.spec.words:
-        if word.word in vocabulary:
-            continue
-        if word.usable:
-            said = f"learnt, recognised in {word.recognised:.0%} of its photos"
-        elif word.together_with:
-            said = f"left open: it always comes with {', '.join(word.together_with)}"
-        elif word.standing == "too_few_photos":
-            said = f"left open: fewer than {ReportSettings().least_photos} photos"
-        else:
-            said = "left open: not found in its photos"
-        lines.append(f"  {word.word}: {word.photos} photos, {word.alone} with nothing else; {said}")
-    return lines
 
 
 def _job_words(written: Sequence[str], vocabulary: Vocabulary, mapping: Mapped) -> tuple[str, ...]:

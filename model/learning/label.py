@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from toco.model.crf.choice import crf_backend
-from toco.model.labelling.labeler import Labeler, _Job, _Maps
+from toco.model.labelling.labeler import Labeler, LabelRequest, _Job, _Maps
 from toco.model.learning.fit import word_probabilities
-from toco.model.learning.learnt_model import InvalidLearntModel, LearntModel
+from toco.model.learning.learnt_model import LearntModel
+from toco.model.learning.learnt_spec import InvalidLearntModel, labeler_spec, require_tags
 from toco.model.learning.prior import joined
 from toco.model.learning.recognise import recognise
 from toco.model.learning.tokens import PhotoTokens, TokenReader
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
 from toco.model.photos.classes import BACKGROUND, IGNORE
-from toco.model.spec import BackboneSpec, ModelSpec
 
 _EPSILON = 1e-6
 
@@ -92,12 +92,17 @@ class LearntLabeler(Labeler):
                 fix="Give the model that it was learnt on, or learn it again.",
             )
         self.reader, self.model = reader, model
-        self.spec = labeler_spec(model)
+        self.spec = labeler_spec(model.spec)
         self.vocabulary = model.spec.vocabulary
         self.trusted = model.spec.usable
         self.device = reader.device
         self.crf = crf_backend("auto" if crf == "auto" else "lattice" if crf == "lattice" else "pydensecrf")
         self.threads = threads or max(1, torch.get_num_threads())
+
+    def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
+        job = super()._decode(request, options)
+        require_tags(self.spec.name, job.asked.channels)
+        return job
 
     def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:  # noqa: ARG002 - one scale, always
         return [
@@ -139,19 +144,3 @@ class LearntLabeler(Labeler):
         for position in open_words:
             mask[mask == self.vocabulary.indices[maps.channels[position]]] = IGNORE
         return label
-
-
-def labeler_spec(model: LearntModel) -> ModelSpec:
-    """Describe a learnt model as the pipeline and its results want it."""
-    spec = model.spec
-    return ModelSpec(
-        name=spec.name,
-        backbone=BackboneSpec(name="learnt words"),
-        classes=spec.classes,
-        input_size=spec.side,
-        thresholds=spec.thresholds,
-        licence="of the encoder",
-        provenance={"encoder": spec.encoder, **spec.learnt_from},
-        figures={report.word: report.model_dump() for report in spec.words},
-        weights_sha256=spec.weights_sha256,
-    )

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from toco.model.errors import TocoError
 from toco.model.learning.fit import FitData, fit_words, start_labels
-from toco.model.learning.learnt_model import LearntModel, LearntSpec
+from toco.model.learning.learnt_model import LearntModel
+from toco.model.learning.learnt_spec import LearntSpec
 from toco.model.learning.report import HeldOut, report_words, word_figures
 from toco.model.learning.sample import choose_photos, tokens_a_photo
 from toco.model.learning.settings import FitSettings, ReportSettings, SampleSettings

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from toco.model.learning.fit import word_probabilities
-from toco.model.learning.learnt_model import Standing, WordReport
+from toco.model.learning.learnt_spec import Standing, WordReport
 from toco.model.learning.settings import ReportSettings
 
 _OWN_PLACES = 0.1  # of a photo: its most word-like places

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.learning.learn import learn_words
-from toco.model.learning.learnt_model import LearntModel, is_learnt_model, load_learnt_model, save_learnt_model
+from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
+from toco.model.learning.learnt_spec import is_learnt_model
 from toco.model.learning.targets import following_edges, network_label, soft_label
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.device import Device, choose_device

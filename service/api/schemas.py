@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,7 @@ from toco.jobs.revision import How
 from toco.jobs.store import media_type
 from toco.model.formats.artifacts import Output
 from toco.model.formats.export import NotExported
+from toco.model.learning.learnt_spec import WordReport
 from toco.model.options import PresetName
 from toco.model.photos.assignment import Untagged
 from toco.model.photos.tables.reading import TableReading
@@ -374,6 +375,12 @@ class ModelView(BaseModel):
     figures: dict[str, Any] = Field(description="Measured quality.")
     provenance: dict[str, Any] = Field(description="How and on what it was trained.")
     warm_on: list[str] = Field(description="Workers that keep it loaded.")
+    kind: Literal["whole", "learnt"] = Field(description="`learnt`: words on the encoder of another model.")
+    encoder: str = Field(description="Of learnt words: digest of the encoder that they stand on.")
+    words: list[WordReport] = Field(description="Of learnt words: how well each was learnt, and which are left open.")
+    published: bool = Field(description="Whether it was made here, and can be changed over the API.")
+    number: int | None = Field(description="Of a published model: number of this version.")
+    versions: int = Field(description="Of a published model: how many there are.")
 
 
 def _moment(seconds: float) -> datetime:

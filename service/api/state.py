@@ -14,6 +14,7 @@ from toco.jobs.item_index import ItemIndex
 from toco.jobs.mappings import Mappings
 from toco.jobs.migrations import migrate, migrate_patiently
 from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.published_models import PublishedModels
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
 from toco.jobs.revisions import Revisions
@@ -42,6 +43,7 @@ class AppState:
     index: ItemIndex
     store: PatientStore
     queue: WorkQueue
+    published: PublishedModels
     catalogue: ModelCatalogue
     exports: Exports
     stats: Stats
@@ -62,13 +64,15 @@ class AppState:
         """
         records = Records(connect(settings))
         store = PatientStore.open(settings)
-        catalogue = ModelCatalogue(settings, records)
+        published = PublishedModels(settings, records, store)
+        catalogue = ModelCatalogue(settings, records, published)
         return cls(
             settings=settings,
             records=records,
             index=ItemIndex(records),
             store=store,
             queue=WorkQueue(settings, records),
+            published=published,
             catalogue=catalogue,
             exports=Exports(records, store, catalogue),
             stats=Stats(records),

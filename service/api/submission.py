@@ -22,6 +22,7 @@ from toco.jobs.store import ObjectNotFound, image_key, require_key
 from toco.model.cost import Cost, photo_cost, require_affordable
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
+from toco.model.learning.learnt_spec import require_tags
 from toco.model.options import SegmentationOptions
 from toco.model.photos.images import ImageHeader, probe_image
 from toco.model.photos.names import InvalidName, UniqueNames, require_relative
@@ -147,8 +148,9 @@ class Submission:
         self._request = request
         self._request_id = request_id
         self._gone = gone
-        known = state.catalogue.find(request.model)
+        known = state.catalogue.find(request.model, caller.workspace)
         self.spec: ModelSpec = known.spec
+        self._learnt = bool(known.encoder)
         self.options = frozen_options(known.spec, request, state.settings)
         if request.webhook:
             refuse_forbidden(request.webhook, state.settings)
@@ -263,6 +265,8 @@ class Submission:
         try:
             header = photo.header or look_at(photo.content, settings)
             self.check_cost(photo.tags, (header.height, header.width))
+            if self._learnt:
+                require_tags(self.spec.name, photo.tags)
         except TocoError as error:
             size = len(photo.content)
             return NewItem(name, "", digest=digest, size=size, tags=photo.tags, error=ItemError.of(error))

@@ -49,10 +49,7 @@ COMMANDS: Final = {
             "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
         },
     ),
-    "models": Entry(
-        help="List the model that ships and those in TOCO_MODELS_DIR; folders that cannot be used are named with the "
-        "reason."
-    ),
+    "models": Entry(help="List models; show, compare, promote, download and delete those that a service made."),
     "up": Entry(help="Start queue, store, worker and API on this machine; their state is kept in TOCO_DATA_DIR."),
     "serve": Entry(help="Serve the REST API; TOCO_REDIS_URL and TOCO_STORE_URL name what it works with."),
     "worker": Entry(help="Run one worker: one process on one device, with warm models."),

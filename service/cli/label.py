@@ -143,7 +143,8 @@ def label(
 
 def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out: Path, mapping: "Mapped") -> "Labeler":
     """Learn the words that no class means from the photos themselves, and say how that went."""
-    from toco.model.learning.job import LEARNT_FOLDER, JobLabeler, learn_job, learnable, report_lines
+    from toco.model.learning.job import LEARNT_FOLDER, JobLabeler, learn_job, learnable
+    from toco.model.learning.learnt_spec import report_lines
 
     words = learnable((photo.tags for photo in photos), labeler.vocabulary, mapping)
     if not words:
@@ -158,8 +159,8 @@ def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out
         lines[0].show(done)
 
     learnt = learn_job(labeler, photos, out / LEARNT_FOLDER, mapping=mapping, on_photo=show)
-    for line in report_lines(learnt, labeler.vocabulary):
-        typer.echo(line, err=True)
+    for line in report_lines(learnt.spec.words, labeler.vocabulary):
+        typer.echo(f"  {line}", err=True)
     return JobLabeler(labeler, learnt)
 
 

@@ -26,6 +26,7 @@ from toco.model.photos.images import UnreadableImage
 from toco.model.photos.tables.reading import read_table
 from toco.model.whole_file import whole_file
 from toco.service.client.corrections import Corrections, JsonObject
+from toco.service.client.own_models import OwnModels
 
 Progress = Callable[[JsonObject], None]
 
@@ -59,7 +60,7 @@ class ServiceError(TocoError):
         self.code = str(self.problem.get("code") or type(self).code)
 
 
-class Client(Corrections):
+class Client(Corrections, OwnModels):
     """Talks to a running service. Safe to use from several threads.
 
     Requests that change nothing, and those with an idempotency key or an expected revision, are sent again when the
@@ -294,19 +295,17 @@ class Client(Corrections):
             progress(found)
         if found["state"] == "failed":
             raise ServiceError(f"The export failed: {found['error']['detail']}", problem=found["error"])
-        path = Path(target)
+        return self._download(found["download_url"], Path(target))
+
+    def _download(self, path: str, target: Path, **arguments: Any) -> Path:
         try:
-            with self._http.stream("GET", found["download_url"]) as answer, whole_file(path) as file:
+            with self._http.stream("GET", path, **arguments) as answer, whole_file(target) as file:
                 _raise_for(answer)
                 for piece in answer.iter_bytes():
                     file.write(piece)
         except httpx.HTTPError as error:
             raise ServiceError(f"The download broke off: {error}", fix="Try again.") from None
-        return path
-
-    def models(self) -> JsonObject:
-        """Return the models and which of them is the default. Raises ServiceError."""
-        return dict(self._send("GET", "/v1/models").json())
+        return target
 
     def _pages(self, path: str, field: str, query: Mapping[str, Any]) -> Iterator[JsonObject]:
         cursor = None

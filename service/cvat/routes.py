@@ -109,10 +109,10 @@ async def detect(request: Request, state: State, caller: Labeller, body: DetectR
 def _shapes(state: AppState, record: ItemRecord, least: float | None) -> list[DetectedShape]:
     mask = read_mask(state.store.get(record.key_of(PSEUDO_MASK)))
     result = read_result(state.store.get(record.key_of(RESULT)))
-    spec = state.catalogue.find(state.records.job(record.job).options.model).spec
+    vocabulary = state.catalogue.vocabulary_of(state.records.job(record.job))
     rows = {row.name: row for row in result.classes}
     shapes = []
-    for entry, region in classes_in(mask, spec.vocabulary):
+    for entry, region in classes_in(mask, vocabulary):
         row = rows[entry.name]
         confidence = row.tag_probability if result.tag_source == "model" else row.score
         if least is not None and confidence < least:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.api_keys import ApiKey
-from toco.jobs.job import ItemRecord
+from toco.jobs.job import DEFAULT_WORKSPACE, ItemRecord
 from toco.jobs.keys import project_key
 from toco.jobs.outbound import Outbound
 from toco.model.errors import TocoError
@@ -163,7 +163,9 @@ class LabelStudioBackend:
     def _begin(self, predict: Predict, caller: ApiKey, request_id: str, fetch_seconds: float) -> Round:
         config = parse_labelling_config(predict.label_config)
         options = self._options(predict.project)
-        terms = Terms(label_config=predict.label_config, options=options, version=self._version(options))
+        terms = Terms(
+            label_config=predict.label_config, options=options, version=self._version(options, caller.workspace)
+        )
         context = predict.params.context if predict.params else None
         if not config.controls:
             logger.warning("the labelling config has no tag to draw regions with", extra={"project": predict.project})
@@ -171,7 +173,7 @@ class LabelStudioBackend:
         kept = KeptImages(self._state.records, self._state.store, caller.id)
         images = self._images.fetch_all(references, seconds=fetch_seconds, recall=kept.recall)
         photos = list(zip(predict.tasks, references, images, strict=True))
-        wanted = self._wanted(photos, config, options, context)
+        wanted = self._wanted(photos, config, options, context, caller.workspace)
         mapping = self._state.mappings.folded(options.mapping, caller.workspace)
         request = replace(_job_request(options, name="Label Studio"), mapping=mapping)
         placed = self._labels.place(list(wanted.values()), request, caller, request_id=request_id) if wanted else []
@@ -190,9 +192,10 @@ class LabelStudioBackend:
         config: LabellingConfig,
         options: ProjectOptions,
         context: JsonObject | None,
+        workspace: str,
     ) -> dict[int, Wanted]:
         """Return, by position, the photos of the tasks that have one, with their tags as classes where they are."""
-        vocabulary = self._state.catalogue.find(options.model).spec.vocabulary
+        vocabulary = self._state.catalogue.find(options.model, workspace).spec.vocabulary
         key = options.tags_key or self._state.settings.label_studio_tags_key
         wanted: dict[int, Wanted] = {}
         for position, (task, reference, image) in enumerate(photos):
@@ -256,8 +259,8 @@ class LabelStudioBackend:
         found = self._redis.get(project_key(project))
         return ProjectOptions.model_validate_json(found) if found else ProjectOptions()
 
-    def _version(self, options: ProjectOptions) -> str:
-        spec = self._state.catalogue.find(options.model).spec
+    def _version(self, options: ProjectOptions, workspace: str = DEFAULT_WORKSPACE) -> str:
+        spec = self._state.catalogue.find(options.model, workspace).spec
         return options.version(spec, frozen_options(spec, _job_request(options), self._state.settings).label)
 
 

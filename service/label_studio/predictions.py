@@ -59,13 +59,15 @@ class Predictions:
             InvalidLabellingConfig, ModelNotFound, InvalidArtifact, StorageUnavailable
         """
         job = self._state.records.job(place.job)
-        spec = self._state.catalogue.find(job.options.model).spec
+        vocabulary = self._state.catalogue.vocabulary_of(job)
         item = LabelledItem(record.name, lambda name: self._load(record, name))
-        builder = RegionBuilder(item, parse_labelling_config(terms.label_config), spec.vocabulary, terms.options)
+        builder = RegionBuilder(item, parse_labelling_config(terms.label_config), vocabulary, terms.options)
         regions = builder.refined(without=without)
         found = [{"result": regions, "score": round(item.result.score, 4), "model_version": terms.version}]
         if terms.options.cams:
-            thresholds = job.options.label.thresholds or spec.thresholds
+            thresholds = (
+                job.options.label.thresholds or self._state.catalogue.spec(job.options.model, job.workspace).thresholds
+            )
             found.append(
                 {
                     "result": builder.unrefined(threshold=thresholds.plain),

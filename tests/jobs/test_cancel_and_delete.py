@@ -136,7 +136,7 @@ def test_an_export_whose_job_is_deleted_meanwhile_leaves_nothing(records, make_j
         exports._store.delete_prefix(f"jobs/{job.id}/")
         return iter(())
 
-    monkeypatch.setattr(exports._catalogue, "spec", lambda _: exports._catalogue.find("").spec)
+    monkeypatch.setattr(exports._catalogue, "spec", lambda *_: exports._catalogue.find("").spec)
     monkeypatch.setattr(exports._index, "each", deleted_meanwhile)
     exports.build(export.id, lease_seconds=1, max_attempts=3)
     assert list(exports._store.under(f"jobs/{job.id}/")) == []

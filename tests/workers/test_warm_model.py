@@ -1,11 +1,17 @@
 """Which models stay in memory: nothing is loaded again and again."""
 
+import shutil
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toco.jobs.model_catalogue import Wishes
-from toco.workers.warm_model import warm_plan
+from tests.tiny_model import write_learnt_model
+from toco.jobs.model_catalogue import ModelCatalogue, Wishes
+from toco.jobs.published_models import PublishedModels
+from toco.jobs.store import Store
+from toco.workers.warm_model import WarmModels, warm_plan
 
 
 @pytest.mark.parametrize(
@@ -22,6 +28,31 @@ from toco.workers.warm_model import warm_plan
 def test_the_plan(used, warm, cold, plan):
     wishes = Wishes(max([*warm.values(), *cold.values()], default=0), warm, cold)
     assert warm_plan(used, wishes, most=2) == plan
+
+
+def test_ten_models_of_learnt_words_share_one_encoder(settings, records, tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "models" / "tiny")
+    published = PublishedModels(settings, records, Store.open(settings))
+    for number in range(10):
+        folder = tmp_path / f"words-{number}"
+        write_learnt_model(folder, tiny_model, ("mug", f"thing-{number}"), seed=number)
+        published.publish(f"words-{number}", folder, workspace="farm")
+    settings = settings.model_copy(update={"models_dir": tmp_path / "models"})
+    catalogue = ModelCatalogue(settings, records, published)
+    models = WarmModels(catalogue, device="cpu", most=1)
+    labelers = [models.get(f"words-{number}", workspace="farm") for number in range(10)]
+    assert models.names() == ["tiny"]
+    assert len({id(labeler.reader) for labeler in labelers}) == 1
+    assert labelers[0].reader.network is models.get("tiny").network
+    assert models.get("words-3", workspace="farm") is labelers[3]
+    vocabularies = [labeler.vocabulary.names for labeler in labelers]
+    assert vocabularies == [("mug", f"thing-{number}") for number in range(10)]
+    pixels = np.full((48, 64, 3), 90, np.uint8)
+    assert labelers[9].label_one(pixels, ["mug", "thing-9"]).tags == ("mug", "thing-9")
+    catalogue.want("tiny", warm=False)
+    models.sync()
+    assert models.names() == []
+    assert models.get("words-3", workspace="farm") is not labelers[3], "let go of with its encoder"
 
 
 names = st.sampled_from("abcde")

@@ -149,7 +149,7 @@ def _canonical(state: State, job: str, tag: str | None) -> str | None:
     if not tag:
         return None
     try:
-        vocabulary = state.catalogue.find(state.records.job(job).options.model).spec.vocabulary
+        vocabulary = state.catalogue.vocabulary_of(state.records.job(job))
         return vocabulary.names[vocabulary.channel(tag)]
     except TocoError as error:
         if error.code == "job_not_found":

@@ -51,42 +51,41 @@ class OptionsView(BaseModel):
 
 
 @router.get("/models", responses=problems(), summary="List the models")
-def list_models(state: State, _: Reader) -> ModelList:
+def list_models(state: State, caller: Reader) -> ModelList:
     """List models with their vocabularies and figures."""
-    found = state.catalogue.all()
-    default = state.catalogue.default_name(found)
+    found = state.catalogue.all(caller.workspace)
+    default = state.catalogue.default_name(found, caller.workspace)
     warm = _warm(state)
     return ModelList(
         default=default,
-        models=[_view(model, name == default, warm.get(name, [])) for name, model in found.known.items()],
+        models=[model_view(model, name == default, warm.get(model.key, [])) for name, model in found.known.items()],
         broken=[BrokenModelView(name=model.name, reason=model.reason) for model in found.broken],
     )
 
 
 @router.put("/models/default", responses=problems(404), summary="Choose the default model")
-def set_default_model(state: State, _: Admin, chosen: DefaultModel) -> ModelView:
-    """Use another model when a request names none."""
-    state.catalogue.set_default(chosen.name)
-    return _view(state.catalogue.find(chosen.name), True, _warm(state).get(chosen.name, []))
+def set_default_model(state: State, caller: Admin, chosen: DefaultModel) -> ModelView:
+    """Use another model when a request names none; a published one for its own workspace alone."""
+    state.catalogue.set_default(chosen.name, caller.workspace)
+    return shown_model(state, chosen.name, caller.workspace)
 
 
 @router.get("/models/{name}", responses=problems(404), summary="A model's vocabulary, licence and figures")
-def get_model(state: State, _: Reader, name: ModelName) -> ModelView:
+def get_model(state: State, caller: Reader, name: ModelName) -> ModelView:
     """Show a model."""
-    known = state.catalogue.find(name)
-    return _view(known, name == state.catalogue.default_name(), _warm(state).get(name, []))
+    return shown_model(state, name, caller.workspace)
 
 
 @router.post("/models/{name}/load", status_code=202, responses=problems(404), summary="Keep a model warm")
-def load_model(state: State, _: Admin, name: ModelName) -> ModelView:
+def load_model(state: State, caller: Admin, name: ModelName) -> ModelView:
     """Ask the workers to load a model, each before its next shard."""
-    return _ask(state, name, warm=True)
+    return _ask(state, name, caller.workspace, warm=True)
 
 
 @router.post("/models/{name}/unload", status_code=202, responses=problems(404), summary="Let go of a model")
-def unload_model(state: State, _: Admin, name: ModelName) -> ModelView:
+def unload_model(state: State, caller: Admin, name: ModelName) -> ModelView:
     """Ask the workers to unload a model; a request that names it loads it again."""
-    return _ask(state, name, warm=False)
+    return _ask(state, name, caller.workspace, warm=False)
 
 
 @router.get("/options", responses=problems(), summary="The presets and every setting")
@@ -95,13 +94,20 @@ def list_options(_: Reader) -> OptionsView:
     return OptionsView(presets=PRESETS, texts=PRESET_TEXTS, json_schema=LabelOptions.model_json_schema())
 
 
-def _ask(state: AppState, name: str, *, warm: bool) -> ModelView:
-    state.catalogue.want(name, warm=warm)
+def _ask(state: AppState, name: str, workspace: str, *, warm: bool) -> ModelView:
+    state.catalogue.want(name, workspace, warm=warm)
     try:
         state.queue.sync_models()
     except QueueUnavailable:
         logger.exception("workers will see the wish with their next shard", extra={"model": name})
-    return _view(state.catalogue.find(name), name == state.catalogue.default_name(), _warm(state).get(name, []))
+    return shown_model(state, name, workspace)
+
+
+def shown_model(state: AppState, name: str, workspace: str) -> ModelView:
+    """Show a model that a workspace sees. Raises ModelNotFound or ModelBroken."""
+    known = state.catalogue.find(name, workspace)
+    is_default = name == state.catalogue.default_name(workspace=workspace)
+    return model_view(known, is_default, _warm(state).get(known.key, []))
 
 
 def _warm(state: AppState) -> dict[str, list[str]]:
@@ -112,7 +118,8 @@ def _warm(state: AppState) -> dict[str, list[str]]:
     return warm
 
 
-def _view(model: KnownModel, default: bool, warm_on: list[str]) -> ModelView:
+def model_view(model: KnownModel, default: bool, warm_on: list[str]) -> ModelView:
+    """Show a model."""
     spec = model.spec
     return ModelView(
         name=spec.name,
@@ -134,4 +141,10 @@ def _view(model: KnownModel, default: bool, warm_on: list[str]) -> ModelView:
         figures=spec.figures,
         provenance=spec.provenance,
         warm_on=warm_on,
+        kind="learnt" if model.encoder else "whole",
+        encoder=model.encoder,
+        words=list(model.words),
+        published=bool(model.workspace),
+        number=model.version.number if model.version else None,
+        versions=model.versions,
     )

@@ -114,7 +114,9 @@ def delete_mapping(state: State, caller: Labeller, name: Name) -> None:
 
 def _checked_body(state: AppState, workspace: str, body: CheckRequest) -> CheckView:
     tags = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in body.tags]
-    return _checked(state, body.model, tags, state.mappings.folded(body.mapping, workspace), body.unknown_tags)
+    return _checked(
+        state, workspace, body.model, tags, state.mappings.folded(body.mapping, workspace), body.unknown_tags
+    )
 
 
 def _checked_form(state: AppState, workspace: str, form: FormData) -> CheckView:
@@ -128,14 +130,18 @@ def _checked_form(state: AppState, workspace: str, form: FormData) -> CheckView:
     if not tags:
         raise InvalidOption("There are no tags to look at.", fix="Send a table as `manifest`, or `tags`.")
     model = form.get("model")
-    return _checked(
-        state, model if isinstance(model, str) else "", tags, form_mapping(form, state.mappings, workspace), "learn"
-    )
+    mapping = form_mapping(form, state.mappings, workspace)
+    return _checked(state, workspace, model if isinstance(model, str) else "", tags, mapping, "learn")
 
 
 def _checked(
-    state: AppState, model: str, tags: list[tuple[str, ...]], mapping: dict[str, str], policy: UnknownTags
+    state: AppState,
+    workspace: str,
+    model: str,
+    tags: list[tuple[str, ...]],
+    mapping: dict[str, str],
+    policy: UnknownTags,
 ) -> CheckView:
-    spec = state.catalogue.find(model).spec
+    spec = state.catalogue.find(model, workspace).spec
     found = check_tags(tags, spec.vocabulary, mapping)
     return CheckView(**dict(found), model=spec.name, notes=list(settle_unknown(policy, found)))

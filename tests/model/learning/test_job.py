@@ -7,7 +7,8 @@ import pytest
 from tests.model.learning.conftest import photo
 from toco.model.labelling.labeler import Labeler, LabelRequest
 from toco.model.labelling.plan import PlannedPhoto
-from toco.model.learning.job import JobLabeler, learn_job, learnable, report_lines
+from toco.model.learning.job import JobLabeler, learn_job, learnable
+from toco.model.learning.learnt_spec import report_lines
 from toco.model.options import preset_options
 
 OPTIONS = preset_options("fast").model_copy(update={"refine": "none"})
@@ -88,7 +89,7 @@ def test_a_learnt_word_owns_pixels_and_one_that_was_not_leaves_them_open(labeler
 
 
 def test_the_report_says_what_became_of_each_new_word(labeler, learnt):
-    lines = report_lines(learnt, labeler.vocabulary)
+    lines = report_lines(learnt.spec.words, labeler.vocabulary)
     assert [line.split(":")[0].strip() for line in lines] == ["gadget", "rarity"]
     assert "12 photos, 6 with nothing else" in lines[0]
     assert "fewer than 5 photos" in lines[1]

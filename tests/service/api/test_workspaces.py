@@ -52,6 +52,13 @@ ROUTES = {
     ("get", "/v1/options"): "read",
     ("get", "/v1/models/{name}"): "read",
     ("put", "/v1/models/default"): "admin",
+    ("delete", "/v1/models/{name}"): "label",
+    ("get", "/v1/models/{name}/versions"): "read",
+    ("delete", "/v1/models/{name}/versions/{number}"): "label",
+    ("get", "/v1/models/{name}/compare"): "read",
+    ("get", "/v1/models/{name}/download"): "read",
+    ("post", "/v1/models/{name}/promote"): "label",
+    ("post", "/v1/models/{name}/rollback"): "label",
     ("post", "/v1/models/{name}/load"): "admin",
     ("post", "/v1/models/{name}/unload"): "admin",
     ("post", "/v1/tags/check"): "read",
@@ -113,7 +120,7 @@ def things(state):
             "name": "tiny",
             "tag": "cat",
             "upload": upload.id,
-            "number": "0",
+            "number": "1",
         }
 
     return make
