@@ -12,7 +12,7 @@ from toco.jobs.model_catalogue import find_models
 from toco.model.learning.learnt_spec import WordReport, report_lines
 from toco.model.spec import DEFAULT_MODEL
 from toco.service.cli.error_report import ReportingGroup
-from toco.service.cli.jobs import Key, Url, connected
+from toco.service.cli.service_options import Key, Url, connected
 from toco.service.one_machine.running import local_settings
 
 app = typer.Typer(

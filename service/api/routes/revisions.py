@@ -219,7 +219,7 @@ def name_of(caller: ApiKey) -> str:
 
 def vocabulary_of(state: AppState, job: str) -> Vocabulary:
     """Return the classes that the masks of a job hold. Raises JobNotFound, ModelNotFound."""
-    return state.catalogue.find(state.records.job(job).options.model).spec.vocabulary
+    return state.catalogue.vocabulary_of(state.records.job(job))
 
 
 def _known_tags(tags: list[str] | None, vocabulary: Vocabulary) -> list[str] | None:
