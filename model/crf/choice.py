@@ -28,7 +28,7 @@ def crf_backend(name: BackendName = "auto") -> CrfBackend:
             errors.append(f"{candidate}: {error}")
     raise CrfBackendMissing(
         f"No dense CRF backend loads ({'; '.join(errors)}).",
-        fix='Install one: `pip install "toco-labeler[label]"` has numba for the lattice.',
+        fix="Install numba for the lattice: `pip install toco-labeler` has it.",
     )
 
 

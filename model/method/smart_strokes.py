@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from toco.model.crf.backend import CrfBackend, DenseCrf
 from toco.model.crf.settings import CrfSettings
-from toco.model.errors import InvalidArray
 from toco.model.method.reduced_tokens import ReducedTokens
 
 Point = tuple[float, float]
@@ -125,11 +124,10 @@ def take_alike(
     marginals = basis.crf.infer(probabilities)
     for position, value in enumerate(values):
         others = np.delete(marginals, position + 1, axis=0).max(axis=0)
-        lead = cv2.resize(marginals[position + 1] - others, (width, height), interpolation=cv2.INTER_LINEAR)
-        won = lead > 0
+        lead = marginals[position + 1] - others
         if touching:
-            won = _touching(won, _drawn([s for s in strokes if s.value == value], basis.photo_size, basis.photo_size))
-        taken[won] = value
+            lead = np.where(_touching(lead > 0, drawn[position]), lead, -np.abs(lead))
+        taken[cv2.resize(lead, (width, height), interpolation=cv2.INTER_LINEAR) > 0] = value
     for stroke in strokes:
         taken[_drawn([stroke], basis.photo_size, basis.photo_size)] = stroke.value
     return taken
@@ -152,9 +150,7 @@ def _probabilities(
     return [np.asarray(1.0 / total, np.float32), *np.asarray(scores / total, np.float32)]
 
 
-def _drawn(
-    strokes: Sequence[Stroke], size: tuple[int, int], photo_size: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
+def _drawn(strokes: Sequence[Stroke], size: tuple[int, int], photo_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return strokes as pixels (H, W) of a picture of that size; a stroke covers at least one."""
     height, width = size
     scale = (width / photo_size[1], height / photo_size[0])
@@ -174,9 +170,8 @@ def _touching(won: npt.NDArray[np.bool_], marks: npt.NDArray[np.bool_]) -> npt.N
     kept = np.zeros(count, bool)
     kept[parts[marks & won]] = True
     kept[0] = False
-    return kept[parts]
+    return np.asarray(kept[parts])
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), _EPSILON), np.float32)
-

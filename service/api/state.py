@@ -22,6 +22,7 @@ from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
 from toco.service.api.http_metrics import HttpMetrics
 from toco.service.api.patient_store import PatientStore
+from toco.service.api.stroke_bases import StrokeBases
 from toco.service.api.threads import Threads
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class AppState:
     http: HttpMetrics
     probe: Records
     threads: Threads
+    stroke_bases: StrokeBases
     mappings: Mappings
     revisions: Revisions
     closed: Event = field(default_factory=Event)
@@ -82,6 +84,7 @@ class AppState:
             threads=Threads.of(
                 store_seconds=settings.store_timeout_seconds, tool_seconds=settings.annotation_wait_seconds
             ),
+            stroke_bases=StrokeBases(store, max_pixels=settings.max_image_pixels),
             mappings=Mappings(records),
             revisions=Revisions(records, store, max_pixels=settings.max_image_pixels),
         )

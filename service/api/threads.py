@@ -75,12 +75,14 @@ class Threads:
     Attributes:
         store: short work with stored objects.
         submissions: jobs of many photos, which may take minutes.
+        strokes: smart strokes, which keep a processor busy; a request waits for its turn among few.
         tools: annotation tools' requests, which fetch photos from elsewhere.
         health: whether the store answers; apart, so that it is told while all others hang.
     """
 
     store: BoundedThreads
     submissions: BoundedThreads
+    strokes: BoundedThreads
     tools: BoundedThreads
     health: BoundedThreads
 
@@ -90,11 +92,12 @@ class Threads:
         return cls(
             store=BoundedThreads("Reading and writing objects", 32, store_seconds),
             submissions=BoundedThreads("Taking jobs in", 8, 2 * store_seconds),
+            strokes=BoundedThreads("Taking strokes", 2, store_seconds),
             tools=BoundedThreads("Serving annotation tools", 16, tool_seconds),
             health=BoundedThreads("Asking whether the store answers", 2, 1.0),
         )
 
     def close(self) -> None:
         """Leave what hangs behind."""
-        for threads in (self.store, self.submissions, self.tools, self.health):
+        for threads in (self.store, self.submissions, self.strokes, self.tools, self.health):
             threads.close()

@@ -26,6 +26,7 @@ from toco.service.api.routes import (
     previews,
     published_models,
     revisions,
+    strokes,
     tags,
     uploads,
 )
@@ -82,6 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         artifacts,
         previews,
         revisions,
+        strokes,
         events,
         exports,
         uploads,

@@ -61,7 +61,7 @@ class TakenRegion(BaseModel):
     x: int = Field(description="Left edge of the box around the region, photo pixels.")
     y: int = Field(description="Top edge.")
     size: tuple[int, int] = Field(description="(height, width) of the box, pixels.")
-    counts: list[int] = Field(description="COCO run lengths inside the box: columns first, beginning with pixels outside.")
+    counts: list[int] = Field(description="COCO run lengths in the box: columns first, beginning with pixels outside.")
 
 
 class TakenView(BaseModel):

@@ -36,6 +36,7 @@ ROUTES = {
     ("patch", ITEM): "label",
     ("post", f"{ITEM}/relabel"): "label",
     ("get", f"{ITEM}/revisions"): "read",
+    ("post", f"{ITEM}/strokes"): "label",
     ("get", f"{ITEM}/revisions/{{number}}/mask.png"): "read",
     ("post", f"{ITEM}/revisions/{{number}}/current"): "label",
     ("put", f"{ITEM}/mask"): "label",
