@@ -5,7 +5,6 @@ from threading import Lock
 from typing import Final
 
 from toco.jobs.job import ItemRecord
-from toco.jobs.store import artifact_key
 from toco.model.crf.choice import crf_backend
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import TOKENS, read_tokens
@@ -34,7 +33,7 @@ class StrokeBases:
 
     def __init__(self, store: PatientStore, *, max_pixels: int) -> None:
         self._store, self._max_pixels = store, max_pixels
-        self._kept: OrderedDict[tuple[str, str, float], StrokeBasis] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, float], StrokeBasis] = OrderedDict()
         self._lock = Lock()
         self._compiling = Lock()
         self._compiled = False
@@ -45,7 +44,8 @@ class StrokeBases:
         Raises:
             NoTokens: it has no label yet, or one made without tokens.
         """
-        key = (item.job, item.id, item.finished_at or 0.0)
+        at = item.revision.key_of(item.job, item.id, TOKENS)
+        key = (at, item.finished_at or 0.0)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -58,7 +58,7 @@ class StrokeBases:
                 else f"It is {item.state}; tokens come with its label.",
             )
         self._compile()
-        tokens = read_tokens(self._store.get(artifact_key(item.job, item.id, TOKENS)))
+        tokens = read_tokens(self._store.get(at))
         photo = read_image(self._store.get(item.image_key), max_pixels=self._max_pixels, long_side=WORKING_SIDE)
         basis = stroke_basis(photo.pixels, tokens, photo.original_size, backend=crf_backend())
         with self._lock:
