@@ -304,6 +304,34 @@ def test_pages_neither_repeat_nor_lose_items(records, judged):
     assert rest.cursor is None
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("order", ["index", "doubt", "area_ratio"])  # all areas are the same
+def test_pages_of_any_order_show_each_item_once(records, judged, order, descending):
+    index, query = ItemIndex(records), ItemQuery(order=order, descending=descending)
+    seen, cursor = [], None
+    while True:
+        page = index.find(judged.id, query, cursor=cursor, limit=3)
+        seen += [int(item.id) for item in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert seen == sorted(range(10), reverse=descending)
+
+
+def test_an_item_tells_when_its_work_began(records, make_job):
+    job, before = make_job(1), time.time()
+    assert records.item(job.id, "000000").started_at is None
+    records.lease(job.id, "000000", **WHO)
+    assert before - 1 <= records.item(job.id, "000000").started_at <= time.time() + 1
+
+
+def test_what_is_noted_on_a_record_is_told_to_be_there(records, make_job):
+    job = make_job(1).id
+    assert records.note(job, webhook_error="refused")
+    assert not records.note("gone", webhook_error="refused")
+    assert not records.redis.exists("toco:job:gone")
+
+
 @pytest.mark.parametrize("cursor", ["?", "bm9wZQ", "MTox0", "bmFuOjAwMDAwMQ", "aW5mOjAwMDAwMQ"])
 def test_a_forged_cursor_is_refused(records, judged, cursor):
     with pytest.raises(InvalidCursor):

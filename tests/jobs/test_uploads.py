@@ -7,7 +7,7 @@ import pytest
 
 from toco.jobs import uploads as module
 from toco.jobs.store import Store
-from toco.jobs.uploads import LOCK_SECONDS, UploadConflict, Uploads
+from toco.jobs.uploads import LOCK_SECONDS, UploadConflict, UploadNotFound, Uploads, described
 from toco.service.client.client import UPLOAD_PATIENCE_SECONDS
 
 
@@ -33,6 +33,20 @@ def test_pieces_make_the_whole(uploads):
         asyncio.run(uploads.append(upload, offset, body(piece)))
     assert uploads.get(upload).is_complete
     assert whole(uploads, upload) == b"abcdef"
+
+
+def test_where_an_upload_stands_is_told(uploads):
+    upload = uploads.create(length=6, name="a.zip").id
+    asyncio.run(uploads.append(upload, 0, body(b"abc")))
+    told = described(uploads.get(upload))
+    assert (told["upload-offset"], told["upload-length"]) == ("3", "6")
+
+
+@pytest.mark.parametrize("upload", ["01abc", "../x", ""])
+def test_an_upload_that_is_not_there(uploads, upload):
+    with pytest.raises(UploadNotFound) as refusal:
+        uploads.get(upload)
+    assert refusal.value.code == "upload_not_found"
 
 
 def test_a_second_sender_is_kept_out_while_the_first_one_sends(uploads, records):

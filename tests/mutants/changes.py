@@ -30,7 +30,7 @@ TESTS = {
     "jobs/item_index.py": ["tests/jobs/test_records.py"],
     "jobs/migrations.py": ["tests/jobs/test_migrations.py"],
     "jobs/uploads.py": ["tests/jobs/test_uploads.py", "tests/jobs/test_migrations.py"],
-    "jobs/queue.py": ["tests/workers/test_sweep.py", "tests/workers/test_shard.py"],
+    "jobs/queue.py": ["tests/jobs/test_queue.py", "tests/workers/test_sweep.py", "tests/workers/test_shard.py"],
     "workers/leases.py": ["tests/workers/test_leases.py", _LIFE],
 }  # fmt: skip
 """The tests that must notice a change, by file, the quick ones first."""
