@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from toco.jobs.ids import new_id
 from toco.jobs.item_index import ItemIndex, ItemQuery
-from toco.jobs.job import ItemError, ItemRecord
+from toco.jobs.job import ItemError, ItemRecord, JobRecord
 from toco.jobs.keys import EXPORTS_ACTIVE, export_record, job_exports_key, job_key, lock_of
 from toco.jobs.logs import log_context
 from toco.jobs.migrations import SCHEMA
@@ -22,7 +22,10 @@ from toco.model.errors import TocoError
 from toco.model.formats.export import ExportReport, NotExported, export_items
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.sink import Sink, SubfolderSink, ZipSink
+from toco.model.formats.splits import ListedPhoto, Split, split_photos
 from toco.model.formats.writer import ExportOptions
+from toco.model.photos.fingerprint import fingerprint
+from toco.model.photos.images import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -237,8 +240,11 @@ class Exports:
             sinks: dict[str, Sink] = {name: SubfolderSink(sink, name) for name in wanted.formats}
             if len(sinks) == 1:
                 sinks = dict.fromkeys(sinks, sink)
-            items = (self._labelled(item) for item in self._index.each(record.job, query) if _is_wanted(item, wanted))
-            report = export_items(items, sinks, vocabulary, wanted.options, on_item=note)
+            split = self._split(record.job, query, wanted)
+            chosen = (item for item in self._index.each(record.job, query) if _is_wanted(item, wanted))
+            items = (self._labelled(item, split.parts.get(item.name, "")) for item in chosen)
+            about = _about(job, wanted)
+            report = export_items(items, sinks, vocabulary, wanted.options, split=split, about=about, on_item=note)
             left_out = report.left_out
             if left_out:
                 sink.write("left_out.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in left_out).encode())
@@ -261,13 +267,43 @@ class Exports:
         """Change an export's record; False, and nothing is written, if it was deleted meanwhile."""
         return self._records.change(export_record(export), fields)
 
-    def _labelled(self, item: ItemRecord) -> LabelledItem:
+    def _split(self, job: str, query: ItemQuery, wanted: ExportRequest) -> Split:
+        """Divide the photos that will be exported into the parts that are asked for, by what their records say."""
+        options, listed = wanted.options, []
+        for item in self._index.each(job, query):
+            summary = item.summary
+            if summary is None or not _is_wanted(item, wanted):
+                continue
+            if options.open_photos or summary.ignore_ratio < 1.0:
+                look = summary.fingerprint or (self._fingerprint(item) if options.makes_parts else "")
+                listed.append(ListedPhoto(item.name, frozenset((*summary.tags, *summary.open_tags)), look, item.part))
+        return split_photos(listed, options.split, seed=options.seed, subset=options.subset)
+
+    def _fingerprint(self, item: ItemRecord) -> str:
+        """Look at a photo that an older version labelled; one that cannot be read is alike to none."""
+        try:
+            return fingerprint(read_image(self._store.get(item.image_key)).pixels)
+        except TocoError:
+            return ""
+
+    def _labelled(self, item: ItemRecord, part: str = "") -> LabelledItem:
         artifacts = item.summary.artifacts if item.summary else {}
 
         def load(name: str) -> bytes | None:
             return self._store.get(item.key_of(name)) if name in artifacts else None
 
-        return LabelledItem(item.name, load, load_image=lambda: self._store.get(item.image_key))
+        return LabelledItem(item.name, load, load_image=lambda: self._store.get(item.image_key), part=part)
+
+
+def _about(job: JobRecord, wanted: ExportRequest) -> list[str]:
+    """Return what the data sheet says of the job."""
+    chosen = {
+        "all": "all labelled photos",
+        "accepted": "the photos that a person accepted",
+        "not_rejected": "the photos that nobody rejected",
+    }
+    named = f" ({job.name})" if job.name else ""
+    return [f"Job `{job.id}`{named}: {chosen[wanted.decisions]}."]
 
 
 def _is_wanted(item: ItemRecord, request: ExportRequest) -> bool:

@@ -95,6 +95,7 @@ class NewItem:
         format: what its header says that it is, one of `images.PHOTO_FORMATS`; empty where it was not read.
         width, height: in pixels by its header, 0 where it was not read.
         tags: as the user wrote them; None means that the classifier shall find them.
+        part: of the data set that its table names, such as `val`, or empty.
         error: why it was refused before any work, or None.
     """
 
@@ -106,6 +107,7 @@ class NewItem:
     width: int = 0
     height: int = 0
     tags: tuple[str, ...] | None = None
+    part: str = ""
     error: ItemError | None = None
 
     def to_hash(self) -> dict[str, str | int]:
@@ -121,6 +123,7 @@ class NewItem:
             "width": self.width,
             "height": self.height,
             "tags": json.dumps(self.tags) if self.tags is not None else "",
+            "part": self.part,
             "attempts": 0,
             "error": self.error.model_dump_json() if self.error else "",
             "rejected": int(self.error is not None and not self.image_key),
@@ -140,7 +143,8 @@ class Summary(BaseModel):
         ignore_ratio: share (0..1) of the pixels left open.
         area_ratio: share (0..1) of the pixels given to any tagged class.
         score: lowest mean CAM score (0..1) of the tags.
-        doubt: 0..1, how much the label deserves a look; see `toco.jobs.summary.doubt`.
+        doubt: 0..1, how much the label deserves a look; see `ItemResult.doubt`.
+        fingerprint: of what the photo looks like; empty in records of older versions.
         width, height: of the photo in pixels, upright.
         artifacts: name to size in bytes.
         timings: seconds a stage.
@@ -156,6 +160,7 @@ class Summary(BaseModel):
     area_ratio: Annotated[float, Field(ge=0, le=1)]
     score: Annotated[float, Field(ge=0, le=1)]
     doubt: Annotated[float, Field(ge=0, le=1)]
+    fingerprint: str = ""
     width: int
     height: int
     artifacts: dict[str, int] = {}
@@ -207,6 +212,7 @@ class ItemRecord:
     finished_at: float | None
     revision: Revision = field(default_factory=Revision)
     latest: int = 0
+    part: str = ""
 
     @property
     def photo_size(self) -> tuple[int, int]:
@@ -241,6 +247,7 @@ class ItemRecord:
             finished_at=_time(found.get("finished_at")),
             revision=Revision.of_item(found),
             latest=int(found.get("latest") or 0),
+            part=found.get("part", ""),  # older records have none
         )
 
 

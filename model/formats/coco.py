@@ -1,7 +1,7 @@
 """COCO instances: one JSON file for all photos, masks as RLE or polygons.
 
-    annotations/instances_<subset>.json    COCO's object detection layout
-    images/<photo>                         the photos
+    annotations/instances_<part>.json    COCO's object detection layout
+    images/<photo>                       the photos
 
 A semantic mask knows classes, not objects: there is one annotation a class and photo (`iscrowd` 0, since 1 would make
 training tools skip it), or, with `components`, one a connected region. `category_id` is the class's mask index.
@@ -11,44 +11,24 @@ Ignored pixels are in no annotation: COCO has no place for them. A photo that sh
 
 References:
     cocodataset.org, "Data format", section 1 (object detection).
-    pycocotools `_mask.pyx` (compressed RLE: column-major run lengths).
 """
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.polygons import mask_to_polygons
-from toco.model.formats.regions import classes_in, connected_regions, require_mask
+from toco.model.formats.regions import classes_in, connected_regions
+from toco.model.formats.rle import encode_rle, rle_box
 from toco.model.formats.sink import Sink
+from toco.model.formats.splits import listed_parts
 from toco.model.formats.spool import JsonSpool, compact_json
 from toco.model.formats.writer import ExportOptions, ExportWriter
 from toco.model.photos.classes import ClassName, Vocabulary
-
-Rle = dict[str, Any]
-"""`size`: [H, W]; `counts`: compressed run lengths as text."""
-
-
-def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
-    """Encode an (H, W) bool mask as COCO's compressed RLE, ready for JSON.
-
-    Raises:
-        InvalidArray: the mask is not a 2-D bool array.
-    """
-    require_mask(mask)
-    # Columns one after the other, as RLE runs; OpenCV transposes large masks many times faster than NumPy.
-    rle = coco_mask.encode(cv2.transpose(mask.astype(np.uint8)).T)
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def rle_box(rle: Rle) -> list[float]:
-    """Return the box of an RLE as [x, y, width, height] in pixels."""
-    return [float(value) for value in coco_mask.toBbox(rle)]
 
 
 class CocoWriter(ExportWriter):
@@ -59,42 +39,49 @@ class CocoWriter(ExportWriter):
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
         super().__init__(sink, vocabulary, options)
-        self._images = self.keep(JsonSpool())
-        self._annotations = self.keep(JsonSpool())
+        self._lists: dict[str, tuple[JsonSpool, JsonSpool]] = {}  # photos and annotations, by part
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
         mask, photo = self.mask_of(item), self.photo_of(item)
-        file_name = item.name
+        stem, file_name = self.stem_of(item), item.name
         if photo:
-            file_name = f"{self.stem_of(item)}{photo[0]}"
+            file_name = f"{stem}{photo[0]}"
             self.sink.write(f"images/{file_name}", photo[1])
-        image_id = len(self._images) + 1
+        images, annotations = self._lists_of(self.part_of(item))
+        image_id = len(images) + 1
         height, width = mask.shape
-        self._images.add({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        images.add({"id": image_id, "file_name": file_name, "height": height, "width": width})
         for entry, region in self._instances(mask):
-            shape = self._shape(region)
+            shape = self._shape(entry.name, region)
             if shape is None:
                 continue
             annotation = {
-                "id": len(self._annotations) + 1,
+                "id": len(annotations) + 1,
                 "image_id": image_id,
                 "category_id": entry.index,
                 **shape,
                 "iscrowd": 0,
             }
             score = item.result.class_score(entry.name)
-            self._annotations.add(annotation if score is None else annotation | {"score": round(score, 4)})
+            annotations.add(annotation if score is None else annotation | {"score": round(score, 4)})
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""
         categories = [{"id": entry.index, "name": entry.name, "supercategory": ""} for entry in self.vocabulary]
-        with self.sink.open(f"annotations/instances_{self.options.subset}.json") as file:
-            file.write(b'{"info":{},"licenses":[],"categories":' + compact_json(categories) + b',\n"images":')
-            self._images.copy_to(file)
-            file.write(b',\n"annotations":')
-            self._annotations.copy_to(file)
-            file.write(b"}\n")
+        for part in listed_parts(self._lists) or [self.options.subset]:
+            images, annotations = self._lists_of(part)
+            with self.sink.open(f"annotations/instances_{part}.json") as file:
+                file.write(b'{"info":{},"licenses":[],"categories":' + compact_json(categories) + b',\n"images":')
+                images.copy_to(file)
+                file.write(b',\n"annotations":')
+                annotations.copy_to(file)
+                file.write(b"}\n")
+
+    def _lists_of(self, part: str) -> tuple[JsonSpool, JsonSpool]:
+        if part not in self._lists:
+            self._lists[part] = self.keep(JsonSpool()), self.keep(JsonSpool())
+        return self._lists[part]
 
     def _instances(self, mask: npt.NDArray[np.uint8]) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
         for entry, region in classes_in(mask, self.vocabulary):
@@ -104,7 +91,7 @@ class CocoWriter(ExportWriter):
             else:
                 yield entry, region
 
-    def _shape(self, region: npt.NDArray[np.bool_]) -> dict[str, Any] | None:
+    def _shape(self, _: str, region: npt.NDArray[np.bool_]) -> dict[str, Any] | None:
         rle = encode_rle(region)
         return {"segmentation": rle, "area": int(coco_mask.area(rle)), "bbox": rle_box(rle)}
 
@@ -115,8 +102,9 @@ class CocoPolygonsWriter(CocoWriter):
     name: ClassVar[str] = "coco-polygons"
     description: ClassVar[str] = "COCO instances JSON, masks as polygons; ignored pixels left out"
 
-    def _shape(self, region: npt.NDArray[np.bool_]) -> dict[str, Any] | None:
+    def _shape(self, name: str, region: npt.NDArray[np.bool_]) -> dict[str, Any] | None:
         polygons = mask_to_polygons(region, tolerance=self.options.tolerance, min_area=self.options.min_area)
+        self.outlines.add(name, region, polygons)
         if not polygons:
             return None
         corners = np.concatenate([polygon.outer for polygon in polygons])

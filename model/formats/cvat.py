@@ -91,16 +91,17 @@ class CvatWriter(ExportWriter):
     """See the module."""
 
     name: ClassVar[str] = "cvat"
+    own_names: ClassVar[bool] = True
     description: ClassVar[str] = "CVAT 'Segmentation mask 1.1'; ignored pixels are background"
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
-        super().__init__(sink, vocabulary, options)
         for name in vocabulary.names:
             if ":" in name:
                 raise InvalidOption(
                     f"CVAT's label map cannot hold the class name {name!r}: ':' ends a name there.",
                     fix="Rename the class, or choose another format.",
                 )
+        super().__init__(sink, vocabulary, options)
         self._list = self.keep(LineSpool())
 
     def add(self, item: LabelledItem) -> None:

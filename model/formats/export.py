@@ -1,14 +1,20 @@
-"""Exports of many photos in several formats at once: each photo is read once, and one that cannot go in is left out."""
+"""Exports of many photos in several formats at once: each photo is read once, and one that cannot go in is left out.
 
-from collections.abc import Callable, Iterable, Mapping
+Each format gets `statistics.json` and a data sheet beside its own files.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final
 
 from toco.model.errors import TocoError
+from toco.model.formats.data_sheet import DATA_SHEET, STATISTICS, data_sheet
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.registry import open_writer
 from toco.model.formats.sink import Sink
-from toco.model.formats.writer import ExportOptions
+from toco.model.formats.splits import Split
+from toco.model.formats.statistics import Counted
+from toco.model.formats.writer import ExportOptions, ExportWriter
 from toco.model.options import Frozen
 from toco.model.photos.classes import IGNORE, Vocabulary
 
@@ -94,6 +100,9 @@ def export_items(
     vocabulary: Vocabulary,
     options: ExportOptions,
     *,
+    split: Split | None = None,
+    about: Sequence[str] = (),
+    audit: Sequence[str] = (),
     on_item: Callable[[LabelledItem, ExportReport], None] = lambda _item, _report: None,
 ) -> ExportReport:
     """Write photos in several formats, one photo after the other.
@@ -103,6 +112,9 @@ def export_items(
         sinks: where the files go, by format; closing them is up to the caller.
         vocabulary: the classes of the masks.
         options: of all formats.
+        split: how the items' parts were made; it is stated, not carried out.
+        about: lines of the data sheet, see `data_sheet`.
+        audit: lines of the data sheet, see `data_sheet`.
         on_item: called after each photo.
 
     Returns:
@@ -112,7 +124,7 @@ def export_items(
         UnknownFormat: no such format.
         TocoError: what goes wrong is not one photo's fault, or is every photo's.
     """
-    report = ExportReport(sinks)
+    report, counted = ExportReport(sinks), Counted(vocabulary)
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(open_writer(name, sink, vocabulary, options)) for name, sink in sinks.items()
@@ -131,9 +143,32 @@ def export_items(
                         raise
                     failed[name] = error
             report.count(item.name, failed)
+            if not failed:
+                _count(counted, item, options)
             on_item(item, report)
         report.require_some()
+        for writer in writers.values():
+            _describe(writer, counted, split or Split(), about, audit)
     return report
+
+
+def _count(counted: Counted, item: LabelledItem, options: ExportOptions) -> None:
+    """Count a photo whose mask was exported; raw CAMs alone may have none."""
+    part = item.part or options.subset
+    try:
+        before = item.pseudo_mask if options.mask == "pseudo_mask" else item.segmentation
+        mask = item.tidied(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
+    except TocoError:
+        return
+    counted.add(item.result, mask, part, before=before)
+
+
+def _describe(writer: ExportWriter, counted: Counted, split: Split, about: Sequence[str], audit: Sequence[str]) -> None:
+    """Write the statistics and the data sheet of a format."""
+    found = counted.statistics(split, writer.outlines)
+    writer.sink.write(STATISTICS, found.model_dump_json(indent=1).encode())
+    text = data_sheet(found, writer, about=about, audit=audit, label_options=counted.options)
+    writer.sink.write(DATA_SHEET, text.encode())
 
 
 def _is_wholly_open(item: LabelledItem, options: ExportOptions) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,11 @@ from toco.model.formats.artifacts import (
     read_result,
 )
 from toco.model.formats.photo import export_photo
+from toco.model.formats.regions import tidied
 from toco.model.formats.result import ItemResult
-from toco.model.photos.images import read_mask
+from toco.model.formats.splits import ListedPhoto
+from toco.model.photos.fingerprint import fingerprint
+from toco.model.photos.images import read_image, read_mask
 from toco.model.photos.names import require_relative
 
 
@@ -37,23 +41,45 @@ class LabelledItem:
         name: relative path of the photo, forward slashes.
         load: returns an artifact's bytes by its name, or None where it was not made.
         load_image: returns the photo's original bytes; None where they are not at hand.
+        part: of the data set, such as `val`; empty for the one that the export's options name.
 
     Raises:
         InvalidName: `name` is no contained relative path.
     """
 
     def __init__(
-        self, name: str, load: Callable[[str], bytes | None], *, load_image: Callable[[], bytes] | None = None
+        self,
+        name: str,
+        load: Callable[[str], bytes | None],
+        *,
+        load_image: Callable[[], bytes] | None = None,
+        part: str = "",
     ) -> None:
         self.name = require_relative(name)
+        self.part = part
         self._load = load
         self._load_image = load_image
         self._photos: dict[bool, tuple[str, bytes]] = {}
+        self._tidied: dict[tuple[str, int, int], npt.NDArray[np.uint8]] = {}
 
     @cached_property
     def result(self) -> ItemResult:
         """The description of the label. Raises InvalidArtifact if it is missing or does not fit."""
         return read_result(self._load(RESULT) or b"")
+
+    def listed(self, part: str = "", *, look: bool = False) -> ListedPhoto:
+        """Return what a split knows of the photo; see `splits.split_photos`.
+
+        Args:
+            part: that its table names.
+            look: find its fingerprint from the photo where the result has none (those of older versions).
+
+        Raises:
+            InvalidArtifact, MissingPart, or what reading the photo raises.
+        """
+        result = self.result
+        found = result.fingerprint or (fingerprint(read_image(self.image).pixels) if look else "")
+        return ListedPhoto(self.name, frozenset((*result.tags, *result.open_tags)), found, part)
 
     @cached_property
     def pseudo_mask(self) -> npt.NDArray[np.uint8]:
@@ -69,6 +95,18 @@ class LabelledItem:
     def segmentation(self) -> npt.NDArray[np.uint8]:
         """(H, W) uint8 mask indices. Raises like `pseudo_mask`."""
         return self._mask(SEGMENTATION)
+
+    def tidied(
+        self, mask: Literal["pseudo_mask", "segmentation"], *, min_region: int = 0, fill_holes: int = 0
+    ) -> npt.NDArray[np.uint8]:
+        """Return one of the two masks without small regions and holes; see `regions.tidied`. Raises like it."""
+        found = self.pseudo_mask if mask == "pseudo_mask" else self.segmentation
+        if not (min_region or fill_holes):
+            return found
+        key = mask, min_region, fill_holes
+        if key not in self._tidied:
+            self._tidied[key] = tidied(found, min_region=min_region, fill_holes=fill_holes)
+        return self._tidied[key]
 
     @cached_property
     def cams(self) -> Cams | None:

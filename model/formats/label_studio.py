@@ -242,7 +242,8 @@ class LabelStudioWriter(ExportWriter):
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
         mask, photo = self.mask_of(item), self.photo_of(item)
-        name = f"{self.stem_of(item)}{photo[0]}" if photo else item.name
+        stem = self.stem_of(item)
+        name = f"{stem}{photo[0]}" if photo else item.name
         prediction = {
             "model_version": f"{item.result.model_version}+{item.result.options_digest}",
             "score": round(item.result.score, 4),
@@ -266,10 +267,12 @@ class LabelStudioWriter(ExportWriter):
             if self.options.regions == "brush":
                 yield canvas.brush(region, entry.name, score=score)
             else:
+                tolerance, min_area = self.options.tolerance, self.options.min_area
+                self.outlines.add(entry.name, region, mask_to_polygons(region, tolerance=tolerance, min_area=min_area))
                 yield from canvas.polygons(
                     region,
                     entry.name,
-                    tolerance=self.options.tolerance,
-                    min_area=self.options.min_area,
+                    tolerance=tolerance,
+                    min_area=min_area,
                     score=score,
                 )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toco.model.errors import InvalidArray
-from toco.model.photos.classes import ClassName, Vocabulary
+from toco.model.photos.classes import BACKGROUND, IGNORE, ClassName, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,16 @@ class Region:
 
     mask: npt.NDArray[np.bool_]
     area: int
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of pixels: from `left` and `top` on, up to before `right` and `bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
 
 
 def require_mask(mask: npt.NDArray[np.bool_]) -> None:
@@ -86,6 +96,24 @@ def connected_regions(
             yield Region(labels == position + 1, area)
 
 
+def boxes_in(
+    mask: npt.NDArray[np.uint8], vocabulary: Vocabulary, *, min_area: int = 0
+) -> Iterator[tuple[ClassName, Box]]:
+    """Yield the box of each 4-connected region of each class, in channel order, the largest region first.
+
+    Args:
+        mask: (H, W) uint8 mask indices.
+        vocabulary: the classes of the mask.
+        min_area: regions of fewer pixels have none.
+    """
+    for entry, region in classes_in(mask, vocabulary):
+        _, _, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
+        found = statistics[1:]
+        for left, top, width, height, area in found[np.argsort(-found[:, cv2.CC_STAT_AREA], kind="stable")].tolist():
+            if area >= min_area:
+                yield entry, Box(left, top, left + width, top + height)
+
+
 def drop_specks(mask: npt.NDArray[np.bool_], min_area: int) -> npt.NDArray[np.bool_]:
     """Return a mask without its regions, and with its holes filled, of fewer than `min_area` pixels.
 
@@ -108,3 +136,33 @@ def drop_specks(mask: npt.NDArray[np.bool_], min_area: int) -> npt.NDArray[np.bo
     small[[0, labels[0, 0]]] = False
     framed |= small[labels]
     return framed[1:-1, 1:-1]
+
+
+def tidied(mask: npt.NDArray[np.uint8], *, min_region: int = 0, fill_holes: int = 0) -> npt.NDArray[np.uint8]:
+    """Return a mask without small regions and holes.
+
+    A small region becomes open (255): that it is no such object does not make it background. A hole is background or
+    open pixels that one class surrounds; where it also holds another class it stays. Regions are 4-connected and holes
+    8-connected, as in `polygons`.
+
+    Args:
+        mask: (H, W) uint8 mask indices.
+        min_region: regions of a class of fewer pixels are left open.
+        fill_holes: holes of fewer pixels become the class.
+    """
+    found = mask.copy()
+    classes = [int(index) for index in np.flatnonzero(indices_in(mask)) if index not in (BACKGROUND, IGNORE)]
+    for index in classes if min_region > 1 else ():
+        _, labels, statistics, _ = cv2.connectedComponentsWithStats((mask == index).astype(np.uint8), connectivity=4)
+        small = statistics[:, cv2.CC_STAT_AREA] < min_region
+        small[0] = False
+        found[small[labels]] = IGNORE
+    for index in classes if fill_holes > 1 else ():
+        around = np.pad(found == index, 1)
+        _, labels, statistics, _ = cv2.connectedComponentsWithStats((~around).astype(np.uint8), connectivity=8)
+        labels = labels[1:-1, 1:-1]
+        hole = statistics[:, cv2.CC_STAT_AREA] < fill_holes
+        hole[[0, 1]] = False  # the class itself, and, as its first pixel is the frame's, all outside
+        hole[labels[(found != BACKGROUND) & (found != IGNORE)]] = False
+        found[hole[labels]] = index
+    return found

@@ -11,8 +11,9 @@ from toco.model.formats.label_studio import LabelStudioWriter
 from toco.model.formats.npz import NpzWriter
 from toco.model.formats.sink import Sink
 from toco.model.formats.voc import VocWriter
+from toco.model.formats.voc_boxes import VocBoxesWriter
 from toco.model.formats.writer import ExportOptions, ExportWriter
-from toco.model.formats.yolo_seg import YoloSegWriter
+from toco.model.formats.yolo import YoloSegWriter, YoloWriter
 from toco.model.photos.classes import Vocabulary
 
 
@@ -31,6 +32,8 @@ FORMATS: Final = MappingProxyType(
             CocoWriter,
             CocoPolygonsWriter,
             YoloSegWriter,
+            YoloWriter,
+            VocBoxesWriter,
             LabelStudioWriter,
             CvatWriter,
             HuggingFaceWriter,

@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, JsonValue
 
 from toco.model.method.label import Label, TagSource
 from toco.model.options import Frozen, LabelOptions
+from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.understanding import UnderstoodTag
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -59,6 +60,7 @@ class ItemResult(Frozen):
         photo_format: of the photo's file, one of `images.PHOTO_FORMATS`; empty where it is not known.
         turned: EXIF says that the file's own pixels are turned or mirrored.
         pictures: how many the file holds (frames, pages); the first is labelled.
+        fingerprint: of what the photo looks like (`photos.fingerprint`); empty in results of older versions.
         capped: the photo was shrunk for refinement and the result mapped back to its own size.
         ignore_ratio: share of the pixels that the pseudo mask leaves open.
         classes: a row a tag, in the order of `tags`.
@@ -80,6 +82,7 @@ class ItemResult(Frozen):
     photo_format: str = ""
     turned: bool = False
     pictures: int = 1
+    fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] = ""
     capped: bool
     ignore_ratio: Share
     classes: tuple[ClassResult, ...]
@@ -91,6 +94,24 @@ class ItemResult(Frozen):
         """Mean score (0..1) of the tags that the pseudo mask shows; 0 if it shows none."""
         shown = [entry.score for entry in self.classes if entry.area]
         return sum(shown) / len(shown) if shown else 0.0
+
+    @property
+    def doubt(self) -> float:
+        """How much the label deserves a look: 0 (surely fine) to 1 (look at it first).
+
+        A mask that a person made is not doubted. A photo with a word that was not understood is doubted in full. Else
+        it is the worst of three signs: pixels that the pseudo mask leaves open, a tag whose CAM is weak where the mask
+        shows it (a tag that the mask does not show at all scores 0), and a tag that the classifier itself does not see.
+        """
+        if self.by_person:
+            return 0.0
+        if self.open_tags:
+            return 1.0
+        if not self.classes:
+            return 1.0 if self.tag_source == "model" else 0.0
+        weakest = min(entry.score for entry in self.classes)
+        unseen = 1.0 - min(entry.tag_probability for entry in self.classes)
+        return max(self.ignore_ratio, 1.0 - weakest, unseen)
 
     def class_score(self, name: str) -> float | None:
         """Return the score (0..1) of a tag, or None for a class that was not among the tags."""
@@ -127,6 +148,7 @@ def result_of(
         photo_format=label.photo.format,
         turned=label.photo.turned,
         pictures=label.photo.pictures,
+        fingerprint=fingerprint(label.photo.pixels),
         capped=label.working_size != label.size,
         ignore_ratio=label.ignore_ratio,
         classes=tuple(ClassResult(**row) for row in rows),

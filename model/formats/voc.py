@@ -1,9 +1,9 @@
 """PASCAL VOC segmentation layout.
 
-    JPEGImages/<photo>.jpg                 the photos; others than JPEG are converted
-    SegmentationClass/<photo>.png          palette PNG, mask indices
-    ImageSets/Segmentation/<subset>.txt    the photos' names without suffix, one a line
-    labels.txt                             index and name of each class, one a line
+    JPEGImages/<photo>.jpg               the photos; others than JPEG are converted
+    SegmentationClass/<photo>.png        palette PNG, mask indices
+    ImageSets/Segmentation/<part>.txt    the photos' names without suffix, one a line
+    labels.txt                           index and name of each class, one a line
 
 Ignored pixels keep the index 255, which is VOC's own "void".
 
@@ -16,6 +16,7 @@ from typing import ClassVar
 from toco.model.formats.artifacts import encode_mask
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.sink import Sink
+from toco.model.formats.splits import listed_parts
 from toco.model.formats.spool import LineSpool
 from toco.model.formats.writer import ExportOptions, ExportWriter
 from toco.model.photos.classes import Vocabulary
@@ -31,21 +32,34 @@ class VocWriter(ExportWriter):
 
     name: ClassVar[str] = "voc"
     description: ClassVar[str] = "PASCAL VOC: palette PNGs, 255 = ignore"
+    lists: ClassVar[str] = "ImageSets/Segmentation"
+    """Folder of the lists of photos."""
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
         super().__init__(sink, vocabulary, options)
-        self._list = self.keep(LineSpool())
+        self._lists: dict[str, LineSpool] = {}
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        mask, photo, stem = self.mask_of(item), self.photo_of(item, jpeg_only=True), self.stem_of(item)
+        self.mask_of(item)
+        photo, stem = self.photo_of(item, jpeg_only=True), self.stem_of(item)
         if photo:
             self.sink.write(f"JPEGImages/{stem}{photo[0]}", photo[1])
-        self.sink.write(f"SegmentationClass/{stem}.png", encode_mask(mask))
-        self._list.add(stem)
+        self.write_labels(item, stem)
+        self._list_of(self.part_of(item)).add(stem)
+
+    def write_labels(self, item: LabelledItem, stem: str) -> None:
+        """Write what is known of a photo. Raises like `add`."""
+        self.sink.write(f"SegmentationClass/{stem}.png", encode_mask(self.mask_of(item)))
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""
-        with self.sink.open(f"ImageSets/Segmentation/{self.options.subset}.txt") as file:
-            self._list.copy_to(file)
+        for part in listed_parts(self._lists) or [self.options.subset]:
+            with self.sink.open(f"{self.lists}/{part}.txt") as file:
+                self._list_of(part).copy_to(file)
         self.sink.write("labels.txt", labels_list(self.vocabulary))
+
+    def _list_of(self, part: str) -> LineSpool:
+        if part not in self._lists:
+            self._lists[part] = self.keep(LineSpool())
+        return self._lists[part]

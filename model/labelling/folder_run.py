@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ from toco.model.formats.export import ExportReport, export_items
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.result import result_of
 from toco.model.formats.sink import FolderSink
+from toco.model.formats.splits import Split, split_photos
 from toco.model.formats.writer import ExportOptions
 from toco.model.labelling.labeler import LabelRequest
 from toco.model.labelling.plan import PlannedPhoto
@@ -213,13 +214,15 @@ class FolderRun:
                 _settle(name, future.result(), summary, on_event)
         summary.seconds += time.perf_counter() - started
 
-    def finished_items(self, photos: Iterable[PlannedPhoto], failures: Iterable[str] = ()) -> Iterator[LabelledItem]:
-        """Read the finished photos back, in order, failed ones left out."""
+    def finished_items(
+        self, photos: Iterable[PlannedPhoto], failures: Iterable[str] = (), parts: Mapping[str, str] = NO_MAPPING
+    ) -> Iterator[LabelledItem]:
+        """Read the finished photos back, in order, failed ones left out; `parts` are those of the data set by name."""
         failed = set(failures)
         for photo in photos:
             if photo.name not in failed:
-                folder = self._folder(photo)
-                yield LabelledItem(photo.name, _loader(folder), load_image=partial(_read_photo, photo.path))
+                load, load_image = _loader(self._folder(photo)), partial(_read_photo, photo.path)
+                yield LabelledItem(photo.name, load, load_image=load_image, part=parts.get(photo.name, ""))
 
     def export(
         self, photos: Sequence[PlannedPhoto], formats: Sequence[str], summary: RunSummary, options: ExportOptions
@@ -248,8 +251,21 @@ class FolderRun:
 
         with ExitStack() as stack:
             sinks = {name: stack.enter_context(FolderSink(self._out / name)) for name in formats}
-            items = self.finished_items(photos, failed)
-            export_items(items, sinks, self._labeler.spec.vocabulary, options, on_item=count)
+            split = self._split(photos, failed, options)
+            items = self.finished_items(photos, failed, split.parts)
+            export_items(items, sinks, self._labeler.spec.vocabulary, options, split=split, on_item=count)
+
+    def _split(self, photos: Sequence[PlannedPhoto], failed: frozenset[str], options: ExportOptions) -> Split:
+        """Divide the photos that will be exported into the parts that the options ask for."""
+        listed = []
+        parts = {photo.name: photo.part for photo in photos}
+        for item in self.finished_items(photos, failed):
+            try:
+                if options.open_photos or item.result.ignore_ratio < 1.0:
+                    listed.append(item.listed(parts[item.name], look=options.makes_parts))
+            except TocoError:
+                continue  # the export says what is wrong with it
+        return split_photos(listed, options.split, seed=options.seed, subset=options.subset)
 
     def write_failures(self, summary: RunSummary) -> None:
         """Write `failures.jsonl`, or remove it where nothing failed."""

@@ -16,11 +16,13 @@ class PlannedPhoto:
         name: path relative to the folder of photos, forward slashes.
         path: the file.
         tags: as written; empty for background alone; None lets the classifier choose.
+        part: of the data set that its table names, as written, or empty.
     """
 
     name: str
     path: Path
     tags: tuple[str, ...] | None
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +61,6 @@ def plan_photos(
         except TocoError as error:
             failures[name] = error
         else:
-            planned.append(PlannedPhoto(name, root if root.is_file() else root / name, tags))
+            path = root if root.is_file() else root / name
+            planned.append(PlannedPhoto(name, path, tags, assignment.part_of(name)))
     return Plan(tuple(planned), failures, skipped)

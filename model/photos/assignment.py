@@ -108,6 +108,11 @@ class Assignment:
             raise LeftOut(f"{photo!r} is not among the tagged photos.")
         return None if what == "model" else ()
 
+    def part_of(self, photo: str) -> str:
+        """Return the part of the data set that a photo's table names, as written, or nothing."""
+        found = self.tagged.get(photo)
+        return found.split if found else ""
+
     def lines(self) -> list[str]:
         """Return what was understood of the tables, and what does not fit, as lines of text."""
         return [line for table in self.tables if table.kind for line in table.lines()] + self.notes()

@@ -44,6 +44,7 @@ class StoredImage(BaseModel):
     key: Annotated[str, Field(min_length=1, max_length=1024, description="Key under the input prefix.")]
     name: Annotated[str, Field(max_length=512, description="As it is called in exports; empty: the key.")] = ""
     tags: list[Annotated[str, Field(max_length=512)]] | None = Field(None, description="null: the classifier's own.")
+    split: Annotated[str, Field(max_length=64, description="Part of the data set, such as train, val or test.")] = ""
 
 
 class JobBody(BaseModel):

@@ -22,6 +22,7 @@ from toco.jobs.store import ObjectNotFound, image_key, require_key
 from toco.model.cost import Cost, photo_cost, require_affordable
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
+from toco.model.formats.splits import part_called
 from toco.model.learning.learnt_spec import require_tags
 from toco.model.options import SegmentationOptions
 from toco.model.photos.images import ImageHeader, probe_image
@@ -106,6 +107,7 @@ class Photo:
     Attributes:
         name: as the user calls it.
         tags: as written; None lets the classifier find them.
+        part: of the data set that its table names, as written, or empty.
         content: bytes, or None with `key`.
         key: of the object store, or empty.
         header: what is known of the content already; None lets the submission look.
@@ -118,6 +120,7 @@ class Photo:
     key: str = ""
     header: ImageHeader | None = None
     error: TocoError | None = None
+    part: str = ""
 
 
 class Submission:
@@ -280,6 +283,7 @@ class Submission:
             width=header.width,
             height=header.height,
             tags=photo.tags,
+            part=part_called(photo.part),
         )
 
     def _existing(self, name: str, photo: Photo) -> NewItem:
@@ -296,13 +300,13 @@ class Submission:
             found = self._state.store.head(photo.key)
         except ObjectNotFound as error:
             return NewItem(name, photo.key, tags=photo.tags, error=ItemError.of(error))
-        return NewItem(name, photo.key, size=found.size, tags=photo.tags)
+        return NewItem(name, photo.key, size=found.size, tags=photo.tags, part=part_called(photo.part))
 
     def _promise(self, items: Sequence[NewItem]) -> Promise | None:
         if not self._request.idempotency_key:
             return None
         said = [self.options.model_dump_json(), self._request.name, self._request.webhook]
-        said += [f"{item.name}:{item.digest or item.image_key}:{item.tags}" for item in items]
+        said += [f"{item.name}:{item.digest or item.image_key}:{item.tags}{item.part}" for item in items]
         fingerprint = hashlib.sha256("\n".join(said).encode()).hexdigest()
         return Promise(self._caller.id, self._request.idempotency_key, fingerprint)
 

@@ -212,7 +212,7 @@ def archive_photos(archive: PhotoArchive, found: Assignment, untagged: Untagged 
     for name in archive.collection.photos:
         try:
             tags = found.tags_of(name, untagged)
-            photo = Photo(name, tags, content=archive.read(name))
+            photo = Photo(name, tags, content=archive.read(name), part=found.part_of(name))
         except LeftOut:
             continue
         except ArchiveTooLarge:
@@ -243,7 +243,7 @@ def _image_photos(
             yield Photo(name, None, error=error)
         else:
             image.file.seek(0)
-            yield Photo(name, tags, content=image.file.read(most_bytes + 1))
+            yield Photo(name, tags, content=image.file.read(most_bytes + 1), part=found.part_of(name))
 
 
 def _manifest(form: FormData) -> PlacedTable | None:

@@ -12,6 +12,7 @@ from toco.model.options import PRESETS
 from toco.model.photos.tag_check import TagCheck
 from toco.service.cli import corrections
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
 from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
@@ -125,12 +126,16 @@ def export(
         str, typer.Option("--format", help="Export formats with commas between; of several, each has a folder.")
     ] = "voc",
     decisions: Annotated[str, typer.Option(help="all, accepted or not_rejected.")] = "all",
+    split: SplitAsked = "table",
+    seed: Seed = 0,
+    export_settings: ExportSettings = None,
     open_photos: OpenPhotos = False,
     url: Url = "",
     key: Key = "",
 ) -> None:
     """Export a job and download the zip. Exit code 1: some photos could not be exported."""
     ended: dict[str, Any] = {}
+    options = make_export_options(export_settings, split=split, seed=seed, open_photos=open_photos)
     names = [name.strip() for name in formats.split(",")]
     with connected(url, key) as client:
         written = client.export(
@@ -138,7 +143,7 @@ def export(
             names,
             out,
             decisions=decisions,
-            options={"open_photos": open_photos},
+            options=options.model_dump(),
             progress=ended.update,
         )
     typer.echo(str(written))

@@ -8,6 +8,7 @@ import typer
 
 from toco.model.errors import InvalidOption
 from toco.service.cli.error_report import SOME_FAILED
+from toco.service.cli.exporting import FORMAT_NAMES, ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.labelling import (
     Crf,
     Device,
@@ -52,11 +53,7 @@ def label(
     preset: Preset = "balanced",
     formats: Annotated[
         str,
-        typer.Option(
-            "--format",
-            help="Export formats with commas between: voc, coco, coco-polygons, yolo-seg, label-studio, cvat, "
-            "huggingface, npz.",
-        ),
+        typer.Option("--format", help=f"Export formats with commas between: {FORMAT_NAMES}."),
     ] = "voc",
     model: Model = None,
     device: Device = "auto",
@@ -71,7 +68,10 @@ def label(
     mask: Annotated[
         Literal["pseudo_mask", "segmentation"], typer.Option(help="Which mask the exports hold.")
     ] = "pseudo_mask",
-    subset: Annotated[str, typer.Option(help="Name of the part of a data set that the photos make up.")] = "train",
+    subset: Annotated[str, typer.Option(help="The part of photos that have no other.")] = "train",
+    split: SplitAsked = "table",
+    seed: Seed = 0,
+    export_settings: ExportSettings = None,
     copy_images: Annotated[
         bool, typer.Option("--copy-images/--no-copy-images", help="Copy the photos into the exports.")
     ] = True,
@@ -87,9 +87,11 @@ def label(
     Exit code 0: all photos are labelled; 1: some failed (listed in OUT/failures.jsonl); 2: wrong usage.
     """
     options = make_options(preset, settings, model=model, **_changes(crf=crf, segmentation=segmentation))
+    export = make_export_options(
+        export_settings, mask=mask, images=copy_images, subset=subset, split=split, seed=seed, open_photos=open_photos
+    )
     # What is wrong with the command shows before the model loads.
     from toco.model.formats.artifacts import require_outputs
-    from toco.model.formats.writer import ExportOptions
     from toco.model.photos.collection import read_folder
     from toco.model.photos.tag_check import check_tags, settle_unknown
     from toco.model.photos.tags import split_tags
@@ -130,7 +132,6 @@ def label(
     run = FolderRun(labeler, options, out, outputs=frozenset(wanted), mapping=mapping)
     with progress("Labelling", len(photos)) as finished:
         run.label(photos, summary, on_event=lambda _: finished())
-    export = ExportOptions(mask=mask, images=copy_images, subset=subset, open_photos=open_photos)
     try:
         run.export(photos, wanted_formats, summary, export)
     finally:

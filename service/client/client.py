@@ -389,7 +389,8 @@ def _pack(file: IO[bytes], root: Path, collection: Collection, assignment: Assig
                 collection.refused[name] = UnreadableImage(why, fix="Check the file.")
                 continue
             if name in assignment.tagged:
-                lines.append(json.dumps({"image": name, "tags": list(assignment.tagged[name].tags)}))
+                split = {"split": part} if (part := assignment.part_of(name)) else {}
+                lines.append(json.dumps({"image": name, "tags": list(assignment.tagged[name].tags)} | split))
         if lines:
             content = "\n".join(lines).encode()
             entry = tarfile.TarInfo("manifest.jsonl")

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from toco.model.formats.coco import encode_rle
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.label_studio import Canvas, RegionKind, encode_brush_rle
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import connected_regions, drop_specks
+from toco.model.formats.rle import encode_rle
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.service.label_studio.labelling_config import Control, LabellingConfig
 from toco.service.label_studio.project_options import ProjectOptions

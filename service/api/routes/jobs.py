@@ -177,7 +177,12 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
     )
     submission = call.submission(asked)
     photos = [
-        Photo(image.name or image.key, None if image.tags is None else tuple(image.tags), key=image.key)
+        Photo(
+            image.name or image.key,
+            None if image.tags is None else tuple(image.tags),
+            key=image.key,
+            part=image.split,
+        )
         for image in body.items
     ]
     if not body.upload:

@@ -425,7 +425,9 @@ def test_a_zip_holds_the_files_of_the_folder(export, items, format_name, tmp_pat
 
 
 def test_formats_have_one_line_each():
-    assert list(FORMATS) == ["voc", "coco", "coco-polygons", "yolo-seg", "label-studio", "cvat", "huggingface", "npz"]
+    assert list(FORMATS) == [
+        "voc", "coco", "coco-polygons", "yolo-seg", "yolo", "voc-boxes", "label-studio", "cvat", "huggingface", "npz",
+    ]  # fmt: skip
     for name, writer in FORMATS.items():
         assert writer.name == name
         assert 10 < len(writer.description) < 100

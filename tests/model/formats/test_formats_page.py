@@ -28,7 +28,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, make_item, encode, mak
         with FolderSink(tmp_path / format_name) as sink, open_writer(format_name, sink, VOC) as writer:
             writer.add(make_item("cat.jpg"))
     blocks = [code for _, code in BLOCKS if code]
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     for code in blocks:
         exec(compile(code, "docs/formats.md", "exec"), {})
 

@@ -19,11 +19,11 @@ from hypothesis.extra import numpy as hypothesis_numpy
 from pycocotools import mask as coco_mask
 
 from toco.model.errors import InvalidArray, InvalidOption
-from toco.model.formats.coco import encode_rle, rle_box
 from toco.model.formats.cvat import encode_bits, encode_runs
 from toco.model.formats.label_studio import encode_brush_rle
 from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import classes_in, connected_regions, drop_specks
+from toco.model.formats.rle import encode_rle, rle_box
 
 # pycocotools 2.0.11 decodes by an array protocol that NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

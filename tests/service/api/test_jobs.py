@@ -220,6 +220,25 @@ def test_several_formats_are_one_export_each_in_its_folder(http, client, jpeg, t
     assert f"{job}-voc-yolo-seg.zip" in sent
 
 
+def test_the_table_s_parts_or_new_ones_divide_the_export(http, client, jpeg, tmp_path):
+    rows = "image,tags,split\n0.jpg,cat,train\n1.jpg,cat,validation\n2.jpg,cat,\n3.jpg,cat,test\n"
+    files = [("images", (f"{n}.jpg", jpeg(n))) for n in range(4)] + [("manifest", ("tags.csv", rows.encode()))]
+    job = finished(http, http.post("/v1/jobs", files=files).json()["id"])["id"]
+
+    def parts(**options) -> dict[str, int]:
+        with zipfile.ZipFile(client.export(job, "voc", tmp_path / "out.zip", options=options)) as archive:
+            return json.loads(archive.read("statistics.json"))["parts"]
+
+    assert parts() == {"train": 2, "val": 1, "test": 1}
+    assert parts(subset="rest") == {"train": 1, "val": 1, "test": 1, "rest": 1}
+    assert parts(split="none") == {"train": 4}
+    assert parts(split="50/50") == {"train": 2, "val": 2}
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert f"Job `{job}`: all labelled photos" in archive.read("README.md").decode()
+    refused = http.post(f"/v1/jobs/{job}/exports", json={"format": "voc", "options": {"split": "50/60"}})
+    assert (refused.status_code, "does not add up to 100" in refused.text) == (422, True)
+
+
 def test_decisions_limit_the_export(http, client, jpeg, tmp_path):
     job = finished(http, submit(http, [(f"{n}.jpg", jpeg(n)) for n in range(3)], tags="cat")["id"])["id"]
     client.decide(job, "000000", "accept")

@@ -201,3 +201,33 @@ def test_a_folder_without_photos_and_a_missing_model(toco, tmp_path, photos, out
     missing = toco("label", photos, "--tag", "cat", "--out", out, "--model", tmp_path / "empty")
     assert missing.exit_code == 2
     assert "No spec.json in" in missing.stderr
+
+
+def test_photos_are_split_into_parts(toco, quick, photos, table, out):
+    arguments = ("label", photos, "--tag", "cat", "--out", out, "--format", "yolo,voc", "--no-crf", *quick)
+    result = toco(*arguments, "--split", "50/50", "--seed", "1", "--export-set", "min_region=2")
+    assert result.exit_code == 0, result.output
+    statistics = json.loads((out / "yolo" / "statistics.json").read_text())
+    assert (statistics["split"], statistics["seed"], sum(statistics["parts"].values())) == ("50/50", 1, 3)
+    assert set(statistics["parts"]) == {"train", "val"}
+    assert "`min_region` 2" in (out / "voc" / "README.md").read_text()
+
+
+def test_the_parts_of_the_table_are_those_of_the_exports(toco, quick, photos, table, out):
+    table.write_text("image,tags,split\na.jpg,cat,train\nb.png,dog,Validation\nfarm/c.jpg,horse,test\n")
+    result = toco("label", photos, "--tags", table, "--out", out, "--no-crf", *quick)
+    assert result.exit_code == 0, result.output
+    lists = out / "voc" / "ImageSets" / "Segmentation"
+    assert {path.stem: path.read_text() for path in lists.iterdir()} == {
+        "train": "a\n",
+        "val": "b\n",
+        "test": "farm/c\n",
+    }
+
+
+@pytest.mark.parametrize(("asked", "why"), [("80/10", "does not add up to 100"), ("most", "split = 'most'")])
+def test_a_split_that_is_none_is_refused_before_any_work(asked, why, toco, quick, photos, table, out):
+    result = toco("label", photos, "--tags", table, "--out", out, "--split", asked, *quick)
+    assert result.exit_code == 2
+    assert why in result.output
+    assert not out.exists()

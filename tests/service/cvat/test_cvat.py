@@ -15,7 +15,7 @@ from cvat_sdk import models
 from cvat_sdk.auto_annotation.driver import _AnnotationMapper, _DetectionFunctionContextImpl
 from PIL import Image
 
-from toco.model.formats.coco import encode_rle
+from toco.model.formats.rle import encode_rle
 from toco.model.photos.classes import VOC
 from toco.model.photos.images import read_mask
 from toco.model.photos.tables.reading import parse_table

@@ -1,0 +1,212 @@
+"""What a data set holds: photos, pixels and regions of each class, how large they are, and which classes come together.
+
+`statistics.json` in every export. All figures are of the masks that are exported, counted, not estimated.
+"""
+
+from collections import Counter
+from typing import Annotated, Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from toco.model.formats.result import ItemResult
+from toco.model.formats.rle import OutlineCost
+from toco.model.formats.splits import Split, listed_parts
+from toco.model.options import Frozen
+from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
+
+AREA_BOUNDS: Final = (0.001, 0.01, 0.05, 0.2, 0.5, 1.0)
+"""A class's share of a photo falls in the first of these that it does not exceed."""
+
+DOUBTFUL: Final = 0.5
+"""Photos of more doubt than this are counted."""
+
+
+class ClassStatistics(Frozen):
+    """One class.
+
+    Attributes:
+        name, index: of the class.
+        tagged: photos with the tag.
+        photos: that show the class.
+        parts: of these, how many in each part.
+        pixels: of the class.
+        regions: 4-connected ones. They are no objects: two that touch are one, and one that is covered may be two.
+        areas: photos by the share that the class has of them, as bounded by `area_bounds`.
+        outline_iou: of the polygons with the masks, where the format has polygons.
+    """
+
+    name: str
+    index: int
+    tagged: int
+    photos: int
+    parts: dict[str, int]
+    pixels: int
+    regions: int
+    areas: tuple[int, ...]
+    outline_iou: float | None = None
+
+
+class Statistics(Frozen):
+    """A data set.
+
+    Attributes:
+        format: version of this layout.
+        photos: in all.
+        parts: photos by part.
+        split, seed: how the parts were made.
+        alike: photos that look like another one.
+        torn: of these, the ones with a double in another part.
+        pixels, background_pixels, open_pixels: of all masks.
+        tidied_pixels: that small regions and holes changed.
+        empty_photos: that show no class.
+        doubt: mean doubt (0..1) of the photos.
+        doubtful_photos: of more than 0.5 doubt.
+        open_tags: words that were not understood, by number of photos.
+        tagged_by_model: photos whose tags the classifier chose.
+        by_person: photos whose mask a person drew or corrected.
+        models: photos by the model that labelled them.
+        area_bounds: see `ClassStatistics.areas`.
+        classes: those that are tagged or shown.
+        together: photos that show both classes, by the two names in the order of the vocabulary.
+        outline_iou: over all classes; None where the format has no polygons.
+    """
+
+    format: int = 1
+    photos: int
+    parts: dict[str, int]
+    split: str
+    seed: int
+    alike: int
+    torn: int
+    pixels: int
+    background_pixels: int
+    open_pixels: int
+    tidied_pixels: int
+    empty_photos: int
+    doubt: Annotated[float, Field(ge=0, le=1)]
+    doubtful_photos: int
+    open_tags: dict[str, int]
+    tagged_by_model: int
+    by_person: int
+    models: dict[str, int]
+    area_bounds: tuple[float, ...] = AREA_BOUNDS
+    classes: tuple[ClassStatistics, ...]
+    together: dict[str, dict[str, int]]
+    outline_iou: float | None = None
+
+    @property
+    def open_share(self) -> float:
+        """Share (0..1) of all pixels that are left open."""
+        return self.open_pixels / self.pixels if self.pixels else 0.0
+
+
+class Counted:
+    """Counts a data set, photo by photo, in memory that grows with the number of classes alone.
+
+    Args:
+        vocabulary: the classes of the masks.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._photos = 0
+        self._sums: Counter[str] = Counter()
+        self._doubt = 0.0
+        self._parts: Counter[str] = Counter()
+        self._models: Counter[str] = Counter()
+        self._open_tags: Counter[str] = Counter()
+        self._tagged: Counter[str] = Counter()
+        self._pixels = np.zeros(256, np.int64)
+        self._regions: Counter[str] = Counter()
+        self._shown: dict[str, Counter[str]] = {}  # photos by class, then by part
+        self._areas: dict[str, list[int]] = {}
+        self._together: Counter[tuple[str, str]] = Counter()
+        self.options: dict[str, Any] = {}  # of the labels, by digest
+
+    def add(
+        self, result: ItemResult, mask: npt.NDArray[np.uint8], part: str, *, before: npt.NDArray[np.uint8] | None = None
+    ) -> None:
+        """Count a photo.
+
+        Args:
+            result: its description.
+            mask: (H, W) uint8 mask indices, as exported.
+            part: of the data set.
+            before: the mask before small regions and holes were changed.
+        """
+        counts = np.bincount(mask.ravel(), minlength=256)
+        shown = [entry for entry in self._vocabulary if counts[entry.index]]
+        self._photos += 1
+        self._pixels += counts
+        self._parts[part] += 1
+        self._models[result.model_version] += 1
+        self._open_tags.update(set(result.open_tags))
+        self._tagged.update(result.tags)
+        self._doubt += result.doubt
+        self._sums["doubtful"] += result.doubt > DOUBTFUL
+        self._sums["empty"] += not shown
+        self._sums["by_model"] += result.tag_source == "model"
+        self._sums["by_person"] += result.by_person
+        if before is not None and before is not mask:
+            self._sums["tidied"] += int(np.count_nonzero(mask != before))
+        if len(self.options) < 2:
+            self.options.setdefault(result.options_digest, result.options)
+        for position, entry in enumerate(shown):
+            number, _ = cv2.connectedComponents((mask == entry.index).astype(np.uint8), connectivity=4)
+            self._regions[entry.name] += number - 1
+            self._shown.setdefault(entry.name, Counter())[part] += 1
+            share = counts[entry.index] / mask.size
+            bins = self._areas.setdefault(entry.name, [0] * len(AREA_BOUNDS))
+            bins[int(np.searchsorted(AREA_BOUNDS, share))] += 1
+            self._together.update((entry.name, other.name) for other in shown[position + 1 :])
+
+    def statistics(self, split: Split, outlines: OutlineCost | None = None) -> Statistics:
+        """Return what was counted.
+
+        Args:
+            split: how the parts were made.
+            outlines: what polygons lost, where there are any.
+        """
+        iou = outlines.iou() if outlines else {}
+        together: dict[str, dict[str, int]] = {}
+        for (one, other), photos in sorted(self._together.items()):
+            together.setdefault(one, {})[other] = photos
+        return Statistics(
+            photos=self._photos,
+            parts={part: self._parts[part] for part in listed_parts(self._parts)},
+            split=split.asked,
+            seed=split.seed,
+            alike=split.alike,
+            torn=split.torn,
+            pixels=int(self._pixels.sum()),
+            background_pixels=int(self._pixels[BACKGROUND]),
+            open_pixels=int(self._pixels[IGNORE]),
+            tidied_pixels=self._sums["tidied"],
+            empty_photos=self._sums["empty"],
+            doubt=min(1.0, self._doubt / self._photos) if self._photos else 0.0,
+            doubtful_photos=self._sums["doubtful"],
+            open_tags=dict(self._open_tags.most_common()),
+            tagged_by_model=self._sums["by_model"],
+            by_person=self._sums["by_person"],
+            models=dict(self._models.most_common()),
+            classes=tuple(
+                ClassStatistics(
+                    name=entry.name,
+                    index=entry.index,
+                    tagged=self._tagged[entry.name],
+                    photos=self._shown.get(entry.name, Counter()).total(),
+                    parts=dict(self._shown.get(entry.name, {})),
+                    pixels=int(self._pixels[entry.index]),
+                    regions=self._regions[entry.name],
+                    areas=tuple(self._areas.get(entry.name, [0] * len(AREA_BOUNDS))),
+                    outline_iou=iou.get(entry.name),
+                )
+                for entry in self._vocabulary
+                if self._tagged[entry.name] or entry.name in self._shown
+            ),
+            together=together,
+            outline_iou=outlines.mean_iou() if outlines else None,
+        )
