@@ -20,6 +20,8 @@ ALIKE = {
     "tagskey('j')": keys.tags_key("j"),
     "exportskey('j')": keys.job_exports_key("j"),
     "exportkey('e')": keys.export_record("e"),
+    "publishednames('w')": keys.published_names("w"),
+    "publishedkey('w', 'm')": keys.published_model("w", "m"),
     "EXPORTS_ACTIVE": keys.EXPORTS_ACTIVE,
     "DELAYED": keys.DELAYED,
     "ITEMS": keys.ITEMS,
