@@ -82,7 +82,7 @@ class PublishedRecipe:
     """
 
     def __init__(self, labeler: Labeler) -> None:
-        self.network = labeler.network
+        self.network = labeler.network_for(preset_options("paper", precision="float32"))
         self.spec = labeler.spec
         self.vocabulary = labeler.vocabulary
 

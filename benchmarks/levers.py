@@ -26,7 +26,7 @@ from toco.model.evaluation.evaluate import Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options, predictor
 from toco.model.labelling.labeler import Labeler
 from toco.model.method.cams import normalise_cams
-from toco.model.method.network import Classified
+from toco.model.method.network import Classified, ToCoNetwork
 from toco.model.options import LabelOptions
 from toco.model.photos.classes import VOC
 from toco.model.photos.tables.reading import read_tags
@@ -66,14 +66,14 @@ class LeverLabeler(Labeler):
     cache: Path | None = None
     combine = "mean"
 
-    def _classify(self, images: Tensor) -> Classified:
+    def _classify(self, network: ToCoNetwork, images: Tensor) -> Classified:
         if self.cache is None:
-            return super()._classify(images)
+            return super()._classify(network, images)
         key = hashlib.sha256(images.numpy().tobytes() + self.spec.weights_sha256.encode()).hexdigest()[:24]
         kept = self.cache / f"{key}.pt"
         if not kept.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
-            found = super()._classify(images)
+            found = super()._classify(network, images)
             torch.save([value.bfloat16() for value in found], kept)
         return Classified(*torch.load(kept, weights_only=True))
 

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from toco.model.errors import TocoError
+from toco.model.runtimes import AskedRuntime, cache_folder, choose_runtime
+from toco.model.threads import threads
 
 MEBI = 1024 * 1024
 # In the name of a URL's query field: password, secret_access_key, access_key, sas_token, sig, credential, ...
@@ -77,6 +79,10 @@ class Settings(BaseSettings):
         default_model: name of the model used when a request names none; empty means the one that ships.
         max_loaded_models: how many models one worker process keeps warm.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: of the processor, for a worker or a command that labels; 0 takes `OMP_NUM_THREADS`, or else a thread a
+            core that the process may use (its affinity, and the quota of its container).
+        runtime: what the encoder runs on: `auto`, `torch` or `openvino`; see docs/performance.md.
+        cache_dir: where exported encoders are kept; each is about as large as its model in float32.
         shard_seconds: how much work one queue message should carry.
         max_shard_images: most images in one queue message.
         max_attempts: how often an image is tried before it fails.
@@ -135,6 +141,9 @@ class Settings(BaseSettings):
     default_model: str = ""
     max_loaded_models: Annotated[int, Field(ge=1)] = 2
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    runtime: AskedRuntime = "auto"
+    cache_dir: Path = Field(default_factory=cache_folder)
 
     shard_seconds: Annotated[float, Field(gt=0, le=300)] = 8.0
     max_shard_images: Annotated[int, Field(ge=1, le=1024)] = 64
@@ -243,6 +252,9 @@ class Settings(BaseSettings):
         shown["redis_url"] = masked_url(self.broker_url)
         shown["store_url"] = masked_url(self.effective_store_url)
         shown["auth"] = self.auth_required
+        shown["threads"] = self.threads or threads()
+        if self.device in ("auto", "cpu"):
+            shown["runtime"] = choose_runtime(self.runtime)
         return shown
 
 

@@ -13,6 +13,14 @@ from toco.service.one_machine.embedded import EmbeddedServer
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Encoders that tests export, here and in the programs that they start, leave the user's own cache alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOCO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
     return SAMPLES

@@ -5,6 +5,7 @@ import logging
 import os
 
 from toco.jobs.settings import load_settings
+from toco.model.threads import share_the_processor
 from toco.workers.tasks import run_worker
 
 
@@ -12,6 +13,7 @@ def main() -> None:
     """Run a worker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="python -m toco.workers")
     parser.add_argument("--queues", required=True, help="comma-separated, first things first")
+    share_the_processor()
     code = run_worker(load_settings(), tuple(parser.parse_args().queues.split(",")))
     # All work is handed in by now. Taking torch and its compiled kernels apart would cost seconds, for nothing.
     logging.shutdown()

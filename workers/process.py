@@ -43,7 +43,14 @@ class WorkerProcess:
         self.queue = WorkQueue(settings, self.records, make_app(settings))
         self.published = PublishedModels(settings, self.records, self.store)
         self.catalogue = ModelCatalogue(settings, self.records, self.published)
-        self.models = WarmModels(self.catalogue, device=settings.device, most=settings.max_loaded_models)
+        self.models = WarmModels(
+            self.catalogue,
+            device=settings.device,
+            most=settings.max_loaded_models,
+            threads=settings.threads,
+            runtime=settings.runtime,
+            cache=settings.cache_dir,
+        )
         self.stats = Stats(self.records)
         self.leases = LeaseKeeper(self.records, seconds=settings.lease_seconds)
         self.outbound = Outbound(settings)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from toco.jobs.job import DEFAULT_WORKSPACE
 from toco.jobs.model_catalogue import KnownModel, ModelCatalogue, Wishes
 from toco.model.errors import TocoError
 from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
+from toco.model.runtimes import AskedRuntime
 
 if TYPE_CHECKING:
     from toco.model.labelling.labeler import Labeler
@@ -39,11 +41,22 @@ class WarmModels:
         catalogue: where models come from.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         most: how many stay loaded; learnt words do not count.
+        threads, runtime, cache: see `Labeler.from_folder`; 0 threads takes as many as are right here.
     """
 
-    def __init__(self, catalogue: ModelCatalogue, *, device: str, most: int) -> None:
+    def __init__(
+        self,
+        catalogue: ModelCatalogue,
+        *,
+        device: str,
+        most: int,
+        threads: int = 0,
+        runtime: AskedRuntime = "auto",
+        cache: Path | None = None,
+    ) -> None:
         self._catalogue = catalogue
         self._device = device
+        self._threads, self._runtime, self._cache = threads, runtime, cache
         self._most = most
         self._loaded: OrderedDict[str, Labeler] = OrderedDict()  # by `KnownModel.key`
         self._readers: dict[str, ModelTokens] = {}  # of loaded models
@@ -161,7 +174,13 @@ class WarmModels:
         while len(self._loaded) >= self._most:
             self._drop(next(iter(self._loaded)))
         started = time.perf_counter()
-        labeler = Labeler.from_folder(folder, device=self._device)
+        labeler = Labeler.from_folder(
+            folder,
+            device=self._device,
+            threads=self._threads or None,
+            runtime=self._runtime,
+            cache=self._cache,
+        )
         self._loaded[key] = labeler
         pixels = np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), np.uint8)
         for count in range(1, _WARM_UP_TAGS + 1):

@@ -1,16 +1,10 @@
-"""The facade: photos with tags in, labels out.
+"""The facade: photos with tags in, labels out; `schedule` says what is done at once."""
 
-`Labeler.label` overlaps the stages: threads decode the next photos, and on a GPU refine the last ones, while the
-network runs on a batch. However many photos come, only a few batches are held in memory.
-"""
-
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +12,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from toco.model.cost import photo_cost
 from toco.model.crf.backend import CrfBackend
 from toco.model.crf.choice import crf_backend
 from toco.model.errors import TocoError
 from toco.model.labelling.asked_tags import AskedTags, asked_tags
+from toco.model.labelling.schedule import in_batches, side_by_side
 from toco.model.labelling.sources import Source, load_source, to_size
 from toco.model.method.affinity import spread
 from toco.model.method.cams import lifted, normalise_cams, resize, scaled_input, upsample_pair
-from toco.model.method.device import Device, choose_device, cores
+from toco.model.method.device import Device, choose_device
 from toco.model.method.label import Label, TagSource
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
 from toco.model.method.open_pixels import leave_open, unclaimed
@@ -42,10 +38,14 @@ from toco.model.photos.classes import IGNORE
 from toco.model.photos.images import DecodedImage
 from toco.model.photos.tag_check import UnknownTags
 from toco.model.photos.understanding import NO_MAPPING, Mapped
+from toco.model.runtimes import AskedRuntime, RuntimeName, cache_folder, choose_runtime
 from toco.model.spec import DEFAULT_MODEL, ModelSpec
+from toco.model.threads import threads as all_threads
 from toco.model.weights_io.checkpoint import load_model
+from toco.model.weights_io.network_loading import load_network
 
-Refinement = Callable[[], Label]
+NETWORK_BYTES = 2 * 2**30
+"""Memory for the network on a processor, all photos that are side by side together; one is always let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,9 @@ class Labeler:
         spec: of the network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         crf: name of the dense CRF; see `crf.backend.crf_backend`.
-        threads: for decoding and refinement; None takes one a core.
+        threads: of the processor; None takes what `threads.threads` says.
+        runtime: what the encoder of `network` runs on.
+        exact: gives the same network on torch, where `network` runs on something else; for float32 as published.
     """
 
     def __init__(
@@ -109,24 +111,65 @@ class Labeler:
         device: str = "auto",
         crf: str = "auto",
         threads: int | None = None,
+        runtime: RuntimeName = "torch",
+        exact: Callable[[], ToCoNetwork] | None = None,
     ) -> None:
         self.spec = spec
         self.vocabulary = spec.vocabulary
         self.device: Device = choose_device(device)
         self.network = network.eval().to(self.device.device)
         self.crf: CrfBackend = crf_backend(crf)
-        self.threads = threads or cores()
+        self.threads = threads or all_threads()
+        self.runtime: RuntimeName = runtime
+        self._exact = exact
+        self._loading = threading.Lock()
 
     @classmethod
-    def from_folder(cls, folder: Path | None = None, *, device: str = "auto", crf: str = "auto") -> "Labeler":
+    def from_folder(
+        cls,
+        folder: Path | None = None,
+        *,
+        device: str = "auto",
+        crf: str = "auto",
+        threads: int | None = None,
+        runtime: AskedRuntime = "auto",
+        cache: Path | None = None,
+    ) -> "Labeler":
         """Load a model folder; None takes the default model that comes with the package.
+
+        Args:
+            folder: of the model.
+            device: see the class.
+            crf: likewise.
+            threads: likewise.
+            runtime: what the encoder runs on; see `runtimes.choose_runtime`.
+            cache: where exported encoders are kept; None takes `runtimes.cache_folder`.
 
         Raises:
             InvalidCheckpoint: the folder does not fit.
             DeviceUnavailable: the device is not there.
         """
-        network, spec = load_model(folder or DEFAULT_MODEL)
-        return cls(network, spec, device=device, crf=crf)
+        folder = folder or DEFAULT_MODEL
+        place = choose_device(device)
+        network, spec, found = load_network(
+            folder,
+            choose_runtime(runtime, place.device.type),
+            cache=cache or cache_folder(),
+            dtype=place.dtype,
+            threads=threads or all_threads(),
+        )
+        exact = None if found == "torch" else lambda: load_model(folder)[0]
+        return cls(network, spec, device=device, crf=crf, threads=threads, runtime=found, exact=exact)
+
+    def network_for(self, options: LabelOptions) -> ToCoNetwork:
+        """Return the network that labels with some options: on torch where float32 is asked for, as published."""
+        if self._exact is None or options.precision == "auto":
+            return self.network
+        with self._loading:
+            if isinstance(self._exact, ToCoNetwork):
+                return self._exact
+            self._exact = self._exact().eval()
+            return self._exact
 
     def label_one(
         self,
@@ -162,27 +205,15 @@ class Labeler:
                 result, and no more requests are taken.
         """
         options = options or preset_options("balanced")
+        decode = partial(self._decode, options=options)
         size = self.batch_size(options)
-        # A processor refines between its turns at the network, a photo on each core: side by side, the threads of
-        # the network wait for one another all the time.
-        in_turn = self.device.device.type == "cpu"
-        together = self.threads if in_turn else 1
-        unrefined: list[tuple[LabelRequest, Refinement | TocoError]] = []
-        pending: deque[tuple[LabelRequest, Future[Label] | TocoError]] = deque()
-        source = iter(requests)
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="label") as pool:
-            decoding = self._start_decoding(pool, islice(source, size), options)
-            while decoding:
-                following = self._start_decoding(pool, islice(source, size), options)
-                unrefined.extend(self._run_batch(decoding, options))
-                decoding = [] if stop() else following
-                if len(unrefined) >= together or not decoding:
-                    pending.extend(_started(pool, *outcome) for outcome in unrefined)
-                    unrefined.clear()
-                if in_turn:
-                    wait(outcome for _, outcome in pending if isinstance(outcome, Future))
-                while pending and (in_turn or len(pending) > max(2 * size, self.threads) or not decoding):
-                    yield _settled(*pending.popleft())
+        if self.device.device.type == "cpu" and size == 1:
+            most = self._side_by_side(options)
+            whole = partial(self._label_decoded, options=options)
+            yield from side_by_side(requests, decode, whole, threads=self.threads, most=most, stop=stop)
+        else:
+            run = partial(self._run_batch, options=options)
+            yield from in_batches(requests, decode, run, threads=self.threads, size=size, stop=stop)
 
     def batch_size(self, options: LabelOptions) -> int:
         """Return how many photos go through the device at once; see `LabelOptions.batch_pixels`."""
@@ -201,10 +232,10 @@ class Labeler:
     def _cam_size(self, options: LabelOptions) -> int:
         return options.cam.size or self.spec.input_size
 
-    def _start_decoding(
-        self, pool: ThreadPoolExecutor, requests: Iterable[LabelRequest], options: LabelOptions
-    ) -> list[tuple[LabelRequest, Future[_Job]]]:
-        return [(request, pool.submit(self._decode, request, options)) for request in requests]
+    def _side_by_side(self, options: LabelOptions) -> int:
+        """Return for how many photos at once the network has memory on a processor."""
+        network = photo_cost(self.spec, options.model_copy(update={"refine": "none"}), tags=None)
+        return max(1, int(NETWORK_BYTES // network.memory_bytes))
 
     def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
         started = time.perf_counter()
@@ -212,31 +243,25 @@ class Labeler:
         photo = load_source(request.source, options.long_side)
         return _Job(photo, asked, {"decode": time.perf_counter() - started})
 
-    def _run_batch(
-        self, decoding: list[tuple[LabelRequest, Future[_Job]]], options: LabelOptions
-    ) -> list[tuple[LabelRequest, Refinement | TocoError]]:
-        """Run the network on the photos of a batch that can be read; return what is left to do for each."""
-        jobs: list[_Job] = []
-        results: list[tuple[LabelRequest, TocoError | None]] = []
-        for request, future in decoding:
-            try:
-                jobs.append(future.result())
-                results.append((request, None))
-            except TocoError as error:
-                results.append((request, error))
+    def _run_batch(self, jobs: list[_Job], options: LabelOptions) -> list[Callable[[], Label]]:
+        """Run the network on the photos of a batch; return what is left to do for each."""
         started = time.perf_counter()
         maps = self._run_network(jobs, options) if jobs else []
         seconds = time.perf_counter() - started
         for job in jobs:
             job.timings["network"] = seconds / len(jobs)
-        refinements = (partial(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True))
-        return [(request, next(refinements) if error is None else error) for request, error in results]
+        return [partial(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True)]
+
+    def _label_decoded(self, job: _Job, options: LabelOptions) -> Label:
+        (refine,) = self._run_batch([job], options)
+        return refine()
 
     @torch.inference_mode()
     def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
         """Run the network on the photos of a batch and bring the tagged maps to the CPU."""
         device, cam = self.device.device, options.cam
         dtype = self.device.dtype if options.precision == "auto" else None
+        network = self.network_for(options)
         square = (self._cam_size(options),) * 2
         images = torch.cat([self._network_input(job.photo.pixels, square) for job in jobs])
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
@@ -248,9 +273,9 @@ class Labeler:
             channels: list[tuple[int, ...]] = []
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in sorted(cam.scales, key=lambda value: abs(value - 1.0)):
-                found = self._classify(scaled_input(images, scale, flip=cam.flip))
+                found = self._classify(network, scaled_input(images, scale, flip=cam.flip))
                 decodes = self._decoder_weight(options) or any(job.asked.has_open for job in jobs)
-                decoded = self.network.decoder(found.patches) if decodes else None
+                decoded = network.decoder(found.patches) if decodes else None
                 if probabilities is None:
                     logits = found.logits.float()
                     if cam.flip:
@@ -274,7 +299,9 @@ class Labeler:
                             objects[position] = _added(
                                 objects[position], share_of_scale(shown, square, scales=len(cam.scales), flip=cam.flip)
                             )
-            segmentations = [self._segment(job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)]
+            segmentations = [
+                self._segment(network, job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)
+            ]
         return [
             _Maps(
                 channels=chosen,
@@ -299,14 +326,14 @@ class Labeler:
             )
         ]
 
-    def _classify(self, images: Tensor) -> Classified:
+    def _classify(self, network: ToCoNetwork, images: Tensor) -> Classified:
         """Run encoder and classifiers on (b, 3, H, W) images; on a CPU one at a time.
 
         A processor gains nothing from a batch, and large buffers cost it: memory that the allocator gives back after
         every layer comes anew page by page.
         """
         parts = torch.split(images, 1) if self.device.device.type == "cpu" else (images,)
-        found = [self.network.classify(self.network.encoder(part)) for part in parts]
+        found = [network.classify(network.encoder(part)) for part in parts]
         return Classified(*(torch.cat(maps) for maps in zip(*found, strict=True)))
 
     def _network_input(self, pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
@@ -349,7 +376,7 @@ class Labeler:
         return cams if belief is None else cams.lerp(belief, self._decoder_weight(options))
 
     def _segment(
-        self, job: _Job, channels: tuple[int, ...], options: LabelOptions
+        self, network: ToCoNetwork, job: _Job, channels: tuple[int, ...], options: LabelOptions
     ) -> tuple[npt.NDArray[np.float32] | None, tuple[int, ...]]:
         """Return (K + 1, h, w) decoder probabilities of one photo at its working size, and their classes."""
         settings = options.segmentation
@@ -358,7 +385,7 @@ class Labeler:
         kept = channels if settings.gate else tuple(range(len(self.vocabulary)))
         height, width = job.photo.pixels.shape[:2]
         logits = multi_scale_logits(
-            lambda images: self.network.decoder(self._classify(images).patches),
+            lambda images: network.decoder(self._classify(network, images).patches),
             self._network_input(job.photo.pixels, (height, width)),
             channels=(0, *(channel + 1 for channel in kept)),
             scales=settings.scales,
@@ -424,18 +451,3 @@ def _at_size(maps: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
 def _added(total: Tensor | None, maps: Tensor) -> Tensor:
     return maps if total is None else total + maps
-
-
-def _started(
-    pool: ThreadPoolExecutor, request: LabelRequest, outcome: Refinement | TocoError
-) -> tuple[LabelRequest, Future[Label] | TocoError]:
-    return request, outcome if isinstance(outcome, TocoError) else pool.submit(outcome)
-
-
-def _settled(request: LabelRequest, outcome: "Future[Label] | TocoError") -> tuple[LabelRequest, Label | TocoError]:
-    if isinstance(outcome, TocoError):
-        return request, outcome
-    try:
-        return request, outcome.result()
-    except TocoError as error:
-        return request, error

@@ -19,6 +19,7 @@ from toco.model.learning.tokens import PhotoTokens, TokenReader
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
 from toco.model.photos.classes import BACKGROUND, IGNORE
+from toco.model.threads import threads as all_threads
 
 _EPSILON = 1e-6
 
@@ -97,7 +98,7 @@ class LearntLabeler(Labeler):
         self.trusted = model.spec.usable
         self.device = reader.device
         self.crf = crf_backend("auto" if crf == "auto" else "lattice" if crf == "lattice" else "pydensecrf")
-        self.threads = threads or max(1, torch.get_num_threads())
+        self.threads = threads or all_threads()
 
     def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
         job = super()._decode(request, options)

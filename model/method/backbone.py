@@ -6,7 +6,7 @@ References:
 """
 
 import math
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.method.attention import BlockwiseAttention
-from toco.model.method.timm_import import PatchEmbed, VisionTransformer, timm
+
+if TYPE_CHECKING:
+    from toco.model.method.timm_import import VisionTransformer
 
 
 class Tokens(NamedTuple):
@@ -55,6 +57,8 @@ class Encoder(nn.Module):
         arguments: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        from toco.model.method.timm_import import timm  # noqa: PLC0415 - slow; an exported encoder needs none of it
+
         try:
             vit = timm.create_model(
                 name, pretrained=pretrained, num_classes=0, img_size=image_size, **(arguments or {})
@@ -84,28 +88,19 @@ class Encoder(nn.Module):
         """The position embedding as trained: (1, prefix + grid * grid, d); frozen while ToCo trains."""
         return cast("nn.Parameter", self.vit.pos_embed)
 
+    @property
+    def prefix(self) -> int:
+        """Number of tokens before those of the patches: the class token and any registers."""
+        return int(self.vit.num_prefix_tokens)
+
+    @property
+    def placed_prefix(self) -> int:
+        """How many of them have a position."""
+        return 0 if self.vit.no_embed_class else self.prefix
+
     def position_embedding(self, grid: tuple[int, int]) -> Tensor:
-        """Return the position embedding for a token grid.
-
-        The class (and register) part is kept; the patch part is resized bicubically without antialiasing.
-        timm's own resampling antialiases, which changes the published numbers.
-
-        Args:
-            grid: (h, w) of the token grid.
-
-        Returns:
-            (1, prefix + h * w, d), or (1, h * w, d) for models that give prefix tokens no position.
-        """
-        vit = self.vit
-        prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        embedding = self.positions
-        side = math.isqrt(embedding.shape[1] - prefix)
-        if grid == (side, side):
-            return embedding
-        patches = embedding[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-        patches = F.interpolate(patches.float(), size=grid, mode="bicubic", align_corners=False)
-        patches = patches.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1).to(embedding.dtype)
-        return torch.cat([embedding[:, :prefix], patches], dim=1)
+        """Return the position embedding for a token grid; see `resized_positions`."""
+        return resized_positions(self.positions, grid, prefix=self.placed_prefix)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn images into the token sequence that enters the first block.
@@ -119,22 +114,23 @@ class Encoder(nn.Module):
         Raises:
             InvalidArray: not (b, 3, H, W), or smaller than one patch.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < self.patch_size:
-            raise InvalidArray(
-                f"Images of shape {tuple(images.shape)}.", fix=f"Give (b, 3, H, W) with sides of {self.patch_size} up."
-            )
+        grid = token_grid(images, self.patch_size)
+        return self.sequence(images, self.position_embedding(grid)), grid
+
+    def sequence(self, images: Tensor, position: Tensor) -> Tensor:
+        """Return the tokens (b, prefix + h * w, d) of images (b, 3, H, W) with the embedding of their positions."""
         vit = self.vit
         patches = vit.patch_embed.proj(images)  # (b, d, h, w)
-        grid = (int(patches.shape[2]), int(patches.shape[3]))
         tokens = vit.patch_embed.norm(patches.flatten(2).transpose(1, 2))
-        position = self.position_embedding(grid).to(tokens.dtype)
+        position = position.to(tokens.dtype)
         learned = [token for token in (vit.cls_token, vit.reg_token) if token is not None]
         prefix = [token.to(tokens.dtype).expand(tokens.shape[0], -1, -1) for token in learned]
         if vit.no_embed_class:
             tokens = torch.cat([*prefix, tokens + position], dim=1)
         else:
             tokens = torch.cat([*prefix, tokens], dim=1) + position
-        return vit.norm_pre(vit.pos_drop(tokens)), grid
+        embedded: Tensor = vit.norm_pre(vit.pos_drop(tokens))
+        return embedded
 
     def run_blocks(self, tokens: Tensor, grid: tuple[int, int], *, first: int = 0) -> Tokens:
         """Run the blocks from `first` on and split the result into the tokens that ToCo uses.
@@ -144,6 +140,10 @@ class Encoder(nn.Module):
             grid: (h, w).
             first: index of the first block to run; at most the auxiliary block.
         """
+        return as_tokens(*self.sequences(tokens, first=first), grid, prefix=self.prefix)
+
+    def sequences(self, tokens: Tensor, *, first: int = 0) -> tuple[Tensor, Tensor]:
+        """Return the normed tokens after the last block and those that leave the auxiliary block, all (b, n, d)."""
         aux = tokens
         with BlockwiseAttention():
             for index, block in enumerate(self.vit.blocks):
@@ -152,12 +152,7 @@ class Encoder(nn.Module):
                 tokens = block(tokens)
                 if index == self.aux_block:
                     aux = tokens
-        tokens = self.vit.norm(tokens)
-        return Tokens(tokens[:, 0], self._to_map(tokens, grid), self._to_map(aux, grid))
-
-    def _to_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        patches = tokens[:, self.vit.num_prefix_tokens :]
-        return patches.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)
+        return self.vit.norm(tokens), aux
 
     def forward(self, images: Tensor) -> Tokens:
         """Encode images (b, 3, H, W), normalised; see `Tokens`."""
@@ -165,8 +160,54 @@ class Encoder(nn.Module):
         return self.run_blocks(tokens, grid)
 
 
+def token_grid(images: Tensor, patch_size: int) -> tuple[int, int]:
+    """Return the token grid (h, w) of images.
+
+    Raises:
+        InvalidArray: not (b, 3, H, W), or smaller than one patch.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < patch_size:
+        raise InvalidArray(
+            f"Images of shape {tuple(images.shape)}.", fix=f"Give (b, 3, H, W) with sides of {patch_size} up."
+        )
+    return images.shape[2] // patch_size, images.shape[3] // patch_size
+
+
+def resized_positions(embedding: Tensor, grid: tuple[int, int], *, prefix: int) -> Tensor:
+    """Return the position embedding for a token grid.
+
+    The class (and register) part is kept; the patch part is resized bicubically without antialiasing.
+    timm's own resampling antialiases, which changes the published numbers.
+
+    Args:
+        embedding: (1, prefix + side * side, d) as trained.
+        grid: (h, w) of the token grid.
+        prefix: how many tokens before those of the patches have a position.
+
+    Returns:
+        (1, prefix + h * w, d).
+    """
+    side = math.isqrt(embedding.shape[1] - prefix)
+    if grid == (side, side):
+        return embedding
+    patches = embedding[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    patches = F.interpolate(patches.float(), size=grid, mode="bicubic", align_corners=False)
+    patches = patches.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1).to(embedding.dtype)
+    return torch.cat([embedding[:, :prefix], patches], dim=1)
+
+
+def as_tokens(final: Tensor, aux: Tensor, grid: tuple[int, int], *, prefix: int) -> Tokens:
+    """Split token sequences (b, prefix + h * w, d), final and auxiliary ones, into what ToCo uses."""
+    patches, aux_patches = (
+        tokens[:, prefix:].transpose(1, 2).reshape(tokens.shape[0], -1, *grid) for tokens in (final, aux)
+    )
+    return Tokens(final[:, 0], patches, aux_patches)
+
+
 def native_image_size(name: str) -> int:
     """Return the side in pixels at which timm's own weights of a backbone were trained; 224 if it has none."""
+    from toco.model.method.timm_import import timm  # noqa: PLC0415 - slow; see `Encoder`
+
     try:
         published = timm.get_pretrained_cfg(name)
     except RuntimeError:  # an unknown tag: building the backbone says so
@@ -174,11 +215,13 @@ def native_image_size(name: str) -> int:
     return 224 if published is None else int(published.input_size[-1])
 
 
-def _is_plain(vit: nn.Module) -> TypeGuard[VisionTransformer]:
+def _is_plain(vit: nn.Module) -> TypeGuard["VisionTransformer"]:
     """Tell a ViT that `Encoder` runs rightly from its relatives.
 
     Subclasses add tokens or positions that nothing here feeds (a distillation token); hybrids cut patches otherwise.
     """
+    from toco.model.method.timm_import import PatchEmbed, VisionTransformer  # noqa: PLC0415 - slow; see `Encoder`
+
     return (
         type(vit) is VisionTransformer
         and type(vit.patch_embed) is PatchEmbed

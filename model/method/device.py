@@ -1,7 +1,6 @@
 """Device and dtype, chosen in one place."""
 
 import functools
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,11 +9,6 @@ import torch
 from toco.model.errors import TocoError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class DeviceUnavailable(TocoError):

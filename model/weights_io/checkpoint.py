@@ -48,6 +48,18 @@ def load_model(folder: Path) -> tuple[ToCoNetwork, ModelSpec]:
         InvalidCheckpoint: missing parts, a wrong hash, or tensors that do not fit the spec.
     """
     spec = read_spec(folder)
+    state = read_weights(folder, spec)
+    network = ToCoNetwork.from_spec(spec)
+    fit_state(network, state, str(folder / WEIGHTS_FILE))
+    return network.eval(), spec
+
+
+def read_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
+    """Read the weights of a model folder as they are stored.
+
+    Raises:
+        InvalidCheckpoint: they are missing, not what the spec says, or no safetensors.
+    """
     path = folder / WEIGHTS_FILE
     try:
         data = path.read_bytes()
@@ -60,12 +72,9 @@ def load_model(folder: Path) -> tuple[ToCoNetwork, ModelSpec]:
             fix="The file is damaged or was changed: fetch or train it again.",
         )
     try:
-        state = load(data)
+        return load(data)
     except SafetensorError as error:
         raise InvalidCheckpoint(f"{str(path)!r} is not safetensors: {error}.", fix="Fetch or train it again.") from None
-    network = ToCoNetwork.from_spec(spec)
-    fit_state(network, state, str(path))
-    return network.eval(), spec
 
 
 def fit_state(network: ToCoNetwork, state: dict[str, Tensor], source: str) -> None:

@@ -14,6 +14,7 @@ from toco.service.cli.labelling import (
     Device,
     Model,
     Preset,
+    Runtime,
     Settings,
     find_tags,
     format_names,
@@ -57,6 +58,7 @@ def label(
     ] = "voc",
     model: Model = None,
     device: Device = "auto",
+    runtime: Runtime = None,
     settings: Settings = None,
     crf: Crf = True,
     segmentation: Annotated[
@@ -126,7 +128,7 @@ def label(
     learning = unknown_tags == "learn" and bool(check.open_words)
     for line in (*check_lines(check), *settle_unknown("open" if learning else unknown_tags, check)):
         typer.echo(line, err=True)
-    labeler = load_labeler(model, device)
+    labeler = load_labeler(model, device, runtime)
     if learning:
         labeler = _with_learnt_words(labeler, photos, out, mapping)
     run = FolderRun(labeler, options, out, outputs=frozenset(wanted), mapping=mapping)

@@ -24,6 +24,7 @@ from rich.text import Text
 from toco.model.cost import TooCostly, photo_cost, require_affordable
 from toco.model.errors import InvalidOption
 from toco.model.options import PRESETS, LabelOptions
+from toco.model.runtimes import AskedRuntime
 from toco.model.spec import DEFAULT_MODEL, ModelSpec, read_spec
 from toco.service.cli.progress_lines import ProgressLines
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 Model = Annotated[Path | None, typer.Option("--model", help="Model folder. Default: the model in the package.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Runtime = Annotated[
+    AskedRuntime | None,
+    typer.Option(help="What the encoder runs on; default: TOCO_RUNTIME, or else the fastest that is installed."),
+]
 Preset = Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")]
 Settings = Annotated[
     list[str] | None,
@@ -116,15 +121,28 @@ def format_names(text: str) -> tuple[str, ...]:
     return names
 
 
-def load_labeler(model: Path | None, device: str) -> "Labeler":
+def load_labeler(model: Path | None, device: str, runtime: AskedRuntime | None = None) -> "Labeler":
     """Load a model; this is where torch is imported.
+
+    Args:
+        model: its folder.
+        device: see `Labeler`.
+        runtime: what its encoder runs on; None takes that of the settings.
 
     Raises:
         InvalidCheckpoint, DeviceUnavailable
     """
+    from toco.jobs.settings import load_settings
     from toco.model.labelling.labeler import Labeler
 
-    return Labeler.from_folder(model, device=device)
+    chosen = load_settings()
+    return Labeler.from_folder(
+        model,
+        device=device,
+        threads=chosen.threads or None,
+        runtime=runtime or chosen.runtime,
+        cache=chosen.cache_dir,
+    )
 
 
 def find_tags(

@@ -6,6 +6,7 @@ Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it 
 
 import typer
 
+from toco.model.threads import share_the_processor
 from toco.service.cli.commands import LazyGroup
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ def toco() -> None:
 
 def main() -> None:
     """Run the command line."""
+    share_the_processor()
     app()
 
 

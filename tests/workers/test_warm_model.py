@@ -1,6 +1,8 @@
 """Which models stay in memory: nothing is loaded again and again."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -71,3 +73,15 @@ def test_a_plan_fits_and_once_carried_out_asks_for_nothing_more(used, warm, cold
     after = {name: last for name, last in used.items() if name not in drop} | dict.fromkeys(load, wishes.number)
     assert len(after) <= most
     assert warm_plan(after, wishes, most=most) == ([], [])
+
+
+PARENT = """
+import sys
+import toco.model.labelling.labeler, toco.workers.tasks
+print([name for name in ("openvino",) if name in sys.modules])
+"""
+
+
+def test_what_the_parent_imports_before_the_fork_starts_no_runtime_with_threads_of_its_own():
+    found = subprocess.run([sys.executable, "-c", PARENT], check=True, capture_output=True, text=True)
+    assert found.stdout == "[]\n"

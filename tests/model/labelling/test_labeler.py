@@ -38,7 +38,7 @@ QUICK = preset_options("fast", **QUICK_CHANGES, cam={"size": 64})
 
 @pytest.fixture(scope="module")
 def labeler(tiny_model):
-    return Labeler.from_folder(tiny_model, device="cpu")
+    return Labeler.from_folder(tiny_model, device="cpu", runtime="torch")
 
 
 def pixels(height=40, width=56, seed=0):

@@ -174,7 +174,7 @@ def test_weights_that_cannot_be_fetched_say_what_else_to_do(monkeypatch):
     def unreachable(*_args, **_options):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("toco.model.method.backbone.timm.create_model", unreachable)
+    monkeypatch.setattr("timm.create_model", unreachable)
     with pytest.raises(InvalidOption, match="no route to host") as caught:
         Encoder("vit_base_patch16_224", pretrained=True)
     assert "file of initial weights" in caught.value.fix

@@ -1,0 +1,86 @@
+"""A model's network on the runtime that is chosen; where that cannot take it, on torch, and that is said."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from toco.model.method.backbone import Encoder
+from toco.model.spec import InvalidCheckpoint, read_spec
+from toco.model.weights_io import network_loading
+from toco.model.weights_io.exported_encoder import exported_name
+from toco.model.weights_io.network_loading import load_network
+
+pytest.importorskip("openvino")
+
+
+def loaded(folder, cache, runtime="openvino"):
+    return load_network(folder, runtime, cache=cache, dtype=None, threads=1)
+
+
+def test_both_runtimes_give_the_same(tiny_model, tmp_path, close):
+    exact, spec, name = loaded(tiny_model, tmp_path, "torch")
+    assert (name, spec) == ("torch", read_spec(tiny_model))
+    network, spec, name = loaded(tiny_model, tmp_path)
+    assert (name, spec) == ("openvino", read_spec(tiny_model))
+    images = torch.randn(1, 3, 64, 48)
+    with torch.inference_mode():
+        (found, decoded), (expected, expected_decoded) = network(images), exact(images)
+    for one, other in zip((*found, decoded), (*expected, expected_decoded), strict=True):
+        close(one, other)
+
+
+def test_damaged_weights_are_refused_even_where_the_encoder_is_exported(tiny_model, tmp_path):
+    loaded(tiny_model, tmp_path / "cache")
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"ruin")
+    with pytest.raises(InvalidCheckpoint, match="SHA-256"):
+        loaded(folder, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("file", ["encoder.xml", "encoder.bin", "encoder.json", "positions.safetensors"])
+def test_an_export_that_was_damaged_is_made_anew(file, tiny_model, tmp_path, close, caplog):
+    exact, spec, _ = loaded(tiny_model, tmp_path, "torch")
+    loaded(tiny_model, tmp_path)
+    (tmp_path / exported_name(spec) / file).write_bytes(b"")
+    network, _, name = loaded(tiny_model, tmp_path)
+    assert name == "openvino"
+    assert "made anew" in caplog.text
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        close(network.encoder(images).patches, exact.encoder(images).patches)
+
+
+def test_where_the_cache_cannot_be_written_torch_is_taken(tiny_model, tmp_path, caplog):
+    (tmp_path / "file").write_text("no folder")
+    network, _, name = loaded(tiny_model, tmp_path / "file")
+    assert name == "torch"
+    assert isinstance(network.encoder, Encoder)
+    assert "runs on torch" in caplog.text
+
+
+def test_what_openvino_does_not_know_runs_on_torch(tiny_model, tmp_path, monkeypatch, caplog):
+    def unknown(*_):
+        raise RuntimeError("No conversion rule found for aten::odd")
+
+    monkeypatch.setattr(network_loading, "_openvino_encoder", unknown)
+    assert loaded(tiny_model, tmp_path)[2] == "torch"
+    assert "aten::odd" in caplog.text
+
+
+SECOND_START = """
+import sys
+from pathlib import Path
+from toco.model.labelling.labeler import Labeler
+assert Labeler.from_folder(Path(sys.argv[1]), device="cpu", cache=Path(sys.argv[2])).runtime == "openvino"
+print([name for name in ("timm", "torchvision") if name in sys.modules])
+"""
+
+
+def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
+    loaded(tiny_model, tmp_path)
+    command = [sys.executable, "-c", SECOND_START, str(tiny_model), str(tmp_path)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
