@@ -28,6 +28,7 @@ ENV PATH=/opt/toco/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/data/numba \
+    TOCO_CACHE_DIR=/data/cache \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     TOCO_DATA_DIR=/data
