@@ -20,6 +20,8 @@ _DECODER_WIDTH: Final = 512
 _PRODUCTS_A_SECOND: Final = 5e10  # of one core, float32
 _CRF_BYTES: Final = (40, 25)  # a pixel, and for each class and background level
 _CRF_SECONDS: Final = (3e-7, 1e-8)  # a pixel for the lattice; a pixel, class, level and update
+NETWORK_BYTES: Final = 2 * 2**30
+"""Memory for the network on a processor, all photos that are side by side together."""
 # A photo without tags is taken to show at most so many classes, unless the threshold lets more through.
 _USUAL_CLASSES: Final = 8
 _USUAL_THRESHOLD: Final = 0.1
@@ -97,6 +99,20 @@ def photo_cost(
             parts.append(_crf(working, kept, iterations=crf.iterations, levels=1))
             held += working * (kept + 1) * _FLOAT
     return Cost(max(part.memory_bytes for part in parts) + held, sum(part.seconds for part in parts))
+
+
+def photos_at_once(spec: ModelSpec, options: LabelOptions, *, memory_bytes: float = NETWORK_BYTES) -> int:
+    """Return for how many photos side by side a processor's memory may be taken; one at least.
+
+    Only the network counts: dense CRFs run side by side in any case.
+
+    Args:
+        spec: of the model.
+        options: complete settings.
+        memory_bytes: for all of them together.
+    """
+    network = photo_cost(spec, options.model_copy(update={"refine": "none"}), tags=None)
+    return max(1, int(memory_bytes // network.memory_bytes))
 
 
 def require_affordable(cost: Cost, *, memory_bytes: float, seconds: float) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from toco.model.cost import photo_cost
+from toco.model.cost import photos_at_once
 from toco.model.crf.backend import CrfBackend
 from toco.model.crf.choice import crf_backend
 from toco.model.errors import TocoError
@@ -43,9 +43,6 @@ from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.model.threads import threads as all_threads
 from toco.model.weights_io.checkpoint import load_model
 from toco.model.weights_io.network_loading import load_network
-
-NETWORK_BYTES = 2 * 2**30
-"""Memory for the network on a processor, all photos that are side by side together; one is always let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +205,7 @@ class Labeler:
         decode = partial(self._decode, options=options)
         size = self.batch_size(options)
         if self.device.device.type == "cpu" and size == 1:
-            most = self._side_by_side(options)
+            most = photos_at_once(self.spec, options)
             whole = partial(self._label_decoded, options=options)
             yield from side_by_side(requests, decode, whole, threads=self.threads, most=most, stop=stop)
         else:
@@ -231,11 +228,6 @@ class Labeler:
 
     def _cam_size(self, options: LabelOptions) -> int:
         return options.cam.size or self.spec.input_size
-
-    def _side_by_side(self, options: LabelOptions) -> int:
-        """Return for how many photos at once the network has memory on a processor."""
-        network = photo_cost(self.spec, options.model_copy(update={"refine": "none"}), tags=None)
-        return max(1, int(NETWORK_BYTES // network.memory_bytes))
 
     def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
         started = time.perf_counter()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toco.model.cost import Cost, TooCostly, encoder_shape, photo_cost, require_affordable
+from toco.model.cost import Cost, TooCostly, encoder_shape, photo_cost, photos_at_once, require_affordable
 from toco.model.options import PRESETS, preset_options
 from toco.model.spec import DEFAULT_MODEL, BackboneSpec, read_spec
 
@@ -54,6 +54,14 @@ def test_a_small_photo_may_be_labelled_at_settings_that_a_large_one_may_not(spec
     require_affordable(photo_cost(spec, options, tags=2, size=(500, 800)), **LIMITS)
     with pytest.raises(TooCostly):
         require_affordable(photo_cost(spec, options, tags=2, size=(8000, 9000)), **LIMITS)
+
+
+def test_photos_side_by_side_are_as_many_as_there_is_memory_for_their_networks(spec):
+    light, heavy = preset_options("fast"), preset_options("paper")
+    network = photo_cost(spec, heavy.model_copy(update={"refine": "none"}), tags=None).memory_bytes
+    assert photos_at_once(spec, heavy, memory_bytes=3.5 * network) == 3
+    assert photos_at_once(spec, heavy, memory_bytes=0.5 * network) == 1
+    assert photos_at_once(spec, light) > photos_at_once(spec, heavy) >= 2
 
 
 def test_each_setting_that_makes_more_work_costs_more(spec):
