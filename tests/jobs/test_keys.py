@@ -22,6 +22,8 @@ ALIKE = {
     "exportkey('e')": keys.export_record("e"),
     "publishednames('w')": keys.published_names("w"),
     "publishedkey('w', 'm')": keys.published_model("w", "m"),
+    "workspacedefault('w')": keys.workspace_default("w"),
+    "revisionskey('j', 'i')": keys.revisions_key("j", "i"),
     "EXPORTS_ACTIVE": keys.EXPORTS_ACTIVE,
     "DELAYED": keys.DELAYED,
     "ITEMS": keys.ITEMS,
