@@ -16,6 +16,7 @@ References:
     cvat-sdk 2.80, `cvat_sdk.masks.encode_mask` (semantics only).
 """
 
+from pathlib import PurePosixPath
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +31,7 @@ from toco.model.formats.sink import Sink
 from toco.model.formats.spool import LineSpool
 from toco.model.formats.writer import ExportOptions, ExportWriter
 from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
+from toco.model.photos.names import InvalidName
 from toco.model.photos.palette import PALETTE
 
 MAX_INSTANCES = 255  # colours of the instance PNG, background taken off
@@ -106,7 +108,14 @@ class CvatWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        mask, stem = self.mask_of(item), self.stem_of(item)
+        mask, name = self.mask_of(item), str(PurePosixPath(item.name).with_suffix(""))
+        if name.strip() != name or name.startswith("#"):
+            raise InvalidName(
+                f"CVAT's list of frames cannot hold the name {item.name!r}: it drops blanks at either end and lines "
+                "that begin with '#'.",
+                fix="Rename the photo, here and in the task.",
+            )
+        stem = self.stem_of(item)
         classes = np.where(mask == IGNORE, np.uint8(BACKGROUND), mask)
         instances = self._instances(classes)
         if self.options.components:

@@ -39,7 +39,7 @@ class HuggingFaceWriter(ExportWriter):
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
         mask = self.mask_of(item)
-        suffix, photo = item.photo()
+        suffix, photo = item.photo(jpeg_for=self.jpeg_for)
         stem, part, result = self.stem_of(item), self.part_of(item), item.result
         row: dict[str, Any] = {
             "file_name": f"images/{stem}{suffix}",

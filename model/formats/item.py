@@ -59,7 +59,7 @@ class LabelledItem:
         self.part = part
         self._load = load
         self._load_image = load_image
-        self._photos: dict[bool, tuple[str, bytes]] = {}
+        self._photos: dict[tuple[bool, frozenset[str]], tuple[str, bytes]] = {}
         self._tidied: dict[tuple[str, int, int], npt.NDArray[np.uint8]] = {}
 
     @cached_property
@@ -121,12 +121,15 @@ class LabelledItem:
             raise MissingPart(f"The photo {self.name!r} is not at hand.", fix="Export without images.")
         return self._load_image()
 
-    def photo(self, *, jpeg_only: bool = False) -> tuple[str, bytes]:
+    def photo(self, *, jpeg_only: bool = False, jpeg_for: frozenset[str] = frozenset()) -> tuple[str, bytes]:
         """Return the suffix and bytes under which the photo goes into an export; see `export_photo`."""
-        if jpeg_only not in self._photos:
+        key = jpeg_only, jpeg_for
+        if key not in self._photos:
             kind, turned = self.result.photo_format, self.result.turned
-            self._photos[jpeg_only] = export_photo(self.image, self.name, kind=kind, turned=turned, jpeg_only=jpeg_only)
-        return self._photos[jpeg_only]
+            self._photos[key] = export_photo(
+                self.image, self.name, kind=kind, turned=turned, jpeg_only=jpeg_only, jpeg_for=jpeg_for
+            )
+        return self._photos[key]
 
     def _mask(self, artifact: str) -> npt.NDArray[np.uint8]:
         data = self._load(artifact)

@@ -217,7 +217,7 @@ class ExportWriter(ABC):
         """Return suffix and bytes of the photo (see `export_photo`), or None if it is not wanted. Raises like `add`."""
         if not self.options.images:
             return None
-        return item.photo(jpeg_only=jpeg_only or item.result.photo_format in self.jpeg_for)
+        return item.photo(jpeg_only=jpeg_only, jpeg_for=self.jpeg_for)
 
 
 def _quoted(text: str) -> str:

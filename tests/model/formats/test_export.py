@@ -221,5 +221,8 @@ def test_names_that_differ_in_case_alone_stay_apart_on_every_file_system(make_it
 
 
 def test_cvat_keeps_the_names_by_which_it_finds_its_photos(make_item, export, tmp_path):
-    export([make_item("#a .jpg")], "cvat")
-    assert (tmp_path / "cvat/SegmentationClass/#a .png").is_file()
+    report = export([make_item("b /#a.jpg"), make_item("#a.jpg"), make_item("c .jpg")], "cvat")
+    assert (tmp_path / "cvat/SegmentationClass/b /#a.png").is_file()
+    assert [(entry.name, entry.code) for entry in report.left_out] == [
+        ("#a.jpg", "invalid_name"), ("c .jpg", "invalid_name"),
+    ]  # fmt: skip

@@ -1,10 +1,7 @@
 """Each format is read back by the tool that it is for, or as that tool reads it, and gives the mask again."""
 
 import json
-import subprocess
-import venv
 import zipfile
-from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -312,34 +309,6 @@ def test_cvat_keeps_the_255_largest_regions(export, make_item):
     assert len(np.unique(instances)) == 256
     assert np.unique(classes[instances == 1]).tolist() == [PERSON]
     assert np.array_equal(classes > 0, instances > 0)
-
-
-READ_BY_DATUMARO = """
-import json, sys
-from datumaro import AnnotationType, Dataset
-dataset = Dataset.import_from(sys.argv[1], "voc_segmentation")
-labels = dataset.categories()[AnnotationType.label]
-print(json.dumps({item.id: [(labels[a.label].name, int(a.image.sum())) for a in item.annotations] for item in dataset}))
-"""
-
-
-@pytest.mark.slow
-def test_cvat_is_read_by_datumaro(export, items, request):
-    """Datumaro is what CVAT reads this format with; it pins much, so it gets an environment of its own."""
-    home = Path(request.config.cache.mkdir("datumaro-1.13.12"))
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "datumaro==1.13.12"], check=True)
-        (home / "ready").touch()
-    command = [python, "-W", "ignore", "-c", READ_BY_DATUMARO, export("cvat", *items)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    expected = {
-        name: [[entry.name, entry.area] for entry in item.result.classes]
-        for name, item in zip(("cat", "farm/two dogs", "empty"), items, strict=True)
-    }
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
 
 
 # Hugging Face
