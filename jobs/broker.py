@@ -19,8 +19,10 @@ from toco.jobs.settings import Settings
 INTERACTIVE: Final = "interactive"
 BATCH: Final = "batch"
 ERRANDS: Final = "errands"  # exports, webhooks, deletions: no device, and some wait for the network
+TRAIN: Final = "train"  # one training at a time for hours: a worker of its own takes them
 LABEL_QUEUES: Final = (INTERACTIVE, BATCH)
-QUEUES: Final = (*LABEL_QUEUES, ERRANDS)  # in the order in which workers look
+USUAL_QUEUES: Final = (*LABEL_QUEUES, ERRANDS)  # in the order in which workers look
+QUEUES: Final = (*USUAL_QUEUES, TRAIN)
 PULSE: Final = "pulse"  # what every labelling worker looks at first: a message that it only has to answer
 
 LABEL_SHARD: Final = "toco.label_shard"
@@ -28,6 +30,8 @@ BUILD_EXPORT: Final = "toco.build_export"
 DELIVER_WEBHOOKS: Final = "toco.deliver_webhooks"
 DELETE_OBJECTS: Final = "toco.delete_objects"
 DELETE_UPLOADS: Final = "toco.delete_uploads"
+DELETE_TRAINING: Final = "toco.delete_training"
+RUN_TRAINING: Final = "toco.run_training"
 SYNC_MODELS: Final = "toco.sync_models"
 ANSWER: Final = "toco.answer"
 

@@ -15,6 +15,10 @@
     leases                           sorted set of `{job}:{item}` by the end of the lease
     delayed                          sorted set of `{job}:{item}` by the time at which to queue it
     items                            items by state over all jobs
+    training:{training}              a training; with :losses, sorted set of losses as JSON by their step
+    trainings, trainings:workspace:{workspace}   sorted sets of trainings by their ids
+    trainings:active                 sorted set of trainings that are not over by the time at which to look after them
+    trainings:trash                  sorted set of trainings whose objects are to be deleted, by when
     export:{export}                  an export; with :lock while it is built
     exports:active                   sorted set of unfinished exports by the last sign of life
     upload:{upload}                  a resumable upload; with :lock while a piece comes in
@@ -59,6 +63,9 @@ TRASH_ATTEMPTS: Final = f"{PREFIX}trash_attempts"
 LEASES: Final = f"{PREFIX}leases"
 DELAYED: Final = f"{PREFIX}delayed"
 ITEMS: Final = f"{PREFIX}items"
+TRAININGS: Final = f"{PREFIX}trainings"
+TRAININGS_ACTIVE: Final = f"{PREFIX}trainings:active"
+TRAININGS_TRASH: Final = f"{PREFIX}trainings:trash"
 EXPORTS_ACTIVE: Final = f"{PREFIX}exports:active"
 UPLOADS: Final = f"{PREFIX}uploads"
 WEBHOOKS: Final = f"{PREFIX}webhooks"
@@ -139,6 +146,21 @@ def tags_key(job: str) -> str:
 def job_exports_key(job: str) -> str:
     """Key of a job's list of exports."""
     return f"{job_key(job)}:exports"
+
+
+def training_record(training: str) -> str:
+    """Key of a training's hash."""
+    return f"{PREFIX}training:{training}"
+
+
+def training_losses(training: str) -> str:
+    """Key of the losses of a training."""
+    return f"{training_record(training)}:losses"
+
+
+def trainings_in_workspace(workspace: str) -> str:
+    """Key of the trainings of a workspace, in the order of their ids."""
+    return f"{TRAININGS}:workspace:{workspace}"
 
 
 def export_record(export: str) -> str:
@@ -229,6 +251,10 @@ local function exportkey(export) return '{export_record("")}' .. export end
 local function publishednames(workspace) return '{published_names("")}' .. workspace end
 local function publishedkey(workspace, name) return publishednames(workspace) .. ':' .. name end
 local function workspacedefault(workspace) return '{workspace_default("")}' .. workspace end
+local function trainingkey(training) return '{training_record("")}' .. training end
+local function losseskey(training) return trainingkey(training) .. ':losses' end
+local function trainingsinworkspace(workspace) return '{trainings_in_workspace("")}' .. workspace end
+local TRAININGS, TRAININGS_ACTIVE, TRAININGS_TRASH = '{TRAININGS}', '{TRAININGS_ACTIVE}', '{TRAININGS_TRASH}'
 local EXPORTS_ACTIVE, DELAYED = '{EXPORTS_ACTIVE}', '{DELAYED}'
 """
 """The same names for the scripts."""

@@ -21,6 +21,7 @@ from toco.jobs.keys import (
     API_KEYS,
     JOBS,
     SCHEMA_NUMBER,
+    TRAININGS,
     UPLOADS,
     api_key_record,
     export_record,
@@ -30,13 +31,14 @@ from toco.jobs.keys import (
     jobs_in_state,
     jobs_in_workspace,
     order_key,
+    training_record,
     upload_record,
 )
 from toco.model.errors import TocoError
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["job", "item", "export", "upload", "key"]
+Kind = Literal["job", "item", "export", "upload", "key", "training"]
 
 _PAGE: Final = 200  # records changed in one transaction
 _PAUSE_SECONDS: Final = 1.0  # between two tries while the server is away
@@ -189,6 +191,7 @@ def _pages(client: Any) -> Iterator[list[RecordPlace]]:
 
     yield from listed("key", API_KEYS, api_key_record)
     yield from listed("upload", UPLOADS, upload_record)
+    yield from listed("training", TRAININGS, training_record)
     for job in client.zrange(JOBS, 0, -1):
         yield from listed("item", order_key(job, "index"), partial(item_key, job), job)
         yield from listed("export", job_exports_key(job), export_record, job)

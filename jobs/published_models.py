@@ -26,10 +26,9 @@ from toco.jobs.store import ObjectNotFound, Store, model_key
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.learning.learnt_spec import WordReport
 from toco.model.options import Frozen
-from toco.model.spec import ModelSpec
+from toco.model.spec import MODEL_NAME, ModelSpec, checked_model_name
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}$"
-PublishedName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+PublishedName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 RESERVED_NAMES: Final = frozenset({"default"})  # `PUT /v1/models/default` is a route of its own
 Kind = Literal["learnt", "trained"]
 
@@ -184,7 +183,7 @@ class PublishedModels:
 
     def find(self, name: str, workspace: str) -> PublishedModel | None:
         """Return a model, or None if the workspace has none of this name."""
-        fields = self._redis.hgetall(published_model(workspace, name)) if re.fullmatch(NAME_PATTERN, name) else {}
+        fields = self._redis.hgetall(published_model(workspace, name)) if re.fullmatch(MODEL_NAME, name) else {}
         return _model(name, workspace, fields) if fields else None
 
     def get(self, name: str, workspace: str) -> PublishedModel:
@@ -272,12 +271,9 @@ class PublishedModels:
 
 def require_name(name: str) -> str:
     """Return a name that a model can be published under. Raises InvalidOption."""
-    if not re.fullmatch(NAME_PATTERN, name) or name in RESERVED_NAMES:
-        raise InvalidOption(
-            f"No model can be called {name!r}.",
-            fix="Use up to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
-        )
-    return name
+    if name in RESERVED_NAMES:
+        raise InvalidOption(f"No published model can be called {name!r}.", fix="Choose another name.")
+    return checked_model_name(name)
 
 
 def _model(name: str, workspace: str, fields: dict[str, str]) -> PublishedModel:

@@ -11,6 +11,7 @@ from toco.jobs.broker import (
     ANSWER,
     BUILD_EXPORT,
     DELETE_OBJECTS,
+    DELETE_TRAINING,
     DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
     ERRANDS,
@@ -18,7 +19,9 @@ from toco.jobs.broker import (
     LABEL_SHARD,
     PULSE,
     QUEUES,
+    RUN_TRAINING,
     SYNC_MODELS,
+    TRAIN,
     make_app,
 )
 from toco.jobs.job import JobRecord
@@ -85,6 +88,14 @@ class WorkQueue:
     def delete_uploads(self) -> None:
         """Ask for uploads whose time is over to be deleted. Raises QueueUnavailable."""
         self._send_once(DELETE_UPLOADS, [], ERRANDS)
+
+    def delete_training(self, training: str) -> None:
+        """Queue the deletion of what is stored for a deleted training. Raises QueueUnavailable."""
+        self._send_once(DELETE_TRAINING, [training], ERRANDS)
+
+    def train(self, training: str) -> None:
+        """Queue a training. Raises QueueUnavailable."""
+        self._send_once(RUN_TRAINING, [training], TRAIN)
 
     def sync_models(self) -> None:
         """Ask a worker to load and unload models as wanted. Raises QueueUnavailable."""

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
             core that the process may use (its affinity, and the quota of its container).
         runtime: what the encoder runs on: `auto`, `torch` or `openvino`; see docs/performance.md.
         cache_dir: where exported encoders are kept; each is about as large as its model in float32.
+        max_training_steps: most steps that one training may take, over all its rounds.
+        training_limit_hours: time after which a training is stopped and fails; it keeps its last checkpoint.
+        training_checkpoint_minutes: how often a training puts a checkpoint into the object store, from which it goes on
+            after its worker died.
         shard_seconds: how much work one queue message should carry.
         max_shard_images: most images in one queue message.
         max_attempts: how often an image is tried before it fails.
@@ -144,6 +148,10 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     runtime: AskedRuntime = "auto"
     cache_dir: Path = Field(default_factory=cache_folder)
+
+    max_training_steps: Annotated[int, Field(ge=1)] = 20_000
+    training_limit_hours: Annotated[float, Field(gt=0, le=1000)] = 24.0
+    training_checkpoint_minutes: Annotated[float, Field(gt=0, le=60)] = 5.0
 
     shard_seconds: Annotated[float, Field(gt=0, le=300)] = 8.0
     max_shard_images: Annotated[int, Field(ge=1, le=1024)] = 64

@@ -6,6 +6,9 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
     jobs/{job}/artifacts/{item}/{name}  what the worker made of it
     jobs/{job}/revisions/{item}/{folder}/{name}  what a later revision of the label changed
     jobs/{job}/exports/{export}.zip     a whole job in one format
+    trainings/{training}/photos/{number}  a photo that was sent to train on
+    trainings/{training}/set.json       the photos of a training and their tags
+    trainings/{training}/run/...        what it has made so far, checkpoints among it
     uploads/{upload}/{offset}-{sender}  the pieces of a resumable upload
     models/{workspace}/{name}/{digest}.zip   a version of a published model
 """
@@ -108,6 +111,26 @@ def model_key(workspace: str, name: str, digest: str) -> str:
 def job_prefix(job: str) -> str:
     """Prefix of everything stored for a job."""
     return f"jobs/{job}/"
+
+
+def training_prefix(training: str) -> str:
+    """Prefix of everything stored for a training."""
+    return f"trainings/{training}/"
+
+
+def training_photo_key(training: str, number: int) -> str:
+    """Key of a photo that was sent to train on."""
+    return f"{training_prefix(training)}photos/{number:06d}"
+
+
+def training_set_key(training: str) -> str:
+    """Key of the list of a training's photos."""
+    return f"{training_prefix(training)}set.json"
+
+
+def training_run_prefix(training: str) -> str:
+    """Prefix of what a training has made so far."""
+    return f"{training_prefix(training)}run/"
 
 
 def upload_prefix(upload: str) -> str:

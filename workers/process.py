@@ -19,6 +19,7 @@ from toco.jobs.records import Records, connect
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats, WorkerReport
 from toco.jobs.store import Store
+from toco.jobs.trainings import Trainings
 from toco.workers.leases import LeaseKeeper
 from toco.workers.sweep import Sweep, SweepThread
 from toco.workers.warm_model import WarmModels
@@ -56,6 +57,7 @@ class WorkerProcess:
         self.outbound = Outbound(settings)
         self.webhooks = Webhooks(settings, self.records, self.outbound)
         self.exports = Exports(self.records, self.store, self.catalogue)
+        self.trainings = Trainings(self.records, lease_seconds=settings.lease_seconds)
         self.sweep = Sweep(
             settings,
             self.records,

@@ -11,6 +11,7 @@ from toco.jobs.keys import SWEEP, job_key
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
 from toco.jobs.settings import Settings
+from toco.jobs.trainings import Trainings
 from toco.model.errors import TocoError
 from toco.workers.webhooks import Webhooks
 
@@ -40,6 +41,7 @@ class Sweep:
         self._queue = queue
         self._exports = exports
         self._webhooks = webhooks
+        self._trainings = Trainings(records, lease_seconds=settings.lease_seconds)
 
     def run(self) -> None:
         """Look once, unless another worker did so just now."""
@@ -56,6 +58,9 @@ class Sweep:
             self._queue.deliver_webhooks()
         for export in self._exports.stalled(self._settings.lease_seconds):
             self._queue.build_export(export)
+        for training in self._trainings.due():
+            if self._trainings.look(training) == "queued":
+                self._queue.train(training)
         self._queue.pulse()
         self._delete_old()
 
@@ -88,6 +93,9 @@ class Sweep:
     def _delete_old(self) -> None:
         if any_expired_uploads(self._records):
             self._queue.delete_uploads()
+        for training in self._trainings.trash():
+            self._trainings.put_off_deletion(training)
+            self._queue.delete_training(training)
         if self._settings.retention_days:
             for job in self._records.finished_before(time.time() - self._settings.retention_days * _DAY_SECONDS):
                 logger.info("job is past its retention", extra={"job": job})

@@ -2,23 +2,32 @@
 
 import importlib
 import logging
+import multiprocessing
 import signal
 import sys
 import threading
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import task_postrun, task_prerun, worker_process_init, worker_process_shutdown
+from celery.signals import (
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from toco.jobs.broker import (
     ANSWER,
     BUILD_EXPORT,
     DELETE_OBJECTS,
+    DELETE_TRAINING,
     DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
     LABEL_QUEUES,
     LABEL_SHARD,
     PULSE,
+    RUN_TRAINING,
     SYNC_MODELS,
     make_app,
 )
@@ -34,13 +43,14 @@ from toco.model.errors import TocoError
 from toco.workers.leases import give_back
 from toco.workers.process import WorkerProcess
 from toco.workers.shard import Shard
+from toco.workers.training import TrainingRun, delete_training_objects
 
 logger = logging.getLogger(__name__)
 
 _EXPORT_LIMIT_SECONDS = 4 * 3600  # not that of other tasks: it grows with the job, and its lock tells when it is dead
 
 
-def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa: C901 - a list of small functions
+def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa: C901, PLR0915 - a list of small functions
     """Make the Celery application with its tasks, as a worker runs it.
 
     Each child process builds its own connections, threads and models after the fork: no device, socket or thread
@@ -48,6 +58,8 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
     """
     app = make_app(settings)
     state: dict[str, WorkerProcess] = {}
+    # Told by the parent, which takes the signals, and shared with its children: a training does not wait for its end.
+    stopping = multiprocessing.Event()
 
     def process() -> WorkerProcess:
         return state["process"]
@@ -69,6 +81,10 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
     def ended(**_: Any) -> None:
         process().answer()
 
+    def shut_down(**_: Any) -> None:
+        stopping.set()
+
+    worker_shutting_down.connect(shut_down, weak=False)
     worker_process_init.connect(begin, weak=False)
     worker_process_shutdown.connect(end, weak=False)
     task_prerun.connect(began, weak=False)
@@ -100,6 +116,15 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
     @app.task(name=DELETE_UPLOADS)  # type: ignore[untyped-decorator] # celery has no types
     def delete_uploads() -> None:
         remove_expired_uploads(process().records, process().store)
+
+    @app.task(name=DELETE_TRAINING)  # type: ignore[untyped-decorator] # celery has no types
+    def delete_training(training: str) -> None:
+        delete_training_objects(process(), training)
+
+    @app.task(name=RUN_TRAINING, time_limit=int(3600 * (settings.training_limit_hours + 1)))  # type: ignore[untyped-decorator] # celery has no types
+    def run_training(training: str) -> None:
+        with log_context(training=training):
+            TrainingRun(process(), training, stopping=stopping.is_set).run()
 
     @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator] # celery has no types
     def sync_models() -> None:
@@ -158,7 +183,7 @@ def _give_back_all(process: WorkerProcess, job: str, items: list[str], owner: st
 def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
     """Run a worker in the foreground until it is told to stop; return its exit code.
 
-    SIGTERM ends it after the shard in hand, SIGQUIT at once.
+    SIGTERM ends it after the shard in hand, or with a checkpoint of the training in hand; SIGQUIT at once.
     """
     set_up_logs(settings.log_level)
     if set(queues) & set(LABEL_QUEUES):

@@ -69,6 +69,23 @@ def network_label(found: NetworkMaps) -> Tensor:
     return _with_shares(labels.flatten(1).T).T.reshape(labels.shape)
 
 
+def known_label(mask: npt.NDArray[np.uint8], channels: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return what a person's mask says of a photo, as soft labels.
+
+    Args:
+        mask: (H, W) uint8: 0 background, 1 + channel of a class, 255 open.
+        channels: K classes of the photo, 0-based.
+
+    Returns:
+        (1 + K, SIDE, SIDE) float32 that sum to 1, or to 0 where most of a place is open.
+    """
+    values = (0, *(channel + 1 for channel in channels))
+    maps = [(mask == value).astype(np.float32) for value in values]
+    small = np.stack([cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for values in maps])
+    known = small.sum(axis=0)
+    return np.asarray(np.where(known > 0.5, small / np.maximum(known, _EPSILON), 0.0), np.float32)
+
+
 def _with_shares(labels: Tensor) -> Tensor:
     """Raise each tag of a photo's labels (n, 1 + K) to its least share."""
     for _ in range(_ROUNDS):

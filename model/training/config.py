@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from toco.model.errors import InvalidOption
 from toco.model.learning.settings import FitSettings
 from toco.model.options import COCO_THRESHOLDS, VOC_THRESHOLDS, Frozen, Share, Thresholds
+from toco.model.photos.classes import COCO, VOC, Vocabulary
 
 Positive = Annotated[float, Field(gt=0.0)]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -43,6 +44,7 @@ class BackboneConfig(Frozen):
         image_size: side in pixels of the position embedding's square; None takes that of timm's weights of this name.
         initial: `random`, `timm` (pretrained, needs a reachable hub), a .safetensors, .pth or .onnx file, or the folder
             of a model of this backbone, whose classifiers and decoder are taken as well (classes by name).
+        arguments: further keyword arguments of `timm.create_model`.
         aux_layer: block of the auxiliary tokens, negative from the end.
         frozen_blocks: how many lower blocks (and the patch embedding with them) are not trained.
     """
@@ -50,6 +52,7 @@ class BackboneConfig(Frozen):
     name: str = "vit_base_patch16_224"
     image_size: Annotated[int, Field(ge=16)] | None = None
     initial: str = "timm"
+    arguments: dict[str, Any] = {}
     aux_layer: Annotated[int, Field(le=-1)] = -3
     frozen_blocks: Annotated[int, Field(ge=0)] = 0
 
@@ -252,6 +255,14 @@ class TrainConfig(Frozen):
     cached_crops: Annotated[int, Field(ge=1)] | None = None
     checkpoint_minutes: Annotated[float, Field(gt=0.0, le=60.0)] = 5.0
     evaluate_every: Annotated[int, Field(ge=0)] = 2_000
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes as a vocabulary: VOC's own where all of them are VOC's."""
+        if self.classes in ("voc", "coco"):
+            return VOC if self.classes == "voc" else COCO
+        names = tuple(self.classes)
+        return VOC.subset(names) if all(name in VOC.names for name in names) else Vocabulary.of_names(names)
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":

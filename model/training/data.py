@@ -1,6 +1,6 @@
 """Tagged photos for training: sources, known and unknown tags, loading, and a sampler that resumes exactly.
 
-No masks are read here, or anywhere in training.
+No masks are read here. Training needs none; those that people corrected in the service become soft labels.
 """
 
 import fnmatch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from toco.model.errors import TocoError
-from toco.model.photos.classes import COCO, VOC, Vocabulary
+from toco.model.photos.classes import Vocabulary
 from toco.model.photos.collection import find_images
 from toco.model.photos.images import read_image
 from toco.model.photos.tables.reading import read_tags
@@ -45,11 +45,14 @@ class TrainingPhoto:
         path: the file.
         tags: (C,) 1 = tagged.
         known: (C,) 1 = presence or absence known; 0 gives no loss.
+        mask: a mask that a person made of it, (H, W) uint8: 0 background, 1 + channel, 255 open. Only soft labels are
+            made of it (see `rounds`), and only the service has any.
     """
 
     path: Path
     tags: Tensor
     known: Tensor
+    mask: Path | None = None
 
 
 class Sample(TypedDict):
@@ -78,12 +81,7 @@ class Sample(TypedDict):
 
 def vocabulary_of(config: TrainConfig) -> Vocabulary:
     """Return the vocabulary that a configuration names."""
-    if config.classes == "voc":
-        return VOC
-    if config.classes == "coco":
-        return COCO
-    names = tuple(config.classes)
-    return VOC.subset(names) if all(name in VOC.names for name in names) else Vocabulary.of_names(names)
+    return config.vocabulary
 
 
 def training_photos(config: TrainConfig, vocabulary: Vocabulary) -> tuple[TrainingPhoto, ...]:

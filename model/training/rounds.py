@@ -20,14 +20,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from toco.model.errors import InvalidOption, TocoError
-from toco.model.learning.learn import learn_words
+from toco.model.learning.learn import learn_words, plan_learning
 from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
 from toco.model.learning.learnt_spec import is_learnt_model
-from toco.model.learning.targets import following_edges, network_label, soft_label
+from toco.model.learning.targets import following_edges, known_label, network_label, soft_label
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.device import Device, choose_device
-from toco.model.photos.classes import Vocabulary
-from toco.model.photos.images import read_image
+from toco.model.photos.classes import IGNORE, Vocabulary
+from toco.model.photos.images import read_image, read_mask
 from toco.model.training.config import TrainConfig, merge
 from toco.model.training.data import TrainingPhoto, vocabulary_of
 from toco.model.training.progress import TRAINING, RunProgress
@@ -170,16 +170,29 @@ def _fitted(
     """Return the fit of all classes; made once, then read from its folder."""
     if not is_learnt_model(folder):
         names = vocabulary_of(config).names
+        tags = [[names[k] for k in photo.tags.nonzero().flatten().tolist()] for photo in photos]
         learnt = learn_words(
             config.name or folder.name,
-            [[names[k] for k in photo.tags.nonzero().flatten().tolist()] for photo in photos],
+            tags,
             lambda position: read_image(photos[position].path, long_side=2 * reader.side).pixels,
             reader,
+            masks=_masks_of_words(photos, names, plan_learning(tags).words),
             fit=config.rounds.fit,
             on_photo=on_photo,
         )
         save_learnt_model(folder, learnt)
     return load_learnt_model(folder)
+
+
+def _masks_of_words(
+    photos: Sequence[TrainingPhoto], names: Sequence[str], words: Sequence[str]
+) -> dict[int, np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Return people's masks by the position of their photo, with `1 + position` of each class among the words."""
+    values = np.zeros(256, np.uint8)
+    values[IGNORE] = IGNORE
+    for position, word in enumerate(words):
+        values[1 + names.index(word)] = 1 + position
+    return {number: values[read_mask(photo.mask)] for number, photo in enumerate(photos) if photo.mask is not None}
 
 
 def _write_part(
@@ -198,7 +211,11 @@ def _write_part(
             pixels = read_image(photo.path, long_side=2 * reader.side).pixels
         except TocoError:
             continue  # the report on the photos names it
-        names = [vocabulary.names[k] for k in photo.tags.nonzero().flatten().tolist()]
+        tagged = photo.tags.nonzero().flatten().tolist()
+        if photo.mask is not None:
+            found[str(row)] = _bytes_of(known_label(read_mask(photo.mask), tagged))
+            continue
+        names = [vocabulary.names[k] for k in tagged]
         if words is not None:
             channels = [words.spec.vocabulary.channel(name) for name in names]
             labels = soft_label(reader.read([pixels])[0], words, channels)
@@ -206,10 +223,14 @@ def _write_part(
             labels = network_label(reader.maps(pixels, reader.vocabulary.channels(names)))
         else:
             labels = torch.ones(1, 1, 1)
-        found[str(row)] = torch.from_numpy(np.rint(255.0 * following_edges(labels, pixels)).astype(np.uint8))
+        found[str(row)] = _bytes_of(following_edges(labels, pixels))
     unfinished = target.with_suffix(".partial")
     save_file(found, unfinished)
     unfinished.replace(target)
+
+
+def _bytes_of(labels: np.ndarray[Any, np.dtype[np.float32]]) -> torch.Tensor:
+    return torch.from_numpy(np.rint(255.0 * labels).astype(np.uint8))
 
 
 def _joined(

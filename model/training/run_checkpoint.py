@@ -1,7 +1,6 @@
 """The checkpoint of a run: whose it is, and how it is written."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def read_checkpoint(
     path = folder / CHECKPOINT_FILE
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     fix = "Give the same {}, or another output folder."
-    if _decisive(json.loads(state["config"])) != _decisive(json.loads(config.model_dump_json())):
+    if _decisive(TrainConfig.model_validate_json(state["config"])) != _decisive(config):
         raise CannotResume(f"{str(path)!r} was made with another configuration.", fix=fix.format("configuration"))
     if state.get("photos", digest := photos_digest(photos)) != digest:
         raise CannotResume(f"{str(path)!r} was made with other photos or tags.", fix=fix.format("photos and tags"))
@@ -64,12 +63,14 @@ def read_checkpoint(
 
 
 def photos_digest(photos: Iterable[TrainingPhoto]) -> str:
-    """Return the SHA-256 of the photos' paths and what is known of their tags, in order."""
+    """Return the SHA-256 of the photos' paths and of what is known of them, in order."""
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(f"{photo.path}\n{photo.tags.tolist()}{photo.known.tolist()}\n".encode())
+        if photo.mask is not None:
+            digest.update(photo.mask.read_bytes())
     return digest.hexdigest()
 
 
-def _decisive(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in _INDIFFERENT}
+def _decisive(config: TrainConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude=set(_INDIFFERENT))

@@ -311,7 +311,9 @@ def initial_spec(config: TrainConfig) -> ModelSpec:
     return ModelSpec(
         name=config.name,
         backbone=BackboneSpec(
-            name=config.backbone.name, image_size=config.backbone.image_size or native_image_size(config.backbone.name)
+            name=config.backbone.name,
+            image_size=config.backbone.image_size or native_image_size(config.backbone.name),
+            arguments=config.backbone.arguments,
         ),
         aux_layer=config.backbone.aux_layer,
         classes=vocabulary_of(config).classes,

@@ -94,7 +94,7 @@ def _split(address: str) -> SplitResult:
 
 
 def require(scope: Scope) -> Callable[..., ApiKey]:
-    """Return a dependency that demands a scope, hides jobs of other workspaces, and gives the caller's key."""
+    """Return a dependency that demands a scope, hides what other workspaces have, and gives the caller's key."""
 
     def demand(request: Request, state: State, key: Annotated[ApiKey, Depends(_caller)]) -> ApiKey:
         if not key.may(scope):
@@ -104,6 +104,9 @@ def require(scope: Scope) -> Callable[..., ApiKey]:
         job = request.path_params.get("job")
         if key.sees is not None and job is not None:
             state.records.require_seen(job, key.sees)
+        training = request.path_params.get("training")
+        if key.sees is not None and training is not None:
+            state.trainings.require_seen(training, key.sees)
         return key
 
     return demand

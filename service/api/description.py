@@ -9,12 +9,14 @@ from pydantic.json_schema import models_json_schema
 from toco.model.formats.sent_mask import SentRegions
 from toco.service.api.problem import Problem, problem_response
 from toco.service.api.schemas import CheckRequest, JobBody
+from toco.service.api.training_request import TrainingBody
 
 _BY_HAND: Final = (
     Problem,
     CheckRequest,
     JobBody,
     SentRegions,
+    TrainingBody,
 )  # models that are named in descriptions that FastAPI does not make
 _NEVER_SENT: Final = ("HTTPValidationError", "ValidationError")  # FastAPI's own errors: ours are problems
 _OF_BODIES: Final = (400, 413)  # a body that cannot be read, one over the limit

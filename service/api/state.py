@@ -20,6 +20,7 @@ from toco.jobs.records import Records, connect
 from toco.jobs.revisions import Revisions
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
+from toco.jobs.trainings import Trainings
 from toco.service.api.http_metrics import HttpMetrics
 from toco.service.api.patient_store import PatientStore
 from toco.service.api.stroke_bases import StrokeBases
@@ -55,6 +56,7 @@ class AppState:
     stroke_bases: StrokeBases
     mappings: Mappings
     revisions: Revisions
+    trainings: Trainings
     closed: Event = field(default_factory=Event)
 
     @classmethod
@@ -87,6 +89,7 @@ class AppState:
             stroke_bases=StrokeBases(store, max_pixels=settings.max_image_pixels),
             mappings=Mappings(records),
             revisions=Revisions(records, store, max_pixels=settings.max_image_pixels),
+            trainings=Trainings(records, lease_seconds=settings.lease_seconds),
         )
 
     def start(self) -> None:

@@ -28,6 +28,7 @@ from toco.service.api.routes import (
     revisions,
     strokes,
     tags,
+    trainings,
     uploads,
 )
 from toco.service.api.state import AppState
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         uploads,
         models,
         published_models,
+        trainings,
         health,
         page,
         documentation,

@@ -50,6 +50,7 @@ COMMANDS: Final = {
         },
     ),
     "models": Entry(help="List models; show, compare, promote, download and delete those that a service made."),
+    "trainings": Entry(help="Train models on a running service, follow them, and decide on what came of it."),
     "up": Entry(help="Start queue, store, worker and API on this machine; their state is kept in TOCO_DATA_DIR."),
     "serve": Entry(help="Serve the REST API; TOCO_REDIS_URL and TOCO_STORE_URL name what it works with."),
     "worker": Entry(help="Run one worker: one process on one device, with warm models."),

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from toco.jobs.broker import QUEUES
+from toco.jobs.broker import QUEUES, USUAL_QUEUES
 from toco.model.errors import InvalidOption
 from toco.service.one_machine.running import local_settings
 
 
 def worker(
-    queues: Annotated[str, typer.Option(help="Queues to take work from, comma-separated, first things first.")] = (
-        ",".join(QUEUES)
-    ),
+    queues: Annotated[
+        str, typer.Option(help=f"Queues to take work from, comma-separated, first things first: {', '.join(QUEUES)}.")
+    ] = (",".join(USUAL_QUEUES)),
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
 ) -> None:
     """Run one worker: one process on one device, with warm models."""

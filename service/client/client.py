@@ -8,7 +8,6 @@ with Client("http://127.0.0.1:8000") as client:
 
 import io
 import json
-import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +19,12 @@ import httpx
 
 from toco.jobs.ids import new_id
 from toco.model.errors import TocoError
-from toco.model.photos.assignment import Assignment, PlacedTable, assign, in_memory, place_tables
-from toco.model.photos.collection import Collection, read_folder
-from toco.model.photos.images import UnreadableImage
-from toco.model.photos.tables.reading import read_table
+from toco.model.photos.collection import read_folder
 from toco.model.whole_file import whole_file
 from toco.service.client.corrections import Corrections, JsonObject
 from toco.service.client.own_models import OwnModels
+from toco.service.client.packing import assigned, pack
+from toco.service.client.trainings import TrainsModels
 
 Progress = Callable[[JsonObject], None]
 
@@ -60,7 +58,7 @@ class ServiceError(TocoError):
         self.code = str(self.problem.get("code") or type(self).code)
 
 
-class Client(Corrections, OwnModels):
+class Client(Corrections, OwnModels, TrainsModels):
     """Talks to a running service. Safe to use from several threads.
 
     Requests that change nothing, and those with an idempotency key or an expected revision, are sent again when the
@@ -146,27 +144,53 @@ class Client(Corrections, OwnModels):
         Raises:
             ServiceError, InvalidTagFile, NoRowMatches
         """
+
+        def check(words: list[tuple[str, ...]]) -> None:
+            if words and (on_check is not None or settings.get("unknown_tags") == "refuse"):
+                asked = {name: settings[name] for name in ("model", "mapping", "unknown_tags") if name in settings}
+                found = self.check_tags(words, **asked)
+                if on_check is not None:
+                    on_check(found)
+
+        upload, notes, listed = self._send_folder(folder, tags, progress, check)
+        body: JsonObject = {"upload": upload, "name": Path(folder).resolve().name}
+        if listed:
+            body["untagged"] = "refuse"
+        key = {"idempotency-key": new_id()}
+        job = dict(self._send("POST", "/v1/jobs", json=body | settings, headers=key).json())
+        return job | {"notes": list(dict.fromkeys((*notes, *job.get("notes", ()))))}
+
+    def _send_folder(
+        self,
+        folder: Path | str,
+        tags: Path | str | Mapping[str, Sequence[str]] | None,
+        progress: Progress | None,
+        on_words: Callable[[list[tuple[str, ...]]], None],
+    ) -> tuple[str, list[str], bool]:
+        """Upload all photos under a folder with their tags.
+
+        Args:
+            folder: searched through and through.
+            tags: as of `label_folder`.
+            progress: called while photos are sent.
+            on_words: called with the tags of each photo before anything is sent.
+
+        Returns:
+            Id of the upload; what was understood and what does not fit; whether any table lists photos.
+
+        Raises:
+            ServiceError, InvalidTagFile, NoRowMatches
+        """
         root = Path(folder)
         collection = read_folder(root)
         if not collection.photos:
             raise ServiceError(f"There is no photo in {str(root)!r}.", fix="Check the path.")
-        assignment = _assigned(collection, tags)
-        words = [row.tags for row in assignment.tagged.values() if row.tags]
-        if words and (on_check is not None or settings.get("unknown_tags") == "refuse"):
-            asked = {name: settings[name] for name in ("model", "mapping", "unknown_tags") if name in settings}
-            found = self.check_tags(words, **asked)
-            if on_check is not None:
-                on_check(found)
+        assignment = assigned(collection, tags)
+        on_words([row.tags for row in assignment.tagged.values() if row.tags])
         with TemporaryFile() as packed:
-            _pack(packed, root, collection, assignment)
+            pack(packed, root, collection, assignment)
             upload = self._upload(packed, progress)
-        body: JsonObject = {"upload": upload, "name": root.resolve().name}
-        if assignment.given:
-            body["untagged"] = "refuse"
-        key = {"idempotency-key": new_id()}
-        job = dict(self._send("POST", "/v1/jobs", json=body | settings, headers=key).json())
-        own = [*assignment.lines(), *collection.notes()]
-        return job | {"notes": list(dict.fromkeys((*own, *job.get("notes", ()))))}
+        return upload, [*assignment.lines(), *collection.notes()], bool(assignment.given)
 
     def check_tags(self, /, tags: Iterable[str | Sequence[str]], **settings: Any) -> JsonObject:
         """Say what tags would become; nothing is stored.
@@ -359,43 +383,6 @@ class Client(Corrections, OwnModels):
                     return answer
             time.sleep(_wait_seconds(attempt))
         raise ServiceError("The service does not answer.")
-
-
-def _assigned(collection: Collection, tags: Path | str | Mapping[str, Sequence[str]] | None) -> Assignment:
-    if tags is None:
-        placed = place_tables(collection)
-    else:
-        placed = [PlacedTable("", read_table(Path(tags))) if isinstance(tags, str | Path) else in_memory(tags)]
-    found = assign(collection.photos, placed)
-    found.require_match()
-    return found
-
-
-def _pack(file: IO[bytes], root: Path, collection: Collection, assignment: Assignment) -> None:
-    """Write the photos and their tags as a tar; a photo that cannot be taken is noted among the refused ones."""
-    collection.refused |= assignment.refused
-    # Links are followed, those of the file system's own (hard links) too.
-    with tarfile.open(fileobj=file, mode="w", dereference=True) as archive:
-        lines = []
-        for name in collection.photos:
-            if name in assignment.refused:
-                continue
-            path = root if root.is_file() else root / name
-            try:
-                with path.open("rb") as photo:
-                    archive.addfile(archive.gettarinfo(arcname=name, fileobj=photo), photo)
-            except OSError as error:
-                why = f"{name!r} cannot be read: {error.strerror}."
-                collection.refused[name] = UnreadableImage(why, fix="Check the file.")
-                continue
-            if name in assignment.tagged:
-                split = {"split": part} if (part := assignment.part_of(name)) else {}
-                lines.append(json.dumps({"image": name, "tags": list(assignment.tagged[name].tags)} | split))
-        if lines:
-            content = "\n".join(lines).encode()
-            entry = tarfile.TarInfo("manifest.jsonl")
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
 
 
 def _form(settings: Mapping[str, Any]) -> JsonObject:

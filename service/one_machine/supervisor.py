@@ -1,4 +1,4 @@
-"""Everything on one machine as one process tree: Valkey, worker, errands, API.
+"""Everything on one machine as one process tree: Valkey, worker, errands, training, API.
 
 A part that ends is started again, each time after a longer wait. However the supervisor itself ends, its parts end
 with it.
@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import httpx
 
-from toco.jobs.broker import ERRANDS, LABEL_QUEUES
+from toco.jobs.broker import ERRANDS, LABEL_QUEUES, TRAIN
 from toco.jobs.disk_space import disk_space, running_out
 from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
@@ -147,6 +147,7 @@ class Supervisor:
         programs = {
             "worker": ["worker", "--queues", ",".join(LABEL_QUEUES)],
             "errands": ["worker", "--queues", ERRANDS],
+            "train": ["worker", "--queues", TRAIN],
             "api": ["serve"],
         }
         self._broker = broker

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.faults import training_faults  # noqa: F401 - puts its faults on the list
 from tests.faults.list_of_faults import FAULTS, Fault
 from tests.faults.scene import COUNT, SETTINGS, Outcome, Scene, own_models
 from tests.service.live import LiveService
@@ -26,7 +27,7 @@ RESULTS = DOCS / "reliability" / "faults.json"
 PAGE = DOCS / "reliability.md"
 BEGIN, END = "<!-- faults: made by `make faults` -->", "<!-- end of faults -->"
 COLUMNS = ("lost", "twice", "stuck", "wrong", "left", "seconds")
-STORE_BYTES = 64 * 2**20
+STORE_BYTES = 256 * 2**20  # room for two checkpoints of a training
 
 
 @contextlib.contextmanager

@@ -25,7 +25,11 @@ MASK: Final = "pseudo_mask.png"
 _SAME: Final = 0.995  # share of pixels: batches of other sizes round differently
 
 # Short times, so that what is lost is found again within a minute.
-SETTINGS: Final = {"TOCO_BROKER_PATIENCE_SECONDS": "3", "TOCO_OUTBOUND_TIMEOUT_SECONDS": "2"}
+SETTINGS: Final = {
+    "TOCO_BROKER_PATIENCE_SECONDS": "3",
+    "TOCO_OUTBOUND_TIMEOUT_SECONDS": "2",
+    "TOCO_TRAINING_CHECKPOINT_MINUTES": "0.0001",
+}
 
 
 def photo(seed: int, size: tuple[int, int] = (320, 240)) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from redis import RedisError
 from safetensors.numpy import save_file
 
+from tests.trainings import make_training
 from toco.jobs import migrations
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.exports import ExportRequest, Exports
@@ -23,6 +24,7 @@ from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Lease, Records, RecordsUnavailable, connect
 from toco.jobs.settings import load_settings
 from toco.jobs.store import Store, artifact_key, export_key
+from toco.jobs.trainings import Trainings
 from toco.jobs.uploads import Uploads
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import read_result
@@ -294,8 +296,9 @@ def test_what_is_written_today_carries_todays_number(records, settings, make_job
     Exports(records, store, ModelCatalogue(settings, records)).request(job.id, ExportRequest(format="coco"))
     Uploads(settings, records, store).create(length=3, name="a.zip")
     ApiKeys(records).create("ann", frozenset({"read"}))
+    make_training(Trainings(records, lease_seconds=60))
     places = [place for page in migrations._pages(records.redis) for place in page]
-    assert sorted(place.kind for place in places) == ["export", "item", "item", "job", "key", "upload"]
+    assert sorted(place.kind for place in places) == ["export", "item", "item", "job", "key", "training", "upload"]
     assert {records.redis.hget(place.key, "schema") for place in places} == {str(SCHEMA)}
 
 

@@ -46,6 +46,8 @@ class LiveService:
         }
         self.worker = Program(["worker"], self.environment, folder / "worker.log")
         self.api = Program(["serve"], self.environment, folder / "api.log")
+        # Started by the tests that train.
+        self.trainer = Program(["worker", "--queues", "train"], self.environment, folder / "trainer.log")
 
     def __enter__(self) -> Self:
         try:
@@ -66,6 +68,7 @@ class LiveService:
 
     def stop(self) -> None:
         self.api.stop()
+        self.trainer.stop()
         self.worker.stop()
         self.valkey.stop()
 

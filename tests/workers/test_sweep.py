@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.trainings import new_training
 from toco.jobs.broker import make_app
 from toco.jobs.expired_uploads import remove_expired_uploads
 from toco.jobs.exports import ExportRequest, Exports
@@ -12,6 +13,7 @@ from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.outbound import Outbound
 from toco.jobs.queue import WorkQueue
 from toco.jobs.store import StorageFull, Store, image_key, upload_key
+from toco.jobs.trainings import Trainings
 from toco.jobs.uploads import UploadNotFound, Uploads
 from toco.workers.sweep import Sweep
 from toco.workers.webhooks import Webhooks, sign
@@ -134,3 +136,25 @@ def test_the_signature_is_that_of_the_standard():
         b'{"test": 2432232314}',
     )  # fmt: skip
     assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_training_whose_worker_died_is_queued_again_but_once_at_a_time(sweep, records):
+    trainings = Trainings(records, lease_seconds=0.05)
+    training = trainings.create(trainings.begin(), new_training()).id
+    trainings.lease(training, owner="dead", max_attempts=3)
+    for _ in range(3):
+        run(sweep)
+    assert records.redis.llen("train") == 1
+    assert trainings.get(training).state == "queued"
+    trainings.cancel(training)
+    records.redis.delete("train")
+    run(sweep)
+    assert records.redis.llen("train") == 0
+
+
+def test_what_a_deleted_training_left_is_deleted(sweep, records):
+    trainings = Trainings(records, lease_seconds=60)
+    trainings.discard_begun(trainings.begin())
+    for _ in range(3):
+        run(sweep)
+    assert records.redis.llen("errands") == 1

@@ -155,7 +155,7 @@ def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
     upload = form.get("upload")
     with ExitStack() as stack:
         given = isinstance(upload, str) and upload
-        file = stack.enter_context(closing(_fetched(call, str(upload)))) if given else None
+        file = stack.enter_context(closing(fetched(call.state, call.caller, str(upload)))) if given else None
         sent = stack.enter_context(form_photos(form, call.state.settings, upload=file))
         return *submission.submit(sent.photos), sent
 
@@ -187,18 +187,21 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
     ]
     if not body.upload:
         return *submission.submit(photos), Sent(iter(()))
-    with closing(_fetched(call, body.upload)) as file, archives([file], call.state.settings) as opened:
+    with (
+        closing(fetched(call.state, call.caller, body.upload)) as file,
+        archives([file], call.state.settings) as opened,
+    ):
         found = find_tags(opened)
         tables, notes = told(found, opened)
         packed = archive_photos(opened[0], found[0], body.untagged)
         return *submission.submit(chain(photos, packed)), Sent(iter(()), tables, notes)
 
 
-def _fetched(call: Call, upload: str) -> IO[bytes]:
+def fetched(state: AppState, caller: ApiKey, upload: str) -> IO[bytes]:
     """Copy a finished upload into a temporary file: archives are read back and forth."""
     file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
-        seen_uploads(call.state, call.caller).copy_to(upload, file)
+        seen_uploads(state, caller).copy_to(upload, file)
     except BaseException:
         file.close()
         raise

@@ -9,7 +9,7 @@ from tests.model.learning.conftest import ColourTokens, photo
 from toco.model.learning.learn import learn_words
 from toco.model.learning.recognise import recognise
 from toco.model.learning.settings import FitSettings
-from toco.model.learning.targets import SIDE, following_edges, network_label, soft_label
+from toco.model.learning.targets import SIDE, following_edges, known_label, network_label, soft_label
 from toco.model.learning.tokens import NetworkMaps
 
 KNOWN = ("rost", "moos")
@@ -95,3 +95,24 @@ def test_labels_follow_the_edges_of_the_photo():
     truth = cv2.resize(pixels[..., 0], (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 130
     plain = cv2.resize(coarse[1].numpy(), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) > 0.5
     assert ((found[1] > 0.5) == truth).mean() > (plain == truth).mean()
+
+
+def test_a_persons_mask_is_taken_at_its_word_and_what_it_leaves_open_is_nothing():
+    mask = np.zeros((256, 256), np.uint8)
+    mask[:, 128:] = 3  # channel 2
+    mask[192:] = 255
+    labels = known_label(mask, [0, 2])
+    assert labels.shape == (3, SIDE, SIDE)
+    sums = labels.sum(axis=0)
+    assert (sums[:48] == 1.0).all()
+    assert (sums[48:] == 0.0).all()
+    assert (labels[0, :48, :32] == 1.0).all()
+    assert (labels[1] == 0.0).all(), "the photo's other class has no pixel of it"
+    assert (labels[2, :48, 32:] == 1.0).all()
+
+
+def test_a_place_of_several_classes_is_shared_by_area():
+    mask = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    mask[::2] = 1
+    labels = known_label(mask, [0])
+    np.testing.assert_allclose(labels, 0.5)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import booleans
 from schemathesis import checks, openapi
 
+from tests.trainings import make_training
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.broker import QUEUES
 from toco.jobs.job import JobOptions, NewItem
@@ -15,6 +16,7 @@ from toco.jobs.records import Records, connect
 from toco.jobs.settings import Settings, load_settings
 from toco.jobs.stats import Stats, WorkerReport
 from toco.jobs.store import Store
+from toco.jobs.trainings import Trainings
 from toco.jobs.uploads import Uploads
 from toco.model.options import preset_options
 from toco.service.applications.whole import create_app
@@ -67,6 +69,8 @@ def api(valkey, models_folder, tmp_path_factory):
             known["item"] = "000000"
         if "upload" in names:
             known["upload"] = Uploads(chosen, records, Store.open(chosen)).create(length=9, name="a.zip").id
+        if "training" in names:
+            known["training"] = make_training(Trainings(records, lease_seconds=60))
         if "number" in names:
             known["number"] = "0"
         if "name" in names and "job" not in names:

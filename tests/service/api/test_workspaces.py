@@ -1,9 +1,11 @@
 """Who sees and does what: every route of the API against every kind of key."""
 
+import re
 from base64 import b64encode
 
 import pytest
 
+from tests.trainings import make_training
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.job import JobOptions, NewItem
 from toco.jobs.uploads import Uploads
@@ -11,6 +13,7 @@ from toco.model.errors import InvalidOption
 from toco.model.options import preset_options
 
 JOB, ITEM = "/v1/jobs/{job}", "/v1/jobs/{job}/items/{item}"
+TRAINING = "/v1/trainings/{training}"
 # Every route of the OpenAPI and the scope that it needs; None for those that are open.
 ROUTES = {
     ("get", "/healthz"): None,
@@ -62,6 +65,16 @@ ROUTES = {
     ("post", "/v1/models/{name}/rollback"): "label",
     ("post", "/v1/models/{name}/load"): "admin",
     ("post", "/v1/models/{name}/unload"): "admin",
+    ("post", "/v1/models"): "label",
+    ("get", "/v1/trainings"): "read",
+    ("get", TRAINING): "read",
+    ("delete", TRAINING): "label",
+    ("get", f"{TRAINING}/events"): "read",
+    ("get", f"{TRAINING}/pictures/{{number}}/{{which}}"): "read",
+    ("post", f"{TRAINING}/cancel"): "label",
+    ("post", f"{TRAINING}/resume"): "label",
+    ("post", f"{TRAINING}/promote"): "label",
+    ("post", f"{TRAINING}/discard"): "label",
     ("post", "/v1/tags/check"): "read",
     ("get", "/v1/mappings"): "read",
     ("get", "/v1/mappings/{name}"): "read",
@@ -76,6 +89,8 @@ KEYS = {
     "labels elsewhere": ("label", "zoo"),
     "administers elsewhere": ("admin", "zoo"),
 }
+HIDDEN = ("{job}", "{upload}", "{training}")
+NOT_FOUND = ("job_not_found", "upload_not_found", "training_not_found")
 ENOUGH = {"read": {"read", "label", "admin"}, "label": {"label", "admin"}, "admin": {"admin"}}
 
 
@@ -122,6 +137,8 @@ def things(state):
             "tag": "cat",
             "upload": upload.id,
             "number": "1",
+            "training": make_training(state.trainings, workspace="farm"),
+            "which": "after",
         }
 
     return make
@@ -151,16 +168,17 @@ def test_every_route_with_every_kind_of_key(guarded, bearer, things, method, pat
         answer = asked(guarded, method, path, ids, bearer(kind))
         may = needed is None or scope in ENOUGH[needed]
         assert (answer.status_code == 403) is not may, (kind, answer.text)
-        hidden = may and workspace != "farm" and scope != "admin" and ("{job}" in path or "{upload}" in path)
+        hidden = may and workspace != "farm" and scope != "admin" and any(name in path for name in HIDDEN)
         if hidden:
             assert answer.status_code == 404, (kind, answer.text)
             if method != "head":
-                assert answer.json()["code"] in ("job_not_found", "upload_not_found")
-                never = {**ids, "job": "0" * 26, "upload": "0" * 26}
+                assert answer.json()["code"] in NOT_FOUND
+                never = {**ids, "job": "0" * 26, "upload": "0" * 26, "training": "0" * 26}
                 same = asked(guarded, method, path, never, bearer(kind)).json()["detail"]
-                assert answer.json()["detail"].replace(ids["job"], "0" * 26).replace(ids["upload"], "0" * 26) == same
+                hidden_ids = "|".join(ids[name] for name in ("job", "upload", "training"))
+                assert re.sub(hidden_ids, "0" * 26, answer.json()["detail"]) == same
         elif may and answer.status_code == 404:  # a route of something that was not made, seen as such
-            assert answer.json()["code"] not in ("job_not_found", "upload_not_found"), (kind, answer.text)
+            assert answer.json()["code"] not in NOT_FOUND, (kind, answer.text)
 
 
 def test_lists_show_the_jobs_of_the_own_workspace_alone(guarded, bearer, things):
@@ -226,3 +244,23 @@ def test_without_keys_everything_is_seen(start, guarded, things):
 def test_names_of_workspaces(state, name):
     with pytest.raises(InvalidOption, match="Workspace"):
         ApiKeys(state.records).create("k", frozenset({"read"}), workspace=name)
+
+
+def test_trainings_are_listed_in_the_own_workspace_alone(guarded, bearer, things):
+    mine = {things()["training"] for _ in range(3)}
+    for kind, seen in (("reads", mine), ("administers elsewhere", mine), ("reads elsewhere", set())):
+        headers, found, cursor = bearer(kind), set(), ""
+        while cursor is not None:
+            page = guarded.get(f"/v1/trainings?limit=2{cursor}", headers=headers).json()
+            found |= {training["id"] for training in page["trainings"]}
+            cursor = f"&cursor={page['next']}" if page["next"] else None
+        assert found == seen, kind
+
+
+def test_nobody_trains_on_the_job_of_another_workspace(guarded, bearer, things):
+    job = things()["job"]
+    body = {"name": "mine", "job": job}
+    other = guarded.post("/v1/models", json=body, headers=bearer("labels elsewhere"))
+    assert (other.status_code, other.json()["code"]) == (404, "job_not_found")
+    own = guarded.post("/v1/models", json=body, headers=bearer("labels"))
+    assert own.json()["detail"].startswith("1 photos to train on"), "it is seen, and too small"

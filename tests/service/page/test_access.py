@@ -53,11 +53,15 @@ def views(looked_at, smooth_photo):
         page.goto(page.url.partition("#")[0] + "#/models")
         expect(page.get_by_text("Vocabulary, 4")).to_be_visible()
 
+    def trainings(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + "#/trainings")
+        expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
+
     def sign_in(page: Page) -> None:
         page.get_by_role("button", name="Sign in with an API key").click()
         expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
-    return [label, jobs, job, export, item, models, sign_in]
+    return [label, jobs, job, export, item, models, trainings, sign_in]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

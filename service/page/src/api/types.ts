@@ -53,7 +53,15 @@ export type Format = Schemas['FormatView'];
 export type Export = Schemas['ExportView'];
 export type Decisions = Export['decisions'];
 /** The settings of an export that the page offers. */
-export type ExportOptions = Omit<Schemas['ExportOptions'], 'image_prefix' | 'cam_dtype'>;
+export type ExportOptions = Omit<
+  Schemas['ExportOptions'],
+  'image_prefix' | 'cam_dtype' | 'split' | 'seed' | 'min_region' | 'fill_holes'
+>;
 export type ExportRequest = Pick<Schemas['ExportRequest'], 'format' | 'decisions'> & {
   options: ExportOptions;
 };
+
+export type Training = Schemas['TrainingView'];
+export type TrainingDetails = Told<Schemas['TrainingDetails'], { history: Record<string, number>[] }>;
+export type TrainingPage = Schemas['TrainingPage'];
+export type TrainingFigures = Schemas['TrainingFigures'];
