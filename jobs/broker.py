@@ -32,6 +32,7 @@ DELETE_OBJECTS: Final = "toco.delete_objects"
 DELETE_UPLOADS: Final = "toco.delete_uploads"
 DELETE_TRAINING: Final = "toco.delete_training"
 RUN_TRAINING: Final = "toco.run_training"
+LEARN_AGAIN: Final = "toco.learn_again"
 SYNC_MODELS: Final = "toco.sync_models"
 ANSWER: Final = "toco.answer"
 

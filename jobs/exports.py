@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from toco.jobs.audits import Audits, audit_lines
 from toco.jobs.ids import new_id
 from toco.jobs.item_index import ItemIndex, ItemQuery
 from toco.jobs.job import ItemError, ItemRecord, JobRecord
@@ -126,6 +127,7 @@ class Exports:
         self._index = ItemIndex(records)
         self._store = store
         self._catalogue = catalogue
+        self._audits = Audits(records, store)
 
     def request(self, job: str, request: ExportRequest) -> tuple[ExportRecord, bool]:
         """Record that an export is wanted. The same request of an unchanged job is the same export.
@@ -244,7 +246,10 @@ class Exports:
             chosen = (item for item in self._index.each(record.job, query) if _is_wanted(item, wanted))
             items = (self._labelled(item, split.parts.get(item.name, "")) for item in chosen)
             about = _about(job, wanted)
-            report = export_items(items, sinks, vocabulary, wanted.options, split=split, about=about, on_item=note)
+            audit = audit_lines(self._audits.newest_result(record.job, vocabulary))
+            report = export_items(
+                items, sinks, vocabulary, wanted.options, split=split, about=about, audit=audit, on_item=note
+            )
             left_out = report.left_out
             if left_out:
                 sink.write("left_out.jsonl", "".join(f"{entry.model_dump_json()}\n" for entry in left_out).encode())

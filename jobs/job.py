@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from toco.jobs.migrations import SCHEMA
-from toco.jobs.revision import Revision
+from toco.jobs.revision import RevisedItem, Revising, Revision
 from toco.jobs.transitions import ITEM_STATES
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
@@ -42,6 +42,7 @@ class JobOptions(BaseModel):
         outputs: artifacts wanted; empty means the usual ones.
         unknown_tags: what is done about words that are not understood.
         mapping: the user's own words, folded, to those that they stand for; see `mapping.fold_mapping`.
+        adjustment: key of what was learnt again from corrected labels, or empty.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +53,7 @@ class JobOptions(BaseModel):
     outputs: tuple[Output, ...] = ()
     unknown_tags: Annotated[UnknownTags, BeforeValidator(_renamed)] = "learn"
     mapping: dict[str, str] = {}
+    adjustment: str = ""
 
 
 class ItemError(BaseModel):
@@ -97,6 +99,7 @@ class NewItem:
         tags: as the user wrote them; None means that the classifier shall find them.
         part: of the data set that its table names, such as `val`, or empty.
         error: why it was refused before any work, or None.
+        revises: the item of another job whose revision its label becomes.
     """
 
     name: str
@@ -109,10 +112,11 @@ class NewItem:
     tags: tuple[str, ...] | None = None
     part: str = ""
     error: ItemError | None = None
+    revises: RevisedItem | None = None
 
     def to_hash(self) -> dict[str, str | int]:
         """Return what its Redis hash begins with. Refused for good is one of which there is nothing to try again."""
-        return {
+        fields: dict[str, str | int] = {
             "schema": SCHEMA,
             "name": self.name,
             "state": "failed" if self.error else "queued",
@@ -128,6 +132,7 @@ class NewItem:
             "error": self.error.model_dump_json() if self.error else "",
             "rejected": int(self.error is not None and not self.image_key),
         }
+        return fields | ({"revises": self.revises.model_dump_json()} if self.revises else {})
 
 
 class Summary(BaseModel):
@@ -191,6 +196,7 @@ class ItemRecord:
         summary: of the current revision.
         revision: the current one.
         latest: number of the newest one.
+        revises: the item of another job whose revision its label becomes.
     """
 
     id: str
@@ -213,6 +219,12 @@ class ItemRecord:
     revision: Revision = field(default_factory=Revision)
     latest: int = 0
     part: str = ""
+    revises: RevisedItem | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a person has judged the current label, or made it."""
+        return self.decision is not None or self.revision.by_person
 
     @property
     def photo_size(self) -> tuple[int, int]:
@@ -248,6 +260,7 @@ class ItemRecord:
             revision=Revision.of_item(found),
             latest=int(found.get("latest") or 0),
             part=found.get("part", ""),  # older records have none
+            revises=RevisedItem.model_validate_json(found["revises"]) if found.get("revises") else None,
         )
 
 
@@ -265,6 +278,7 @@ class JobRecord:
         webhook_error: why its webhook was not delivered, or empty.
         tags: what the tags of all its photos mean to the model.
         empty_tags: tagged classes that masks do not show, by number of photos.
+        revising: what for, where its labels become revisions of another job's; such a job is in no list.
     """
 
     id: str
@@ -287,6 +301,7 @@ class JobRecord:
     workspace: str = DEFAULT_WORKSPACE
     tags: TagCheck = field(default_factory=TagCheck)
     empty_tags: dict[str, int] = field(default_factory=dict)
+    revising: Revising | None = None
 
     @property
     def is_final(self) -> bool:
@@ -326,6 +341,7 @@ class JobRecord:
             webhook_error=found.get("webhook_error", ""),
             workspace=found.get("workspace", DEFAULT_WORKSPACE),
             tags=TagCheck.model_validate_json(found["tags"]) if found.get("tags") else TagCheck(),
+            revising=Revising.model_validate_json(found["revising"]) if found.get("revising") else None,
             empty_tags={
                 name.removeprefix(EMPTY_TAG): int(count) for name, count in found.items() if name.startswith(EMPTY_TAG)
             },

@@ -31,8 +31,12 @@ def newest_jobs(
             for name in names:
                 pipeline.hgetall(job_key(name))
             hashes = zip(names, pipeline.execute(), strict=True)
-            # One that was deleted in between leaves room for the next.
-            found += [JobRecord.from_hash(name, values) for name, values in hashes if "state" in values]
+            # One that was deleted in between leaves room for the next, and one that only makes revisions does.
+            found += [
+                JobRecord.from_hash(name, values)
+                for name, values in hashes
+                if "state" in values and not values.get("revising")
+            ]
             if len(names) < missing:
                 break
             before = names[-1]

@@ -4,14 +4,20 @@
 
     job:{job}                        the job, its counts and its state
     job:{job}:item:{item}            an item
-    job:{job}:item:{item}:revisions  what an item was and is: by number, and `summary:`, `words:`, `verdict:` and number
+    job:{job}:item:{item}:revisions  what an item was and is: by number, and `summary:`, `words:`, `verdict:` with it
     job:{job}:state:{state}          set of items; likewise :tag:{class} and :decision:{decision}
     job:{job}:order:{measure}        sorted set of items by a measure
     job:{job}:tags                   set: the classes that have a set
+    job:{job}:relearnings            sorted set of what was learnt again by its beginning; each is :relearning:{id},
+                                     with :lock while it is fitted and :changes, a sorted set of `{item}:{revision}` by
+                                     the IoU with the former mask
+    job:{job}:audits                 sorted set of audits by their beginning; each is text, :audit:{id}
+    relearnings:active               sorted set of `{job}:{id}` still to be fitted by the last sign of life
     job:{job}:exports                sorted set of the job's exports by their beginning
     schema                           text: the number that all records have reached
     jobs, jobs:state:{state}, jobs:workspace:{workspace}   sorted sets of jobs by their ids
     jobs:active, jobs:finished, jobs:creating, jobs:trash   sorted sets of jobs
+    jobs:revising                    sorted set of jobs that make revisions of others' labels, by their beginning
     leases                           sorted set of `{job}:{item}` by the end of the lease
     delayed                          sorted set of `{job}:{item}` by the time at which to queue it
     items                            items by state over all jobs
@@ -44,6 +50,8 @@
     annotation:label:{digest}        text: the item of a photo that an annotation tool asked for
     annotation:image:{digest}        text: where a photo is kept that was fetched for a task lately
     annotation:project:{project}     text: settings of a project in Label Studio
+    annotation:task:{task}           text: the item that a task of Label Studio is labelled as
+    annotation:config:{digest}       text: a labelling config
     annotation:late                  sorted set of ids by the next look; with :{id}, text: predictions still to be
                                      pushed, with :claim:{id} while they are
 """
@@ -66,6 +74,8 @@ ITEMS: Final = f"{PREFIX}items"
 TRAININGS: Final = f"{PREFIX}trainings"
 TRAININGS_ACTIVE: Final = f"{PREFIX}trainings:active"
 TRAININGS_TRASH: Final = f"{PREFIX}trainings:trash"
+JOBS_REVISING: Final = f"{PREFIX}jobs:revising"
+RELEARNINGS_ACTIVE: Final = f"{PREFIX}relearnings:active"
 EXPORTS_ACTIVE: Final = f"{PREFIX}exports:active"
 UPLOADS: Final = f"{PREFIX}uploads"
 WEBHOOKS: Final = f"{PREFIX}webhooks"
@@ -141,6 +151,31 @@ def order_key(job: str, measure: str) -> str:
 def tags_key(job: str) -> str:
     """Key of the set of classes that have a set of items in a job."""
     return f"{job_key(job)}:tags"
+
+
+def relearnings_key(job: str) -> str:
+    """Key of the list of what a job learnt again."""
+    return f"{job_key(job)}:relearnings"
+
+
+def relearning_record(job: str, relearning: str) -> str:
+    """Key of the hash of what was learnt again once."""
+    return f"{job_key(job)}:relearning:{relearning}"
+
+
+def relearning_changes(job: str, relearning: str) -> str:
+    """Key of the revisions that came of it, by IoU with the former mask."""
+    return f"{relearning_record(job, relearning)}:changes"
+
+
+def audits_key(job: str) -> str:
+    """Key of the list of a job's audits."""
+    return f"{job_key(job)}:audits"
+
+
+def audit_record(job: str, audit: str) -> str:
+    """Key of an audit as it was drawn."""
+    return f"{job_key(job)}:audit:{audit}"
 
 
 def job_exports_key(job: str) -> str:
@@ -228,6 +263,16 @@ def project_key(project: str) -> str:
     return f"{PREFIX}annotation:project:{project[:100]}"
 
 
+def annotated_task(task: int) -> str:
+    """Key of the item that a task of Label Studio is labelled as."""
+    return f"{PREFIX}annotation:task:{task}"
+
+
+def annotation_config(digest: str) -> str:
+    """Key of a labelling config."""
+    return f"{PREFIX}annotation:config:{digest}"
+
+
 def late_prediction(late: str) -> str:
     """Key of predictions that are still to be pushed."""
     return f"{LATE_PREDICTIONS}:{late}"
@@ -255,6 +300,10 @@ local function trainingkey(training) return '{training_record("")}' .. training 
 local function losseskey(training) return trainingkey(training) .. ':losses' end
 local function trainingsinworkspace(workspace) return '{trainings_in_workspace("")}' .. workspace end
 local TRAININGS, TRAININGS_ACTIVE, TRAININGS_TRASH = '{TRAININGS}', '{TRAININGS_ACTIVE}', '{TRAININGS_TRASH}'
+local function relearningskey(job) return jobkey(job) .. ':relearnings' end
+local function relearningkey(job, id) return jobkey(job) .. ':relearning:' .. id end
+local function auditskey(job) return jobkey(job) .. ':audits' end
+local RELEARNINGS_ACTIVE = '{RELEARNINGS_ACTIVE}'
 local EXPORTS_ACTIVE, DELAYED = '{EXPORTS_ACTIVE}', '{DELAYED}'
 """
 """The same names for the scripts."""

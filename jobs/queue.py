@@ -17,6 +17,7 @@ from toco.jobs.broker import (
     ERRANDS,
     INTERACTIVE,
     LABEL_SHARD,
+    LEARN_AGAIN,
     PULSE,
     QUEUES,
     RUN_TRAINING,
@@ -96,6 +97,10 @@ class WorkQueue:
     def train(self, training: str) -> None:
         """Queue a training. Raises QueueUnavailable."""
         self._send_once(RUN_TRAINING, [training], TRAIN)
+
+    def learn_again(self, job: str, relearning: str) -> None:
+        """Have a labelling worker learn from a job's corrected labels. Raises QueueUnavailable."""
+        self._send_once(LEARN_AGAIN, [job, relearning], INTERACTIVE)
 
     def sync_models(self) -> None:
         """Ask a worker to load and unload models as wanted. Raises QueueUnavailable."""

@@ -45,6 +45,7 @@ from toco.jobs.keys import (
     order_key,
 )
 from toco.jobs.migrations import SCHEMA, schema_of
+from toco.jobs.revision import Revising
 from toco.jobs.settings import Settings
 from toco.jobs.transitions import DONE, FAILED, QUEUED, Transitions
 from toco.model.errors import TocoError
@@ -144,6 +145,7 @@ class Records:
         webhook_secret: str = "",
         promise: Promise | None = None,
         tags: TagCheck | None = None,
+        revising: Revising | None = None,
     ) -> JobRecord:
         """Write a job and its items; readers see it whole or not at all.
 
@@ -177,6 +179,7 @@ class Records:
             "cancel_requested": 0,
             "revision": 0,
             "total": len(items),
+            "revising": revising.model_dump_json() if revising else "",
             "running": 0,
             "done": 0,
             "cancelled": 0,

@@ -12,6 +12,38 @@ PersonsWay = Literal["brush", "upload", "label_studio", "cvat"]
 PERSONS_WAYS: Final[frozenset[str]] = frozenset(get_args(PersonsWay))
 
 
+class Revising(BaseModel):
+    """What a job is for whose labels become revisions of another job's.
+
+    Attributes:
+        job: the other one.
+        how: its labels come about.
+        who: asked for it.
+        source: id of what asked for many at once (learning again), or empty.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job: str
+    how: How
+    who: str = ""
+    source: str = ""
+
+
+class RevisedItem(BaseModel):
+    """Which item of the other job a label is for.
+
+    Attributes:
+        item: id.
+        based_on: number of the revision that was current when it was asked for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    item: str
+    based_on: int
+
+
 class Revision(BaseModel):
     """One state of an item's label; what is written of it never changes.
 
@@ -26,6 +58,8 @@ class Revision(BaseModel):
         rest: folder of the machine's label from which the other artifacts are.
         digest: of its mask and of what was said about it; a request that is sent twice is known by it.
         source: id of what made it along with others (learning again), or empty.
+        iou: of a machine's label made again, mean IoU (0..1) with the mask before over background and the classes of
+            either; None where it was not compared.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +74,7 @@ class Revision(BaseModel):
     rest: str = ""
     digest: str = ""
     source: str = ""
+    iou: float | None = None
 
     @property
     def by_person(self) -> bool:

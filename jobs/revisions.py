@@ -161,7 +161,7 @@ class Revisions:
     ) -> KnownRevision:
         """Make a person's mask the current revision of an item.
 
-        The same mask sent twice with the same `expected` is one revision.
+        The same mask sent twice with the same `expected` is one revision; without, if it is current still.
 
         Args:
             job: id.
@@ -187,6 +187,8 @@ class Revisions:
                 if record.revision.based_on == expected and record.revision.digest == digest:
                     return self._known(record, [based_on])[0]  # the answer to the first request was lost
                 raise RevisionOutdated(job, item, based_on)
+            if expected is None and record.revision.digest == digest:
+                return self._known(record, [based_on])[0]
             made = self._corrected(record, mask, vocabulary, tags)
             revision = Revision(
                 number=record.latest + 1,
@@ -258,6 +260,13 @@ class Revisions:
         if outcome != "done":
             self._drop(record, revision)
         return outcome
+
+    def has_folder(self, record: ItemRecord, folder: str) -> bool:
+        """Say whether a revision of an item has its artifacts in a folder."""
+        if record.revision.folder == folder:
+            return True
+        entries = self._redis.hmget(revisions_key(record.job, record.id), [str(n) for n in range(record.latest + 1)])
+        return any(Revision.model_validate_json(entry).folder == folder for entry in entries if entry)
 
     def _drop(self, record: ItemRecord, revision: Revision) -> None:
         """Delete the artifacts of a revision that is none, if it is sure that nobody else means the same ones."""

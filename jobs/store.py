@@ -5,6 +5,7 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
     jobs/{job}/images/{item}            the photo as it was sent
     jobs/{job}/artifacts/{item}/{name}  what the worker made of it
     jobs/{job}/revisions/{item}/{folder}/{name}  what a later revision of the label changed
+    jobs/{job}/relearnings/{id}.safetensors      what was learnt from corrected labels
     jobs/{job}/exports/{export}.zip     a whole job in one format
     trainings/{training}/photos/{number}  a photo that was sent to train on
     trainings/{training}/set.json       the photos of a training and their tags
@@ -96,6 +97,11 @@ def artifact_key(job: str, item: str, name: str) -> str:
 def revision_key(job: str, item: str, folder: str, name: str) -> str:
     """Key of one artifact of a later revision of an item."""
     return f"jobs/{job}/revisions/{item}/{folder}/{name}"
+
+
+def relearning_key(job: str, relearning: str) -> str:
+    """Key of what a job learnt again once."""
+    return f"jobs/{job}/relearnings/{relearning}.safetensors"
 
 
 def export_key(job: str, export: str) -> str:

@@ -272,6 +272,14 @@ for _, export in ipairs(redis.call('ZRANGE', exportskey(job), 0, -1)) do
   redis.call('UNLINK', exportkey(export))
   redis.call('ZREM', EXPORTS_ACTIVE, export)
 end
+for _, id in ipairs(redis.call('ZRANGE', relearningskey(job), 0, -1)) do
+  redis.call('UNLINK', relearningkey(job, id), relearningkey(job, id) .. ':changes', relearningkey(job, id) .. ':lock')
+  redis.call('ZREM', RELEARNINGS_ACTIVE, job .. ':' .. id)
+end
+for _, id in ipairs(redis.call('ZRANGE', auditskey(job), 0, -1)) do
+  redis.call('UNLINK', jobkey(job) .. ':audit:' .. id)
+end
+redis.call('UNLINK', relearningskey(job), auditskey(job))
 for _, tag in ipairs(redis.call('SMEMBERS', tagskey(job))) do redis.call('UNLINK', setkey(job, 'tag', tag)) end
 for _, state in ipairs(STATES) do redis.call('UNLINK', statekey(job, state)) end
 for i = 2, #ARGV do redis.call('UNLINK', orderkey(job, ARGV[i])) end

@@ -14,13 +14,14 @@ from functools import partial
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from toco.jobs.job import ItemRecord, JobRecord
+from toco.jobs.job import ItemRecord, JobRecord, Summary
 from toco.jobs.logs import log_context
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Lease, Records
+from toco.jobs.revisions import Revisions
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
-from toco.jobs.store import Store, artifact_key
+from toco.jobs.store import Store, artifact_key, revision_key
 from toco.jobs.summary import summarise
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import ALL_OUTPUTS, RESULT, encode_artifacts, encode_result
@@ -28,6 +29,7 @@ from toco.model.formats.result import result_of
 from toco.model.options import LabelOptions
 from toco.model.photos.images import DecodedImage, read_image
 from toco.workers.leases import LeaseKeeper, give_back
+from toco.workers.revised_labels import RevisedLabels
 from toco.workers.warm_model import halved, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class Shard:
         self._labeler = labeler
         self._job = job
         self._owner = owner
+        revisions = Revisions(records, store, max_pixels=settings.max_image_pixels)
+        self._revised = RevisedLabels(records, store, revisions, job, job.revising) if job.revising else None
         self._started = time.monotonic()
         self._begun = 0
         self._left: list[str] = []
@@ -214,22 +218,43 @@ class Shard:
             self._leases.drop(lease)
             logger.warning("labelled too late", extra={"attempt": lease.attempt})
             return
+        key_of = self._place_of(lease)
         for name, content in artifacts.items():
-            self._store.put(artifact_key(lease.job, lease.item, name), content)
+            self._store.put(key_of(name), content)
         clock.lap("store")
         result = result_of(label, model_version=options.model_version, options=options.label, timings=clock.seconds)
         artifacts[RESULT] = encode_result(result)
-        self._store.put(artifact_key(lease.job, lease.item, RESULT), artifacts[RESULT])
+        self._store.put(key_of(RESULT), artifacts[RESULT])
         sizes = {name: len(content) for name, content in artifacts.items()}
-        outcome = self._records.complete(lease, summarise(result, sizes, clock.seconds))
+        summary = summarise(result, sizes, clock.seconds)
+        handed_over = self._hand_over(lease, summary, label)
+        outcome = self._records.complete(lease, summary)
         self._leases.drop(lease)
-        if outcome == "gone":
-            self._store.delete([artifact_key(lease.job, lease.item, name) for name in artifacts])
+        if outcome == "gone" or handed_over not in ("", "done", "kept"):
+            self._store.delete([key_of(name) for name in artifacts])
         self._stats.add(
             {f"stage_seconds:{stage}": spent for stage, spent in clock.seconds.items()}
             | {f"stage_count:{stage}": 1 for stage in clock.seconds}
         )
         logger.info("item labelled", extra={"outcome": outcome, "attempt": lease.attempt, "timings": clock.seconds})
+
+    def _place_of(self, lease: Lease) -> Callable[[str], str]:
+        """Return what says where the artifacts of an item are stored."""
+        revised = self._records.item(lease.job, lease.item).revises if self._revised else None
+        if self._revised is None or revised is None:
+            return partial(artifact_key, lease.job, lease.item)
+        return partial(revision_key, self._revised.job, revised.item, lease.job)
+
+    def _hand_over(self, lease: Lease, summary: Summary, label: "Label") -> str:
+        """Make a label a revision of the item that it is for; an empty text where it is for none."""
+        if self._revised is None:
+            return ""
+        record = self._records.item(lease.job, lease.item)
+        if record.revises is None:
+            return ""
+        outcome = self._revised.hand_over(record.revises, record.tags, summary, label.pseudo_mask)
+        logger.info("label handed over", extra={"to": self._revised.job, "as": record.revises.item, "outcome": outcome})
+        return outcome
 
     def _leave(self, items: Sequence[ItemRecord]) -> None:
         """Put items that the labeler never came to back on the queue."""

@@ -10,6 +10,8 @@ from toco.jobs.exports import Exports
 from toco.jobs.keys import SWEEP, job_key
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
+from toco.jobs.relearning import Relearnings
+from toco.jobs.revising import finished_revising
 from toco.jobs.settings import Settings
 from toco.jobs.trainings import Trainings
 from toco.model.errors import TocoError
@@ -42,6 +44,7 @@ class Sweep:
         self._exports = exports
         self._webhooks = webhooks
         self._trainings = Trainings(records, lease_seconds=settings.lease_seconds)
+        self._relearnings = Relearnings(records)
 
     def run(self) -> None:
         """Look once, unless another worker did so just now."""
@@ -61,6 +64,8 @@ class Sweep:
         for training in self._trainings.due():
             if self._trainings.look(training) == "queued":
                 self._queue.train(training)
+        for job, relearning in self._relearnings.stalled(self._settings.lease_seconds):
+            self._queue.learn_again(job, relearning)
         self._queue.pulse()
         self._delete_old()
 
@@ -101,6 +106,9 @@ class Sweep:
                 logger.info("job is past its retention", extra={"job": job})
                 self._records.delete_job(job)
                 self._queue.delete_objects(job)
+        for job in finished_revising(self._records):
+            self._records.delete_job(job)
+            self._queue.delete_objects(job)
         for job in self._records.abandoned(_ABANDONED_SECONDS):
             if not self._records.redis.exists(job_key(job)):
                 self._records.delete_job(job)

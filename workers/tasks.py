@@ -26,6 +26,7 @@ from toco.jobs.broker import (
     DELIVER_WEBHOOKS,
     LABEL_QUEUES,
     LABEL_SHARD,
+    LEARN_AGAIN,
     PULSE,
     RUN_TRAINING,
     SYNC_MODELS,
@@ -40,6 +41,7 @@ from toco.jobs.records import JobNotFound, connect
 from toco.jobs.settings import Settings
 from toco.jobs.store import job_prefix
 from toco.model.errors import TocoError
+from toco.workers.learning_again import adjusted, learn_again
 from toco.workers.leases import give_back
 from toco.workers.process import WorkerProcess
 from toco.workers.shard import Shard
@@ -126,6 +128,11 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
         with log_context(training=training):
             TrainingRun(process(), training, stopping=stopping.is_set).run()
 
+    @app.task(name=LEARN_AGAIN, bind=True)  # type: ignore[untyped-decorator] # celery has no types
+    def learn_again_from(task: Task, job: str, relearning: str) -> None:
+        with log_context(job=job):
+            learn_again(process(), job, relearning, owner=str(task.request.id))
+
     @app.task(name=SYNC_MODELS)  # type: ignore[untyped-decorator] # celery has no types
     def sync_models() -> None:
         process().models.sync()
@@ -146,6 +153,7 @@ def _label_shard(process: WorkerProcess, job: str, items: list[str], *, owner: s
     process.models.sync()
     try:
         labeler = process.models.get(record.options.model, record.options.model_version, record.workspace)
+        labeler = adjusted(process, labeler, record.options)
     except (TocoError, OSError) as error:
         logger.exception("the job's model cannot be used")
         known = error if isinstance(error, TocoError) else ModelBroken(f"The model cannot be read: {error}")

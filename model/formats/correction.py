@@ -108,3 +108,13 @@ def _completed(mask: Mask, segmentation: Mask, rows: Iterable[ClassResult]) -> M
     for row in rows:
         kept[row.index] = row.index
     return np.where(mask == IGNORE, kept[segmentation], mask)
+
+
+def mean_iou(one: Mask, other: Mask) -> float:
+    """Return the mean IoU of two masks of one size, over background and the classes of either; open pixels are none."""
+    present = [int(index) for index in np.flatnonzero(indices_in(one) | indices_in(other)) if index != IGNORE]
+    ious = []
+    for index in present:
+        first, second = one == index, other == index
+        ious.append(np.count_nonzero(first & second) / np.count_nonzero(first | second))
+    return float(np.mean(ious)) if ious else 1.0

@@ -112,6 +112,7 @@ class JobView(BaseModel):
     images_per_second: float = Field(description="Rate since work began; 0 before.")
     seconds_left: float | None = Field(description="Time to the end at this rate; null while unknown.")
     revision: int = Field(description="Rises with every change.")
+    revises: str = Field("", description="Job whose items get its labels as revisions; then it is in no list.")
     webhook: str
     webhook_error: str = Field(description="Why its webhook was not delivered; empty if it was, or is still due.")
     links: dict[str, str]
@@ -143,6 +144,7 @@ class JobView(BaseModel):
             images_per_second=round(job.rate, 4),
             seconds_left=None if job.seconds_left is None else round(job.seconds_left, 1),
             revision=job.revision,
+            revises=job.revising.job if job.revising else "",
             webhook=job.webhook,
             webhook_error=job.webhook_error,
             links={"self": here, "items": f"{here}/items", "events": f"{here}/events", "exports": f"{here}/exports"},

@@ -9,6 +9,7 @@ import redis
 from fastapi import Depends, Request
 
 from toco.jobs.api_keys import ApiKeys
+from toco.jobs.audits import Audits
 from toco.jobs.exports import Exports
 from toco.jobs.item_index import ItemIndex
 from toco.jobs.mappings import Mappings
@@ -17,6 +18,7 @@ from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.published_models import PublishedModels
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
+from toco.jobs.relearning import Relearnings
 from toco.jobs.revisions import Revisions
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
@@ -57,6 +59,8 @@ class AppState:
     mappings: Mappings
     revisions: Revisions
     trainings: Trainings
+    relearnings: Relearnings
+    audits: Audits
     closed: Event = field(default_factory=Event)
 
     @classmethod
@@ -88,6 +92,8 @@ class AppState:
             ),
             stroke_bases=StrokeBases(store, max_pixels=settings.max_image_pixels),
             mappings=Mappings(records),
+            relearnings=Relearnings(records),
+            audits=Audits(records, store),
             revisions=Revisions(records, store, max_pixels=settings.max_image_pixels),
             trainings=Trainings(records, lease_seconds=settings.lease_seconds),
         )

@@ -14,6 +14,7 @@ from toco.service.api.problem import install_problem_handlers
 from toco.service.api.request_context import RequestContext
 from toco.service.api.routes import (
     artifacts,
+    audits,
     documentation,
     events,
     exports,
@@ -25,6 +26,8 @@ from toco.service.api.routes import (
     page,
     previews,
     published_models,
+    relearning,
+    revising,
     revisions,
     strokes,
     tags,
@@ -85,6 +88,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         previews,
         revisions,
         strokes,
+        revising,
+        relearning,
+        audits,
         events,
         exports,
         uploads,

@@ -84,3 +84,27 @@ def choose(
     with connected(url, key) as client:
         client.choose_revision(job, item, number, expected=expected)
     typer.echo(f"revision {number}")
+
+
+@app.command("revise")
+def revise(
+    job: JobArgument,
+    item: ItemArgument,
+    tags: Annotated[str | None, typer.Option(help="Other tags, commas between; empty: none of the classes.")] = None,
+    preset: Annotated[str, typer.Option(help="Another preset.")] = "",
+    high: Annotated[float | None, typer.Option(min=0, max=1, help="Over it a score is a sure object.")] = None,
+    low: Annotated[float | None, typer.Option(min=0, max=1, help="Under it a score is sure background.")] = None,
+    expected: Expected = None,
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Label an item again in place, with other tags or other thresholds, and wait for it."""
+    levels = {name: value for name, value in (("high", high), ("low", low)) if value is not None}
+    with connected(url, key) as client:
+        if tags is not None:
+            working = client.change_tags(job, item, split_tags(tags), expected=expected)
+        else:
+            options = {"thresholds": levels} if levels else {}
+            working = client.revise(job, item, preset=preset, options=options, expected=expected)
+        client.wait(working["id"])
+        typer.echo(f"revision {client.item(job, item)['revision']['number']}")

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from toco.model.options import PRESETS
 from toco.model.photos.tag_check import TagCheck
-from toco.service.cli import corrections
+from toco.service.cli import audits, corrections, masks_back, relearning
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 
 app.add_typer(corrections.app)
+app.add_typer(relearning.app)
+app.add_typer(audits.app)
+app.add_typer(masks_back.app)
 
 
 @app.command("submit")

@@ -6,7 +6,8 @@ import typer
 
 from toco.model.formats.label_studio import RegionKind, labelling_config
 from toco.model.options import PRESETS
-from toco.service.cli.error_report import ReportingGroup
+from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
+from toco.service.cli.service_options import Key, Url, connected
 
 app = typer.Typer(add_completion=False, cls=ReportingGroup, help="Work with Label Studio.", no_args_is_help=True)
 
@@ -63,6 +64,32 @@ def connect(
     typer.echo("A labelling config for it (Settings, Labeling Interface, Code):", err=True)
     kinds: tuple[RegionKind, ...] = options.regions or ("brush",)
     typer.echo(labelling_config(vocabulary, kinds))
+
+
+@app.command("pull")
+def pull(
+    project: Annotated[int, typer.Option(help="Id of the project, as in its address.")],
+    job: Annotated[str, typer.Option(help="Job whose export was imported there; its photos are found by name.")] = "",
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Fetch a project's annotations: each becomes a revision of the item that it was made on.
+
+    The service fetches them; it needs TOCO_LABEL_STUDIO_URL and TOCO_LABEL_STUDIO_TOKEN. Exit code 1: some were not.
+    """
+    with connected(url, key) as client:
+        found = client.pull_label_studio(project, job=job)
+    typer.echo(
+        f"{found['revisions']} revisions of {found['tasks']} annotated tasks; {found['same']} were there already"
+    )
+    if found["unknown_labels"]:
+        typer.echo(f"labels that mean no class, left open: {', '.join(found['unknown_labels'])}", err=True)
+    if found["unmatched"]:
+        typer.echo(f"tasks that no item is known for: {', '.join(map(str, found['unmatched']))}", err=True)
+    for task, why in found["refused"].items():
+        typer.echo(f"task {task}: {why}", err=True)
+    if found["refused"] or found["unmatched"]:
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command("serve")

@@ -38,7 +38,7 @@ def _listed(
 
 
 class AsyncClient:
-    """`Client` with the same methods, awaited; `jobs`, `items` and `revisions` return lists of all pages.
+    """`Client` with the same methods, awaited; `jobs`, `items`, `revisions` and `changes` return lists of all pages.
 
     Args:
         url, key, timeout_seconds: as of `Client`.
@@ -78,6 +78,19 @@ class AsyncClient:
     revisions = _listed(Client.revisions)
     mask = _awaited(Client.mask)
     put_mask = _awaited(Client.put_mask)
+    draw_audit = _awaited(Client.draw_audit)
+    audits = _awaited(Client.audits)
+    audit = _awaited(Client.audit)
+    next_items = _awaited(Client.next_items)
+    relearn = _awaited(Client.relearn)
+    relearnings = _awaited(Client.relearnings)
+    relearning = _awaited(Client.relearning)
+    changes = _listed(Client.changes)
+    undo_relearn = _awaited(Client.undo_relearn)
+    revise = _awaited(Client.revise)
+    change_tags = _awaited(Client.change_tags)
+    import_masks = _awaited(Client.import_masks)
+    pull_label_studio = _awaited(Client.pull_label_studio)
     choose_revision = _awaited(Client.choose_revision)
     artifact = _awaited(Client.artifact)
     export = _awaited(Client.export)

@@ -21,9 +21,12 @@ from toco.jobs.ids import new_id
 from toco.model.errors import TocoError
 from toco.model.photos.collection import read_folder
 from toco.model.whole_file import whole_file
-from toco.service.client.corrections import Corrections, JsonObject
+from toco.service.client.audits import Auditing
+from toco.service.client.corrections import JsonObject
+from toco.service.client.masks_back import MasksBack
 from toco.service.client.own_models import OwnModels
 from toco.service.client.packing import assigned, pack
+from toco.service.client.relearning import LearningAgain
 from toco.service.client.trainings import TrainsModels
 
 Progress = Callable[[JsonObject], None]
@@ -58,7 +61,7 @@ class ServiceError(TocoError):
         self.code = str(self.problem.get("code") or type(self).code)
 
 
-class Client(Corrections, OwnModels, TrainsModels):
+class Client(LearningAgain, Auditing, OwnModels, TrainsModels, MasksBack):
     """Talks to a running service. Safe to use from several threads.
 
     Requests that change nothing, and those with an idempotency key or an expected revision, are sent again when the

@@ -1,7 +1,7 @@
 """What the client does with revisions of labels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,55 @@ class Corrections(ABC):
         )
         return dict(answer.json())
 
+    def revise(
+        self,
+        job: str,
+        item: str,
+        *,
+        preset: str = "",
+        options: Mapping[str, Any] | None = None,
+        expected: int | None = None,
+    ) -> JsonObject:
+        """Have an item labelled again with other settings; the label becomes its next revision.
+
+        Args:
+            job: id.
+            item: id.
+            preset: empty takes the job's.
+            options: changes to the preset.
+            expected: the revision that must be current.
+
+        Returns:
+            The job that does it: `wait` for it, then look at the item.
+
+        Raises:
+            ServiceError
+        """
+        body = {"preset": preset, "options": dict(options or {})}
+        path = f"/v1/jobs/{job}/items/{item}/revisions"
+        return dict(self._send("POST", path, json=body, headers=_if_match(expected)).json())
+
+    def change_tags(self, job: str, item: str, tags: Sequence[str], *, expected: int | None = None) -> JsonObject:
+        """Have an item labelled again with other tags, any words; see `revise`. Raises ServiceError."""
+        path = f"/v1/jobs/{job}/items/{item}/tags"
+        return dict(self._send("PATCH", path, json={"tags": list(tags)}, headers=_if_match(expected)).json())
+
     def choose_revision(self, job: str, item: str, number: int, *, expected: int | None = None) -> JsonObject:
         """Make a revision the current one; the others stay. Raises ServiceError as `put_mask` does."""
         path = f"/v1/jobs/{job}/items/{item}/revisions/{number}/current"
         return dict(self._send("POST", path, headers=_if_match(expected)).json())
+
+    def pull_label_studio(self, project: int, *, job: str = "") -> JsonObject:
+        """Have the service fetch a project's annotations from its Label Studio; each becomes a revision.
+
+        Args:
+            project: id in Label Studio.
+            job: whose items are meant by tasks that were imported from an export, by the names of their photos.
+
+        Raises:
+            ServiceError
+        """
+        return dict(self._send("POST", "/labelstudio/pull", json={"project": project, "job": job}).json())
 
 
 def _if_match(expected: int | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from toco.service.annotation.shared_labels import Place, SharedLabels, Wanted, i
 from toco.service.annotation.task_image import TaskImage
 from toco.service.api.state import AppState
 from toco.service.api.submission import JobRequest, frozen_options
+from toco.service.label_studio.corrections import Corrections
 from toco.service.label_studio.kept_images import KeptImages
 from toco.service.label_studio.labelling_config import LabellingConfig, parse_labelling_config
 from toco.service.label_studio.late_results import LateResults, LateTask
@@ -99,6 +100,7 @@ class LabelStudioBackend:
         self._images = TaskImages(settings, state.store, self._outbound, label_studio)
         self._labels = SharedLabels(state)
         self._predictions = Predictions(state)
+        self.corrections = Corrections(state, label_studio)
         self.late = LateResults(state.records, label_studio, self._labels, self._predictions)
 
     def start(self) -> None:
@@ -126,13 +128,14 @@ class LabelStudioBackend:
         return self._version(self._options(project))
 
     def note(self, event: Webhook) -> None:
-        """Count an event: what annotators do with predictions shows in the metrics."""
+        """Count an event, which the metrics show; an annotation that was saved becomes a revision of its item."""
         task, project = event.task or {}, event.project or {}
         action = event.action if event.action in _ACTIONS else "other"
         self._state.stats.add({f"label_studio:{action}": 1})
         logger.info(
             "label studio event", extra={"action": event.action, "project": project.get("id"), "task": task.get("id")}
         )
+        self.corrections.heard(event.action, task, event.annotation or {})
 
     async def predict(
         self, predict: Predict, caller: ApiKey, *, request_id: str
@@ -183,6 +186,10 @@ class LabelStudioBackend:
         tasks = tuple(
             AskedTask(task["id"] if isinstance(task.get("id"), int) else None, places.get(position))
             for position, task in enumerate(predict.tasks)
+        )
+        self.corrections.remember(
+            {task.task: task.place for task in tasks if task.task is not None and task.place is not None},
+            predict.label_config,
         )
         return Round(terms, tasks, context is not None, _drawn_kinds(context, config))
 

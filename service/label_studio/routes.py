@@ -9,6 +9,7 @@ References:
 
 import hmac
 import json
+from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -18,7 +19,7 @@ from toco.jobs.api_keys import ApiKey, InvalidKey
 from toco.service.api.auth import ScopeMissing, identify
 from toco.service.api.state import State
 from toco.service.label_studio.backend import LabelStudioBackend
-from toco.service.label_studio.schemas import Predict, Setup, Webhook
+from toco.service.label_studio.schemas import Predict, Pull, Setup, Webhook
 
 MODEL_CLASS: Final = "ToCo"
 
@@ -102,6 +103,12 @@ def webhook(backend: Backend, body: Webhook) -> dict[str, str]:
     """Count an event. It comes with the secret in its address, or with credentials."""
     backend.note(body)
     return {"status": "noted"}
+
+
+@router.post("/pull", summary="Fetch a project's annotations")
+def pull(backend: Backend, caller: Caller, body: Pull) -> dict[str, object]:
+    """Make revisions of the annotations that are not yet."""
+    return asdict(backend.corrections.pull(body.project, caller, job=body.job))
 
 
 def _bearer(request: Request) -> str | None:

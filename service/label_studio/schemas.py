@@ -56,8 +56,22 @@ class Webhook(BaseModel):
         action: `ANNOTATION_CREATED` and the like.
         project: the project's fields.
         task: the task's fields, of annotation events.
+        annotation: its fields, of annotation events; its `result` holds the regions.
     """
 
     action: str = ""
     project: dict[str, Any] | None = None
     task: dict[str, Any] | None = None
+    annotation: dict[str, Any] | None = None
+
+
+class Pull(BaseModel):
+    """Body of `POST /pull`, which `toco labelstudio pull` sends.
+
+    Attributes:
+        project: id in Label Studio.
+        job: whose items are meant by tasks that were imported from an export.
+    """
+
+    project: int
+    job: str = ""

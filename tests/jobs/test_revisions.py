@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from tests.labelled_items import labelled_job
+from toco.jobs.audits import Audits, audit_lines
 from toco.jobs.exports import ExportRequest, Exports
 from toco.jobs.item_index import ItemIndex, ItemQuery
 from toco.jobs.keys import item_set
 from toco.jobs.model_catalogue import ModelCatalogue
+from toco.jobs.relearning import Relearnings
 from toco.jobs.revision_scripts import RevisionScripts
 from toco.jobs.revisions import ItemNotLabelled, RevisionNotFound, RevisionOutdated, Revisions
 from toco.jobs.store import StorageFull, Store
@@ -210,10 +212,31 @@ def test_exports_hold_the_current_revision_and_a_change_is_another_export(record
     assert (is_new, first.id != second.id) == (True, True)
 
 
-def test_a_deleted_job_leaves_no_revision(records, store, revisions, job):
+def test_an_export_says_what_an_audit_found(records, store, settings, revisions):
+    job = labelled_job(records, store, 4).id
+    audits = Audits(records, store)
+    assert audit_lines(audits.newest_result(job, VOC)) == []
+    drawn = audits.draw(job, 3, seed=1)
+    assert audits.newest_result(job, VOC) is None, "nothing is checked yet"
+    records.decide(job, drawn.photos[0].item, "accept")
+    text = "\n".join(audit_lines(audits.newest_result(job, VOC)))
+    assert "A person checked 1 of 3 photos drawn at random (stratified by class, seed 1) of 4." in text
+    assert "Not all of the sample is checked" in text
+    assert "| cat (rare, not in the mean) | 1.000 | 0.000 to 1.000 | 1 |" in text, "one photo says next to nothing"
+
+
+def test_a_deleted_job_leaves_no_revision_nor_audit_nor_what_was_learnt(records, store, revisions, job):
     put(revisions, job)
+    Audits(records, store).draw(job, 1)
+    relearnings = Relearnings(records)
+    begun = relearnings.begin(job, "ann")
+    relearnings.note_change(job, begun.id, ITEM, 1, 0.5)
+    assert relearnings.stalled(-1.0) == [(job, begun.id)]
     records.delete_job(job)
     assert not records.redis.keys(f"toco:job:{job}*")
+    assert relearnings.stalled(-1.0) == []
+    relearnings.note_change(job, begun.id, ITEM, 1, 0.5)
+    assert not records.redis.keys(f"toco:job:{job}*"), "a late word brings nothing back"
     assert store.delete_prefix(f"jobs/{job}/") > 0
     assert not objects(store, job)
 

@@ -10,6 +10,7 @@ from toco.jobs.api_keys import ApiKey
 from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import Decision, ItemState
 from toco.jobs.records import MEASURES, Measure
+from toco.jobs.revising import ImageGone
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.photos.images import ImageHeader
@@ -22,13 +23,6 @@ from toco.service.api.submission import JobRequest, Photo, Submission
 router = APIRouter(prefix="/v1/jobs/{job}/items", tags=["items"])
 
 Share = Annotated[float | None, Query(ge=0, le=1)]
-
-
-class ImageGone(TocoError):
-    """The item was refused when it was sent, so its image was not kept."""
-
-    code = "image_gone"
-    kind = "conflict"
 
 
 @router.get("", responses=problems(404), summary="Find items")

@@ -38,8 +38,19 @@ ROUTES = {
     ("get", ITEM): "read",
     ("patch", ITEM): "label",
     ("post", f"{ITEM}/relabel"): "label",
+    ("get", f"{JOB}/audits"): "read",
+    ("post", f"{JOB}/audits"): "label",
+    ("get", f"{JOB}/audits/{{audit}}"): "read",
+    ("get", f"{JOB}/next"): "read",
+    ("get", f"{JOB}/relearn"): "read",
+    ("post", f"{JOB}/relearn"): "label",
+    ("get", f"{JOB}/relearn/{{relearning}}"): "read",
+    ("get", f"{JOB}/relearn/{{relearning}}/changes"): "read",
+    ("post", f"{JOB}/relearn/{{relearning}}/undo"): "label",
     ("get", f"{ITEM}/revisions"): "read",
     ("post", f"{ITEM}/strokes"): "label",
+    ("post", f"{ITEM}/revisions"): "label",
+    ("patch", f"{ITEM}/tags"): "label",
     ("get", f"{ITEM}/revisions/{{number}}/mask.png"): "read",
     ("post", f"{ITEM}/revisions/{{number}}/current"): "label",
     ("put", f"{ITEM}/mask"): "label",
@@ -139,6 +150,8 @@ def things(state):
             "number": "1",
             "training": make_training(state.trainings, workspace="farm"),
             "which": "after",
+            "relearning": "0" * 26,
+            "audit": "0" * 26,
         }
 
     return make

@@ -60,3 +60,35 @@ def test_a_mask_is_put_fetched_and_taken_back(on_service, live, photos, tmp_path
     listed = on_service("revisions", job, item).stdout
     assert "0 *" in listed
     assert "brush" in listed
+
+
+def test_others_learn_from_a_correction_and_an_audit_says_how_good_they_are(on_service, photos, tmp_path, live):
+    (photos / "broken.jpg").unlink()
+    (photos / "tags.csv").write_text("image,tags\na.jpg,cat\nb.png,cat\nfarm/c.jpg,cat\n")
+    job = on_service("submit", photos, "--preset", "fast", "--tags", photos / "tags.csv").stdout.split()[0]
+    nothing = on_service("relearn", job)
+    assert nothing.exit_code == 1
+    assert "No label of the job was corrected" in nothing.stderr
+    first = on_service("next", job)
+    assert len(first.stdout.splitlines()) == 3
+    assert "3 of 3 labels are undecided" in first.stderr
+    item = first.stdout.split()[0]
+    audit = on_service("audit", job, "--photos", "2", "--seed", "1")
+    assert audit.exit_code == 0
+    drawn = [line.split()[0] for line in audit.stdout.splitlines()[1:]]
+    assert len(drawn) == 2
+    with live.client() as client:
+        found = client.item(job, item)
+        client.put_mask(job, item, encode_mask(np.full((found["height"], found["width"]), 8, np.uint8)), how="brush")
+        for name in drawn:
+            client.decide(job, name, "accept")
+    shown = on_service("audit", job, audit.stdout.split()[0])
+    assert "mean" in shown.stdout
+    relearnt = on_service("relearn", job)
+    assert relearnt.exit_code == 0, relearnt.stderr
+    learnt = relearnt.stdout.split()[0]
+    assert "learnt from 1 corrected masks" in relearnt.stdout
+    assert on_service("undo-relearn", job, learnt).exit_code == 0
+    revised = on_service("revise", job, item, "--tags", "dog")
+    assert "revision" in revised.stdout
+    assert on_service("import", job, photos / "tags.csv").exit_code == 2

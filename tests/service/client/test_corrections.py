@@ -1,6 +1,7 @@
 """Labels corrected through the client, on the running service."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -41,3 +42,46 @@ def test_the_same_awaited(live, made):
             return [entry["number"] for entry in await client.revisions(job, item)]
 
     assert asyncio.run(correct()) == [1, 0]
+
+
+def until_made(client, made, latest: int) -> dict:
+    job, item, _ = made
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = client.item(job, item)
+        if found["revision"]["latest"] >= latest:
+            return found
+        time.sleep(0.1)
+    raise TimeoutError(found)
+
+
+def test_thresholds_and_tags_are_changed_in_place(client, made):
+    job, item, _ = made
+    machine = client.mask(job, item)
+    working = client.revise(job, item, options={"thresholds": {"high": 0.9, "low": 0.89}}, expected=0)
+    assert working["id"] not in {listed["id"] for listed in client.jobs()}, "what makes a revision clutters no list"
+    found = until_made(client, made, 1)
+    assert found["revision"] == {"number": 1, "how": "thresholds", "latest": 1}
+    assert client.mask(job, item) != machine
+    client.change_tags(job, item, ["cat", "dog"], expected=1)
+    found = until_made(client, made, 2)
+    assert (found["tags"], found["summary"]["tags"]) == (["cat", "dog"], ["cat", "dog"])
+    assert {part["name"] for part in found["artifacts"]} >= {"cam.npz", "heat_dog.jpg", "overlay.jpg", "result.json"}
+    for part in found["artifacts"]:
+        assert len(client.artifact(job, item, part["name"])) == part["size"]
+    client.choose_revision(job, item, 0)
+    assert (client.item(job, item)["tags"], client.mask(job, item)) == (["cat"], machine)
+
+
+def test_what_was_asked_for_is_kept_but_a_persons_mask_stays_current(live, client, made):
+    job, item, size = made
+    live.worker_child().suspend()
+    try:
+        client.change_tags(job, item, ["dog"])
+        client.put_mask(job, item, encode_mask(np.zeros(size, np.uint8)), how="brush")
+    finally:
+        live.worker_child().resume()
+    found = until_made(client, made, 2)
+    assert found["revision"] == {"number": 1, "how": "brush", "latest": 2}
+    newest = next(iter(client.revisions(job, item)))
+    assert (newest["how"], newest["tags"]) == ("tags", ["dog"])

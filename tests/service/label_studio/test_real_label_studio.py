@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.service.page.chromium import PATIENCE_MS
 from tests.service.page.conftest import browser  # noqa: F401 - a fixture
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.model_catalogue import find_models
+from toco.model.formats.label_studio import encode_brush_rle
 from toco.model.photos.classes import VOC
 from toco.model.photos.images import read_mask
 from toco.service.cli.main import app
@@ -205,6 +207,47 @@ def test_an_annotation_arrives_as_a_webhook(studio, service, pets, predicted):
     studio.call("POST", f"/api/tasks/{task}/annotations", json={"result": predicted[task][0]["result"]})
     until(lambda: float(records.redis.hget("toco:totals", counter) or 0) == before + 1)
     records.redis.close()
+
+
+def test_a_correction_made_there_is_in_our_export(studio, service, key, pets, predicted, tmp_path):
+    task = next(task for task in pets["tasks"] if task["data"]["image"].endswith("cat.jpg"))
+    photo = task["data"]["image"].rpartition("/")[2]
+    before = pseudo_mask(service, key, photo)
+    wanted = np.where(before == 255, np.uint8(255), np.uint8(0))
+    wanted[10:60, 20:90] = 8  # what the annotator paints, all that there is
+    height, width = before.shape
+    region = {
+        "id": "painted", "type": "brushlabels", "from_name": "brush", "to_name": "image", "image_rotation": 0,
+        "original_width": width, "original_height": height,
+        "value": {"format": "rle", "rle": encode_brush_rle(wanted == 8), "brushlabels": ["cat"]},
+    }  # fmt: skip
+    studio.call("POST", f"/api/tasks/{task['id']}/annotations", json={"result": [region]})
+
+    def corrected():
+        with service.client(key) as client:
+            for job in client.jobs():
+                for item in client.items(job["id"]):
+                    if item["name"] == photo and item["revision"] and item["revision"]["how"] == "label_studio":
+                        return job["id"], item
+        return None
+
+    job, item = until(corrected)  # by the webhook
+    assert np.array_equal(pseudo_mask(service, key, photo), wanted)
+    with service.client(key) as client:
+        assert next(client.revisions(job, item["id"]))["who"].startswith("Label Studio")
+        client.choose_revision(job, item["id"], 0)
+        arguments = ["labelstudio", "pull", "--project", str(pets["id"]), "--url", service.url, "--key", key]
+        pulled = CliRunner().invoke(app, arguments)
+        assert pulled.exit_code == 0, pulled.output
+        assert "annotated tasks" in pulled.stdout
+        assert np.array_equal(pseudo_mask(service, key, photo), wanted)
+        again = CliRunner().invoke(app, arguments)
+        assert again.stdout.startswith("0 revisions"), again.output
+        client.export(job, "voc", tmp_path / "labels.zip")
+    with zipfile.ZipFile(tmp_path / "labels.zip") as archive:
+        stem = Path(photo).stem
+        exported = read_mask(archive.read(f"SegmentationClass/{stem}.png"))
+    assert np.array_equal(exported, wanted)
 
 
 def test_a_wrong_password_is_refused_when_connecting_and_when_predicting(studio, service, key, pets):

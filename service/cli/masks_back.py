@@ -1,0 +1,34 @@
+"""`toco jobs import`: masks that were corrected in another tool come back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toco.service.cli.error_report import SOME_FAILED
+from toco.service.cli.service_options import JobArgument, Key, Url, connected
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_masks(
+    job: JobArgument,
+    file: Annotated[Path, typer.Argument(help="Zip that CVAT exported.", exists=True)],
+    accept: Annotated[bool, typer.Option(help="Accept the labels as well.")] = False,
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Make revisions of the masks in a CVAT export (Segmentation mask 1.1, CVAT for images 1.1), by photo names.
+
+    Exit code 1: some masks cannot be taken.
+    """
+    with connected(url, key) as client:
+        found = client.import_masks(job, file, accept=accept)
+    typer.echo(f"{found['revisions']} revisions; {found['same']} masks are what the labels are already")
+    if found["unknown_labels"]:
+        typer.echo(f"labels that are no class, left open: {', '.join(found['unknown_labels'])}", err=True)
+    for name, why in found["refused"].items():
+        typer.echo(f"{name}: {why}", err=True)
+    if found["refused"]:
+        raise typer.Exit(SOME_FAILED)
