@@ -11,6 +11,7 @@ from toco.jobs.job import ItemError, NewItem, Summary
 from toco.jobs.records import ItemNotFound, JobNotFound, Lease
 from toco.jobs.store import StorageFull
 from toco.model.photos.images import UnreadableImage
+from toco.model.photos.tag_check import TagCheck
 
 WHO = {"owner": "message-1", "seconds": 30, "max_attempts": 3}
 
@@ -323,6 +324,15 @@ def test_an_item_tells_when_its_work_began(records, make_job):
     assert records.item(job.id, "000000").started_at is None
     records.lease(job.id, "000000", **WHO)
     assert before - 1 <= records.item(job.id, "000000").started_at <= time.time() + 1
+
+
+def test_a_job_tells_what_its_tags_mean_and_who_may_see_it(records, make_job):
+    tags = TagCheck(photos=3, open_photos=1)
+    job = make_job(1, tags=tags, workspace="farm")
+    assert records.job(job.id).tags == tags
+    records.require_seen(job.id, "farm")
+    with pytest.raises(JobNotFound):
+        records.require_seen(job.id, "other")
 
 
 def test_what_is_noted_on_a_record_is_told_to_be_there(records, make_job):
