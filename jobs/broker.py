@@ -19,13 +19,17 @@ from toco.jobs.settings import Settings
 INTERACTIVE: Final = "interactive"
 BATCH: Final = "batch"
 ERRANDS: Final = "errands"  # exports, webhooks, deletions: no device, and some wait for the network
+LEARN: Final = "learn"  # fits of words that no model knows: seconds to a minute each, on any worker with torch
 TRAIN: Final = "train"  # one training at a time for hours: a worker of its own takes them
 LABEL_QUEUES: Final = (INTERACTIVE, BATCH)
-USUAL_QUEUES: Final = (*LABEL_QUEUES, ERRANDS)  # in the order in which workers look
+DEVICE_QUEUES: Final = (INTERACTIVE, LEARN, BATCH)  # of a worker that does all that jobs need
+USUAL_QUEUES: Final = (*DEVICE_QUEUES, ERRANDS)  # in the order in which workers look
 QUEUES: Final = (*USUAL_QUEUES, TRAIN)
 PULSE: Final = "pulse"  # what every labelling worker looks at first: a message that it only has to answer
 
 LABEL_SHARD: Final = "toco.label_shard"
+READ_TOKENS: Final = "toco.read_tokens"
+FIT_WORDS: Final = "toco.fit_words"
 BUILD_EXPORT: Final = "toco.build_export"
 DELIVER_WEBHOOKS: Final = "toco.deliver_webhooks"
 DELETE_OBJECTS: Final = "toco.delete_objects"

@@ -5,25 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from toco.jobs.learning import Learning, LearntWords
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.revision import RevisedItem, Revising, Revision
 from toco.jobs.transitions import ITEM_STATES
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.options import LabelOptions
+from toco.model.photos.classes import ClassName, Vocabulary
 from toco.model.photos.tag_check import TagCheck, UnknownTags
 from toco.model.photos.understanding import UnderstoodTag
 
 Priority = Literal["interactive", "batch"]
 Decision = Literal["accept", "reject"]
 ItemState = Literal["queued", "running", "done", "failed", "cancelled"]
-JobState = Literal["queued", "running", "succeeded", "partly_failed", "failed", "cancelled"]
+JobState = Literal["queued", "learning", "running", "succeeded", "partly_failed", "failed", "cancelled"]
 DEFAULT_WORKSPACE = "default"  # of keys that name none, and of everybody while keys are off
 EMPTY_TAG = "empty_tag:"
 """Begins the fields of a job's hash that count, by class, the photos whose mask does not show it."""
 
+_CLASSES = TypeAdapter(tuple[ClassName, ...])
 FINAL_JOB_STATES = frozenset({"succeeded", "partly_failed", "failed", "cancelled"})
 
 
@@ -276,7 +279,10 @@ class JobRecord:
         counts: items by state.
         rate: items a second since work began, 0 before.
         webhook_error: why its webhook was not delivered, or empty.
-        tags: what the tags of all its photos mean to the model.
+        tags: what the tags of all its photos mean to the model, with what was learnt.
+        classes: of its labels; empty for jobs of older versions, whose model says.
+        learning: how far the learning of words is that no model knows; None of a job that learns none.
+        not_learnt: why it learns none although that was asked for, or empty.
         empty_tags: tagged classes that masks do not show, by number of photos.
         revising: what for, where its labels become revisions of another job's; such a job is in no list.
     """
@@ -300,6 +306,9 @@ class JobRecord:
     webhook_error: str = ""
     workspace: str = DEFAULT_WORKSPACE
     tags: TagCheck = field(default_factory=TagCheck)
+    classes: tuple[ClassName, ...] = ()
+    learning: Learning | None = None
+    not_learnt: str = ""
     empty_tags: dict[str, int] = field(default_factory=dict)
     revising: Revising | None = None
 
@@ -307,6 +316,22 @@ class JobRecord:
     def is_final(self) -> bool:
         """Whether no item will change any more by itself."""
         return self.state in FINAL_JOB_STATES
+
+    @property
+    def learns(self) -> bool:
+        """Whether words are learnt before items may be labelled."""
+        return self.learning is not None and not self.learning.is_over
+
+    @property
+    def learnt(self) -> LearntWords | None:
+        """The published words that it is labelled with beside its model's own, if any."""
+        found = self.learning.learnt if self.learning else None
+        return found if found and found.name else None
+
+    @property
+    def model_version(self) -> str:
+        """What its labels are made with: its model's version, or that of the words learnt beside it."""
+        return self.learnt.version if self.learnt else self.options.model_version
 
     @property
     def seconds_left(self) -> float | None:
@@ -342,10 +367,18 @@ class JobRecord:
             workspace=found.get("workspace", DEFAULT_WORKSPACE),
             tags=TagCheck.model_validate_json(found["tags"]) if found.get("tags") else TagCheck(),
             revising=Revising.model_validate_json(found["revising"]) if found.get("revising") else None,
+            classes=_CLASSES.validate_json(found["classes"]) if found.get("classes") else (),
+            learning=Learning.from_hash(found),
+            not_learnt=found.get("learning_error", ""),
             empty_tags={
                 name.removeprefix(EMPTY_TAG): int(count) for name, count in found.items() if name.startswith(EMPTY_TAG)
             },
         )
+
+
+def classes_text(vocabulary: Vocabulary) -> str:
+    """Return classes as a job's hash holds them."""
+    return _CLASSES.dump_json(vocabulary.classes).decode()
 
 
 def _time(value: str | None) -> float | None:

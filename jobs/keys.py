@@ -13,6 +13,8 @@
                                      the IoU with the former mask
     job:{job}:audits                 sorted set of audits by their beginning; each is text, :audit:{id}
     relearnings:active               sorted set of `{job}:{id}` still to be fitted by the last sign of life
+    job:{job}:unread                 set: items whose tokens are still to be read, see `learning_scripts`
+    job:{job}:readings               attempts to read them, by item
     job:{job}:exports                sorted set of the job's exports by their beginning
     schema                           text: the number that all records have reached
     jobs, jobs:state:{state}, jobs:workspace:{workspace}   sorted sets of jobs by their ids
@@ -178,6 +180,16 @@ def audit_record(job: str, audit: str) -> str:
     return f"{job_key(job)}:audit:{audit}"
 
 
+def unread_key(job: str) -> str:
+    """Key of the set of a job's items whose tokens are still to be read."""
+    return f"{job_key(job)}:unread"
+
+
+def readings_key(job: str) -> str:
+    """Key of the attempts to read the tokens of a job's items."""
+    return f"{job_key(job)}:readings"
+
+
 def job_exports_key(job: str) -> str:
     """Key of a job's list of exports."""
     return f"{job_key(job)}:exports"
@@ -291,6 +303,8 @@ local function tagskey(job) return jobkey(job) .. ':tags' end
 local ITEMS, LEASES, WEBHOOKS = '{ITEMS}', '{LEASES}', '{WEBHOOKS}'
 local JOBS, JOBS_ACTIVE, JOBS_FINISHED = '{JOBS}', '{JOBS_ACTIVE}', '{JOBS_FINISHED}'
 local JOBS_CREATING, JOBS_TRASH = '{JOBS_CREATING}', '{JOBS_TRASH}'
+local function unreadkey(job) return jobkey(job) .. ':unread' end
+local function readingskey(job) return jobkey(job) .. ':readings' end
 local function exportskey(job) return jobkey(job) .. ':exports' end
 local function exportkey(export) return '{export_record("")}' .. export end
 local function publishednames(workspace) return '{published_names("")}' .. workspace end

@@ -324,6 +324,8 @@ class ModelCatalogue:
 
     def vocabulary_of(self, job: JobRecord) -> Vocabulary:
         """Return the classes of a job's labels. Raises ModelNotFound or ModelBroken."""
+        if job.classes:
+            return Vocabulary(job.classes)
         return self.spec(job.options.model, job.workspace).vocabulary
 
     def default_name(self, found: FoundModels | None = None, workspace: str = DEFAULT_WORKSPACE) -> str:

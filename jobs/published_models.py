@@ -15,21 +15,20 @@ from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from toco.jobs.keys import published_model, published_names
 from toco.jobs.model_archive import named_model, pack, unpack
+from toco.jobs.model_names import require_name
 from toco.jobs.publishing import Publishing
 from toco.jobs.records import Records
 from toco.jobs.settings import Settings
 from toco.jobs.store import ObjectNotFound, Store, model_key
-from toco.model.errors import InvalidOption, TocoError
+from toco.model.errors import TocoError
 from toco.model.learning.learnt_spec import WordReport
 from toco.model.options import Frozen
-from toco.model.spec import MODEL_NAME, ModelSpec, checked_model_name
+from toco.model.spec import MODEL_NAME, ModelSpec
 
-PublishedName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
-RESERVED_NAMES: Final = frozenset({"default"})  # `PUT /v1/models/default` is a route of its own
 Kind = Literal["learnt", "trained"]
 
 _UNUSED_SECONDS: Final = 7 * 86_400.0  # after which a copy in the cache goes
@@ -267,13 +266,6 @@ class PublishedModels:
         for folder in self._cache.iterdir():
             if folder.is_dir() and time.time() - folder.stat().st_mtime > _UNUSED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def require_name(name: str) -> str:
-    """Return a name that a model can be published under. Raises InvalidOption."""
-    if name in RESERVED_NAMES:
-        raise InvalidOption(f"No published model can be called {name!r}.", fix="Choose another name.")
-    return checked_model_name(name)
 
 
 def _model(name: str, workspace: str, fields: dict[str, str]) -> PublishedModel:

@@ -15,11 +15,14 @@ from toco.jobs.broker import (
     DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
     ERRANDS,
+    FIT_WORDS,
     INTERACTIVE,
     LABEL_SHARD,
+    LEARN,
     LEARN_AGAIN,
     PULSE,
     QUEUES,
+    READ_TOKENS,
     RUN_TRAINING,
     SYNC_MODELS,
     TRAIN,
@@ -57,11 +60,33 @@ class WorkQueue:
         Raises:
             QueueUnavailable
         """
-        size = self.shard_images(job)
-        shards = [list(items[start : start + size]) for start in range(0, len(items), size)]
-        for shard in shards:
-            self._send(LABEL_SHARD, [job.id, shard, job.request_id], job.priority)
-        return len(shards)
+        return self._send_shards(LABEL_SHARD, job, items, _speed_field(job))
+
+    def read_tokens(self, job: JobRecord, items: Sequence[str]) -> int:
+        """Queue the reading of photos that a job learns from, likewise. Raises QueueUnavailable."""
+        return self._send_shards(READ_TOKENS, job, items, _reading_field(job))
+
+    def fit_words(self, job: str) -> None:
+        """Queue the fit of a job's words. Raises QueueUnavailable."""
+        self._send_once(FIT_WORDS, [job], LEARN)
+
+    def go_on(self, job: JobRecord, items: Sequence[str], unread: Sequence[str]) -> None:
+        """Queue what a job needs next.
+
+        Args:
+            job: as it stands.
+            items: that are to be labelled.
+            unread: items whose tokens are still to be read, if it learns.
+
+        Raises:
+            QueueUnavailable
+        """
+        if not job.learns:
+            self.label(job, items)
+        elif unread:
+            self.read_tokens(job, unread)
+        else:
+            self.fit_words(job.id)
 
     def take_due(self) -> dict[str, list[str]]:
         """Return, by job, the items that were put off (`Records.release`) and whose time has come."""
@@ -113,21 +138,28 @@ class WorkQueue:
 
     def shard_images(self, job: JobRecord) -> int:
         """Return how many images of a job make about `shard_seconds` of work."""
-        seconds = self.seconds_per_image(job)
+        return self._shard_images(_speed_field(job))
+
+    def _shard_images(self, field: str) -> int:
+        seconds = self._seconds_per_image(field)
         if seconds is None:
             return min(DEFAULT_SHARD_IMAGES, self._settings.max_shard_images)
         return max(1, min(self._settings.max_shard_images, int(self._settings.shard_seconds / max(seconds, 1e-6))))
 
     def seconds_per_image(self, job: JobRecord) -> float | None:
         """Return the measured seconds per image with a job's model and options, or None before any."""
-        found = self._records.redis.hget(SPEED, _speed_field(job))
+        return self._seconds_per_image(_speed_field(job))
+
+    def _seconds_per_image(self, field: str) -> float | None:
+        found = self._records.redis.hget(SPEED, field)
         return float(found) if found else None
 
-    def note_speed(self, job: JobRecord, seconds_per_image: float) -> None:
-        """Remember how fast a shard was."""
-        before = self.seconds_per_image(job)
+    def note_speed(self, job: JobRecord, seconds_per_image: float, *, reading: bool = False) -> None:
+        """Remember how fast a shard was: one of labels, or one of tokens that were read."""
+        field = _reading_field(job) if reading else _speed_field(job)
+        before = self._seconds_per_image(field)
         mixed = seconds_per_image if before is None else before + _SPEED_MEMORY * (seconds_per_image - before)
-        self._records.redis.hset(SPEED, _speed_field(job), f"{mixed:.6f}")
+        self._records.redis.hset(SPEED, field, f"{mixed:.6f}")
 
     def depths(self) -> dict[str, int]:
         """Return the waiting messages by queue, and those in hand under `unacked`."""
@@ -158,11 +190,22 @@ class WorkQueue:
             raise QueueUnavailable(f"The queue takes no messages: {error}", fix="Try again later.") from None
         self._send(task, arguments, queue)
 
+    def _send_shards(self, task: str, job: JobRecord, items: Sequence[str], field: str) -> int:
+        size = self._shard_images(field)
+        shards = [list(items[start : start + size]) for start in range(0, len(items), size)]
+        for shard in shards:
+            self._send(task, [job.id, shard, job.request_id], job.priority)
+        return len(shards)
+
     def _send(self, task: str, arguments: list[object], queue: str) -> None:
         try:
             self._app.send_task(task, arguments, queue=queue)
         except (OperationalError, redis.RedisError, OSError) as error:
             raise QueueUnavailable(f"The queue takes no messages: {error}", fix="Try again later.") from None
+
+
+def _reading_field(job: JobRecord) -> str:
+    return f"{job.options.model_version}:tokens"
 
 
 def _speed_field(job: JobRecord) -> str:

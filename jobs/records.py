@@ -15,7 +15,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from toco.jobs.idempotency import KEPT_SECONDS, Promise
-from toco.jobs.ids import item_id, new_id
+from toco.jobs.ids import new_id
 from toco.jobs.job import (
     DEFAULT_WORKSPACE,
     POISON,
@@ -29,6 +29,7 @@ from toco.jobs.job import (
     NewItem,
     Priority,
     Summary,
+    classes_text,
 )
 from toco.jobs.job_index import newest_jobs
 from toco.jobs.keys import (
@@ -42,20 +43,21 @@ from toco.jobs.keys import (
     item_key,
     item_set,
     job_key,
-    order_key,
 )
+from toco.jobs.learning import NewLearning
 from toco.jobs.migrations import SCHEMA, schema_of
+from toco.jobs.new_job import first_fields, write_items
 from toco.jobs.revision import Revising
 from toco.jobs.settings import Settings
 from toco.jobs.transitions import DONE, FAILED, QUEUED, Transitions
 from toco.model.errors import TocoError
+from toco.model.photos.classes import Vocabulary
 from toco.model.photos.tag_check import TagCheck
 
 logger = logging.getLogger(__name__)
 
 Measure = Literal["index", "doubt", "ignore_ratio", "area_ratio", "score", "open_tags", "empty_tags"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-_PIPELINE_ITEMS = 500
 _DELETION_WAIT_SECONDS = 10.0
 _LONGEST_DELETION_WAIT_SECONDS = 3600.0
 _DISK_MILLISECONDS = 2000  # servers write to disk once a second
@@ -146,6 +148,8 @@ class Records:
         promise: Promise | None = None,
         tags: TagCheck | None = None,
         revising: Revising | None = None,
+        vocabulary: Vocabulary | None = None,
+        learning: NewLearning | None = None,
     ) -> JobRecord:
         """Write a job and its items; readers see it whole or not at all.
 
@@ -155,19 +159,11 @@ class Records:
         Raises:
             IdempotencyConflict: another request was promised something under the same key.
         """
-        for start in range(0, len(items), _PIPELINE_ITEMS):
-            pipeline = self.redis.pipeline(transaction=False)
-            for position, new in enumerate(items[start : start + _PIPELINE_ITEMS], start):
-                item, fields = item_id(position), new.to_hash()
-                pipeline.zadd(order_key(job, "index"), {item: position})  # first: by it the others are found
-                pipeline.hset(item_key(job, item), mapping=fields)
-                pipeline.sadd(item_set(job, "state", str(fields["state"])), item)
-            pipeline.execute()
+        learning = learning or NewLearning()
+        write_items(self.redis, job, items, learning)
         refused = sum(new.error is not None for new in items)
-        fields = {
-            "schema": SCHEMA,
+        fields = first_fields(len(items)) | {
             "name": name,
-            "state": QUEUED,
             "priority": priority,
             "options": options.model_dump_json(),
             "tags": (tags or TagCheck()).model_dump_json(),
@@ -176,14 +172,9 @@ class Records:
             "request_id": request_id,
             "webhook": webhook,
             "webhook_secret": webhook_secret,
-            "cancel_requested": 0,
-            "revision": 0,
-            "total": len(items),
             "revising": revising.model_dump_json() if revising else "",
-            "running": 0,
-            "done": 0,
-            "cancelled": 0,
         }
+        fields |= learning.to_hash() | ({"classes": classes_text(vocabulary)} if vocabulary else {})
         kept = [promise.record, promise.of(job), KEPT_SECONDS] if promise else ["", "", ""]
         flat = [part for pair in fields.items() for part in pair]
         earlier = self.scripts.open(args=[job, len(items) - refused, refused, *kept, *flat])

@@ -7,10 +7,12 @@ from typing import Final
 from toco.jobs.ids import item_id
 from toco.jobs.job import ItemRecord, JobOptions, JobRecord, NewItem, Priority
 from toco.jobs.keys import JOBS_REVISING
+from toco.jobs.learning import NewLearning
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
 from toco.jobs.revision import RevisedItem, Revising
 from toco.model.errors import TocoError
+from toco.model.photos.classes import Vocabulary
 
 _KEPT_SECONDS: Final = 86_400.0  # so that whoever asked may still look at how it ended
 
@@ -64,6 +66,8 @@ def begin_revising(
         workspace=of.workspace,
         request_id=request_id,
         revising=revising,
+        vocabulary=Vocabulary(of.classes) if of.classes else None,
+        learning=NewLearning(learnt=of.learnt),
     )
     queue.label(record, [item_id(position) for position in range(len(new))])
     return record

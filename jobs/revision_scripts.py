@@ -21,9 +21,9 @@ if entry == '' and number > latest then return {'missing', before} end
 if ARGV[3] ~= '' and tonumber(ARGV[3]) ~= before then return {'outdated', before} end
 if entry ~= '' and number ~= latest + 1 then return {'taken', before} end
 if not found[3] then
-  redis.call('HSET', revisions, '0', string.format('{"number":0,"how":"machine","at":%s}', found[7] or '0'),
-    'summary:0', found[4], 'words:0', found[5])
-  redis.call('HSET', key, 'revision', 0, 'latest', 0)
+  local first = string.format('{"number":0,"how":"machine","at":%s}', found[7] or '0')
+  redis.call('HSET', revisions, '0', first, 'summary:0', found[4], 'words:0', found[5])
+  redis.call('HSET', key, 'revision', 0, 'latest', 0, 'current', first)
 end
 if entry ~= '' then
   redis.call('HSET', revisions, number, entry, 'summary:' .. number, ARGV[6], 'words:' .. number, ARGV[7],

@@ -6,6 +6,7 @@ Keys are deterministic, so that doing a piece of work twice writes the same obje
     jobs/{job}/artifacts/{item}/{name}  what the worker made of it
     jobs/{job}/revisions/{item}/{folder}/{name}  what a later revision of the label changed
     jobs/{job}/relearnings/{id}.safetensors      what was learnt from corrected labels
+    jobs/{job}/tokens/{item}            what its photo teaches of words that no model knows
     jobs/{job}/exports/{export}.zip     a whole job in one format
     trainings/{training}/photos/{number}  a photo that was sent to train on
     trainings/{training}/set.json       the photos of a training and their tags
@@ -102,6 +103,11 @@ def revision_key(job: str, item: str, folder: str, name: str) -> str:
 def relearning_key(job: str, relearning: str) -> str:
     """Key of what a job learnt again once."""
     return f"jobs/{job}/relearnings/{relearning}.safetensors"
+
+
+def tokens_key(job: str, item: str) -> str:
+    """Key of the tokens of an item's photo, from which words are learnt."""
+    return f"jobs/{job}/tokens/{item}"
 
 
 def export_key(job: str, export: str) -> str:

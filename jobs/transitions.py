@@ -38,11 +38,13 @@ end
 -- Bring the job's state in line with its counts; note when it ends, and that someone wants to hear of it.
 local function settle(job)
   local key = jobkey(job)
-  local c = redis.call('HMGET', key, 'queued', 'running', 'done', 'failed', 'cancelled', 'started_at', 'webhook')
+  local c = redis.call('HMGET', key, 'queued', 'running', 'done', 'failed', 'cancelled', 'started_at', 'webhook',
+    'learning_state')
   local queued, running, done, failed = tonumber(c[1]), tonumber(c[2]), tonumber(c[3]), tonumber(c[4])
   local cancelled = tonumber(c[5])
   local state
-  if queued + running > 0 then
+  if queued + running > 0 and c[8] and c[8] ~= 'done' then state = 'learning'
+  elseif queued + running > 0 then
     state = (c[6] and c[6] ~= '') and 'running' or 'queued'
   elseif cancelled > 0 then state = 'cancelled'
   elseif failed == 0 then state = 'succeeded'
@@ -97,6 +99,8 @@ local key = itemkey(job, item)
 local found = redis.call('HMGET', key, 'state', 'owner', 'lease_until', 'attempts', 'error')
 local state = found[1]
 if not state or redis.call('EXISTS', jobkey(job)) == 0 then return {'gone'} end
+local learning = redis.call('HGET', jobkey(job), 'learning_state')
+if learning and learning ~= 'done' then return {'learning'} end
 if state == 'running' then
   if found[2] ~= owner and tonumber(found[3]) > now then return {'busy'} end
 elseif state ~= 'queued' then return {state} end
@@ -283,8 +287,8 @@ redis.call('UNLINK', relearningskey(job), auditskey(job))
 for _, tag in ipairs(redis.call('SMEMBERS', tagskey(job))) do redis.call('UNLINK', setkey(job, 'tag', tag)) end
 for _, state in ipairs(STATES) do redis.call('UNLINK', statekey(job, state)) end
 for i = 2, #ARGV do redis.call('UNLINK', orderkey(job, ARGV[i])) end
-redis.call('UNLINK', key, tagskey(job), exportskey(job), setkey(job, 'decision', 'accept'),
-  setkey(job, 'decision', 'reject'))
+redis.call('UNLINK', key, tagskey(job), exportskey(job), unreadkey(job), readingskey(job),
+  setkey(job, 'decision', 'accept'), setkey(job, 'decision', 'reject'))
 for _, index in ipairs({JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING}) do redis.call('ZREM', index, job) end
 redis.call('ZADD', JOBS_TRASH, now, job)
 """

@@ -85,7 +85,7 @@ def _fit(process: WorkerProcess, job: JobRecord, asked: Relearning, still_at_it:
     if not made:
         raise NothingCorrected("No label of the job was corrected by a person.", fix="Correct some, then learn again.")
     options = job.options
-    labeler = process.models.get(options.model, options.model_version, job.workspace)
+    labeler = process.models.of_job(job)
     started = time.perf_counter()
     photos = []
     for item in (*made, *accepted):

@@ -11,6 +11,7 @@ import redis
 
 from toco.jobs.broker import LABEL_QUEUES, make_app
 from toco.jobs.exports import Exports
+from toco.jobs.learning_records import LearningRecords
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.outbound import Outbound
 from toco.jobs.published_models import PublishedModels
@@ -53,6 +54,7 @@ class WorkerProcess:
             cache=settings.cache_dir,
         )
         self.stats = Stats(self.records)
+        self.learning = LearningRecords(self.records)
         self.leases = LeaseKeeper(self.records, seconds=settings.lease_seconds)
         self.outbound = Outbound(settings)
         self.webhooks = Webhooks(settings, self.records, self.outbound)

@@ -222,7 +222,8 @@ class Shard:
         for name, content in artifacts.items():
             self._store.put(key_of(name), content)
         clock.lap("store")
-        result = result_of(label, model_version=options.model_version, options=options.label, timings=clock.seconds)
+        version = self._labeler.spec.version
+        result = result_of(label, model_version=version, options=options.label, timings=clock.seconds)
         artifacts[RESULT] = encode_result(result)
         self._store.put(key_of(RESULT), artifacts[RESULT])
         sizes = {name: len(content) for name, content in artifacts.items()}

@@ -8,6 +8,7 @@ from toco.jobs.broker import BATCH, INTERACTIVE
 from toco.jobs.expired_uploads import any_expired_uploads
 from toco.jobs.exports import Exports
 from toco.jobs.keys import SWEEP, job_key
+from toco.jobs.learning_records import LearningRecords
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
 from toco.jobs.relearning import Relearnings
@@ -43,6 +44,7 @@ class Sweep:
         self._queue = queue
         self._exports = exports
         self._webhooks = webhooks
+        self._learning = LearningRecords(records)
         self._trainings = Trainings(records, lease_seconds=settings.lease_seconds)
         self._relearnings = Relearnings(records)
 
@@ -84,10 +86,11 @@ class Sweep:
                 continue
             idle = self._records.progress_age(job)
             if record.counts["queued"] and not record.counts["running"] and idle > self._settings.lease_seconds:
-                items = self._records.item_ids(job, "queued")
-                logger.warning("job stalled, queued again", extra={"job": job, "items": len(items)})
+                items = [] if record.learns else self._records.item_ids(job, "queued")
+                unread = self._learning.unread(job) if record.learns else []
+                logger.warning("job stalled, queued again", extra={"job": job, "items": len(items or unread)})
                 self._records.touch(job)
-                self._requeue(job, items)
+                self._queue.go_on(record, items, unread)
 
     def _requeue(self, job: str, items: list[str]) -> None:
         try:

@@ -24,10 +24,13 @@ from toco.jobs.broker import (
     DELETE_TRAINING,
     DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
+    FIT_WORDS,
     LABEL_QUEUES,
     LABEL_SHARD,
+    LEARN,
     LEARN_AGAIN,
     PULSE,
+    READ_TOKENS,
     RUN_TRAINING,
     SYNC_MODELS,
     make_app,
@@ -41,6 +44,7 @@ from toco.jobs.records import JobNotFound, connect
 from toco.jobs.settings import Settings
 from toco.jobs.store import job_prefix
 from toco.model.errors import TocoError
+from toco.workers.learning import TokenShard, WordFit
 from toco.workers.learning_again import adjusted, learn_again
 from toco.workers.leases import give_back
 from toco.workers.process import WorkerProcess
@@ -100,6 +104,16 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
             finally:
                 process().leases.drop_all()
 
+    @app.task(name=READ_TOKENS)  # type: ignore[untyped-decorator] # celery has no types
+    def read_tokens(job: str, items: list[str], request_id: str = "") -> None:
+        with log_context(job=job, request_id=request_id):
+            TokenShard(process(), job).run(items)
+
+    @app.task(name=FIT_WORDS, bind=True)  # type: ignore[untyped-decorator] # celery has no types
+    def fit_words(task: Task, job: str) -> None:
+        with log_context(job=job):
+            WordFit(process(), job, owner=str(task.request.id)).run()
+
     @app.task(name=BUILD_EXPORT, time_limit=_EXPORT_LIMIT_SECONDS)  # type: ignore[untyped-decorator] # celery has no types
     def build_export(export: str) -> None:
         process().exports.build(export, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts)
@@ -152,7 +166,7 @@ def _label_shard(process: WorkerProcess, job: str, items: list[str], *, owner: s
         return
     process.models.sync()
     try:
-        labeler = process.models.get(record.options.model, record.options.model_version, record.workspace)
+        labeler = process.models.of_job(record)
         labeler = adjusted(process, labeler, record.options)
     except (TocoError, OSError) as error:
         logger.exception("the job's model cannot be used")
@@ -194,7 +208,7 @@ def run_worker(settings: Settings, queues: tuple[str, ...]) -> int:
     SIGTERM ends it after the shard in hand, or with a checkpoint of the training in hand; SIGQUIT at once.
     """
     set_up_logs(settings.log_level)
-    if set(queues) & set(LABEL_QUEUES):
+    if set(queues) & {*LABEL_QUEUES, LEARN}:
         # Imported before the fork, which touches no device, so that a child that takes a dead one's place starts fast.
         importlib.import_module("toco.model.labelling.labeler")
     with connect(settings) as client:  # closed before the fork

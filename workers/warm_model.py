@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toco.jobs.job import DEFAULT_WORKSPACE
+from toco.jobs.job import DEFAULT_WORKSPACE, JobRecord
 from toco.jobs.model_catalogue import KnownModel, ModelCatalogue, Wishes
 from toco.model.errors import TocoError
 from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
@@ -86,6 +86,27 @@ class WarmModels:
                 fix="Submit the job again, or put the old weights back.",
             )
         return self._on_encoder(known) if known.encoder else self._whole(known)
+
+    def of_job(self, job: JobRecord) -> "Labeler":
+        """Return what a job is labelled with: its model, or that and what was learnt beside it.
+
+        Raises:
+            as `get`.
+        """
+        labeler = self.get(job.options.model, job.options.model_version, job.workspace)
+        learnt = job.learnt
+        if learnt is None:
+            return labeler
+        from toco.model.learning.job import JobLabeler  # noqa: PLC0415 - imports torch: in the worker's child only
+
+        known = self._catalogue.find(learnt.name, job.workspace, version=learnt.version)
+        if known.spec.version != learnt.version:
+            raise ModelChanged(
+                f"The words that the job learnt ({learnt.version}) were deleted.", fix="Submit the job again."
+            )
+        reader = self.reader(labeler)
+        key = f"{known.key}:{learnt.version} beside {labeler.spec.version}"
+        return self._kept(key, reader, lambda: JobLabeler(labeler, self._words(known), reader))
 
     def reader(self, labeler: "Labeler") -> "ModelTokens":
         """Return what reads tokens with a loaded model; all learnt words on it share this one."""

@@ -10,8 +10,7 @@ apart. Words that could not be learnt are not understood: what may show them is 
 import dataclasses
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toco.model.labelling.labeler import Labeler, _Job, _Maps
@@ -19,35 +18,17 @@ from toco.model.labelling.plan import PlannedPhoto
 from toco.model.learning.label import LearntLabeler
 from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
-from toco.model.learning.learnt_spec import is_learnt_model, read_learnt_spec
-from toco.model.learning.settings import FitSettings, ReportSettings
+from toco.model.learning.learnt_spec import is_learnt_model, job_vocabulary, numbered_words, read_learnt_spec
+from toco.model.learning.planning import job_words
+from toco.model.learning.settings import FitSettings
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
-from toco.model.photos.classes import MAX_CLASSES, ClassName, Vocabulary, fold
 from toco.model.photos.images import read_image
-from toco.model.photos.understanding import NO_MAPPING, Mapped, understand_all
+from toco.model.photos.understanding import NO_MAPPING, Mapped
 
 LEARNT_FOLDER = "learnt"
 _JOB = "job"  # in `learnt_from`: digest of what was learnt, so that a second run does not learn it anew
-
-
-def learnable(tags: Iterable[Sequence[str] | None], vocabulary: Vocabulary, mapping: Mapped = NO_MAPPING) -> list[str]:
-    """Return the words of a job that no class means, and that enough photos show to be learnt from.
-
-    Words that may mean several classes are not among them: they are asked about.
-
-    Args:
-        tags: of each photo, as written; None where the classifier chooses.
-        vocabulary: the model's classes.
-        mapping: see `mapping.fold_mapping`.
-    """
-    counts = Counter(
-        word for written in tags if written for word in set(_job_words(written, vocabulary, mapping)) if word
-    )
-    known = {fold(name) for name in vocabulary.names}
-    least = ReportSettings().least_photos
-    return sorted(word for word, photos in counts.items() if photos >= least and fold(word) not in known)
 
 
 def learn_job(
@@ -71,7 +52,7 @@ def learn_job(
         CannotLearn: no photo can be read, or there are more words than a mask can hold.
     """
     tagged = [photo for photo in photos if photo.tags]
-    words = [_job_words(photo.tags or (), labeler.vocabulary, mapping) for photo in tagged]
+    words = [job_words(photo.tags or (), labeler.vocabulary, mapping) for photo in tagged]
     asked = [labeler.spec.version, FitSettings().model_dump(mode="json"), [photo.name for photo in tagged], words]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     if is_learnt_model(folder) and read_learnt_spec(folder).learnt_from.get(_JOB) == digest:
@@ -96,28 +77,24 @@ class JobLabeler(Labeler):
     Args:
         labeler: the model.
         model: words that were learnt on its encoder.
+        reader: of that encoder, where there is one that others share.
 
     Raises:
         InvalidLearntModel: they were learnt on another encoder.
         InvalidOption: a mask cannot hold that many classes.
     """
 
-    def __init__(self, labeler: Labeler, model: LearntModel) -> None:
+    def __init__(self, labeler: Labeler, model: LearntModel, reader: ModelTokens | None = None) -> None:
         self._known = labeler
-        self._learnt = LearntLabeler(ModelTokens(labeler.network, labeler.spec, labeler.device), model)
-        self._learnt.vocabulary = _numbered(model, labeler.vocabulary)
+        self._learnt = LearntLabeler(reader or ModelTokens(labeler.network, labeler.spec, labeler.device), model)
+        self._learnt.vocabulary = numbered_words(model.spec, labeler.vocabulary)
         # What the model knows by itself needs no fit that found it.
         self._learnt.trusted = model.spec.usable | {
             name for name in labeler.vocabulary.names if name in model.spec.vocabulary
         }
-        new = [
-            entry
-            for entry in self._learnt.vocabulary.classes
-            if entry.name not in labeler.vocabulary and entry.name in model.spec.usable
-        ]
         self.spec = labeler.spec.model_copy(
             update={
-                "classes": (*labeler.spec.classes, *new),
+                "classes": job_vocabulary(model.spec, labeler.vocabulary).classes,
                 "name": model.spec.name,
                 "weights_sha256": model.spec.weights_sha256,
             }
@@ -153,22 +130,3 @@ class JobLabeler(Labeler):
             return job
         channels = labeler.vocabulary.channels(self.vocabulary.names[channel] for channel in job.asked.channels)
         return dataclasses.replace(job, asked=dataclasses.replace(job.asked, channels=channels))
-
-
-def _job_words(written: Sequence[str], vocabulary: Vocabulary, mapping: Mapped) -> tuple[str, ...]:
-    """Return the classes that a photo's words mean, and the words themselves that mean none."""
-    found = understand_all(written, vocabulary, mapping)
-    kept = (word.understood or (word.written if word.why == "unknown" else "") for word in found)
-    return tuple(dict.fromkeys(name for name in kept if name))
-
-
-def _numbered(model: LearntModel, known: Vocabulary) -> Vocabulary:
-    """Return the learnt model's words with the mask indices of the known classes, new ones after them."""
-    free = iter([index for index in range(1, MAX_CLASSES + 1) if index > max(known.indices)])
-    classes = []
-    for entry in model.spec.classes:
-        if entry.name in known:
-            classes.append(ClassName(entry.name, known.classes[known.channel(entry.name)].index, entry.synonyms))
-        else:
-            classes.append(ClassName(entry.name, next(free, 0), entry.synonyms))
-    return Vocabulary(classes)

@@ -8,7 +8,7 @@ model = learn_words("kitchen", [words for _, words in photos], lambda k: read_im
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -19,22 +19,15 @@ from toco.model.errors import TocoError
 from toco.model.learning.fit import FitData, fit_words, start_labels
 from toco.model.learning.learnt_model import LearntModel
 from toco.model.learning.learnt_spec import LearntSpec
+from toco.model.learning.planning import CannotLearn, Plan, plan_learning
 from toco.model.learning.report import HeldOut, report_words, word_figures
-from toco.model.learning.sample import choose_photos, tokens_a_photo
 from toco.model.learning.settings import FitSettings, ReportSettings, SampleSettings
 from toco.model.learning.tokens import PhotoTokens, Pixels, TokenReader
 from toco.model.options import Thresholds
-from toco.model.photos.classes import IGNORE, MAX_CLASSES, ClassName, Vocabulary, fold
+from toco.model.photos.classes import IGNORE, ClassName, Vocabulary, fold
 
 LEARNT_THRESHOLDS = Thresholds(high=0.6, low=0.25, plain=0.5)
 _HELD_OUT_EVERY = 10  # of a word's photos in the sample, one in ten judges the fit
-
-
-class CannotLearn(TocoError):
-    """Words cannot be learnt from these photos."""
-
-    code = "cannot_learn"
-    kind = "invalid"
 
 
 class SampledTokens(NamedTuple):
@@ -53,45 +46,23 @@ class SampledTokens(NamedTuple):
     known: Tensor | None = None
 
 
-class Plan(NamedTuple):
-    """Which photos are read, and how many tokens of each are kept.
+class Encoder(Protocol):
+    """What a fit has to know of the encoder whose tokens it is given; a `TokenReader` is one."""
 
-    Attributes:
-        positions: of the photos in the job.
-        tokens: of each.
-        words: in the order of the learnt model.
-    """
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that the encoder knows by itself; None if it knows none."""
+        ...
 
-    positions: tuple[int, ...]
-    tokens: int
-    words: tuple[str, ...]
+    @property
+    def digest(self) -> str:
+        """Identifies encoder and input size."""
+        ...
 
-
-def plan_learning(tags: Sequence[Sequence[str]], settings: SampleSettings | None = None) -> Plan:
-    """Choose the photos to learn from; needs no photo and no network.
-
-    Args:
-        tags: words of each photo of the job; spellings that differ in case or spaces alone are one word.
-        settings: the bounds of the sample.
-
-    Raises:
-        CannotLearn: there is no word, or more than a mask can hold.
-    """
-    settings = settings or SampleSettings()
-    names: dict[str, str] = {}
-    for words in tags:
-        for word in words:
-            names.setdefault(fold(word), word)
-    if not names:
-        raise CannotLearn("No photo has a word.", fix="Tag some photos.")
-    if len(names) > MAX_CLASSES:
-        raise CannotLearn(
-            f"{len(names)} words; a mask holds {MAX_CLASSES} at most.",
-            fix="Split the job, or map words to fewer classes.",
-        )
-    order = tuple(sorted(names.values(), key=fold))
-    positions = choose_photos([{fold(word) for word in words} for words in tags], settings)
-    return Plan(positions, tokens_a_photo(len(positions), settings), order)
+    @property
+    def side(self) -> int:
+        """Of the square that photos are resized to before they are read."""
+        ...
 
 
 def thinned(found: PhotoTokens, count: int, seed: int, mask: np.ndarray | None = None) -> SampledTokens:
@@ -166,7 +137,7 @@ def fit_sample(
     tags: Sequence[Sequence[str]],
     plan: Plan,
     read: Mapping[int, SampledTokens],
-    reader: TokenReader,
+    reader: Encoder,
     *,
     fit: FitSettings | None = None,
     report: ReportSettings | None = None,

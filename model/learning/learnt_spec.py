@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.learning.settings import ReportSettings
 from toco.model.options import VOC_THRESHOLDS, Frozen, Thresholds
-from toco.model.photos.classes import ClassName, Vocabulary
+from toco.model.photos.classes import MAX_CLASSES, ClassName, Vocabulary
 from toco.model.spec import BackboneSpec, ModelSpec
 
 LEARNT_FILE = "learnt.json"
@@ -176,6 +176,32 @@ def require_tags(model: str, tags: Sequence[object] | None) -> None:
         )
 
 
+def numbered_words(spec: LearntSpec, known: Vocabulary) -> Vocabulary:
+    """Return a learnt model's words with the mask indices of a model's own classes; new ones take those after them.
+
+    Raises:
+        InvalidOption: a mask cannot hold that many classes.
+    """
+    free = iter([index for index in range(1, MAX_CLASSES + 1) if index > max(known.indices)])
+    classes = []
+    for entry in spec.classes:
+        index = known.classes[known.channel(entry.name)].index if entry.name in known else next(free, 0)
+        classes.append(ClassName(entry.name, index, entry.synonyms))
+    return Vocabulary(classes)
+
+
+def job_vocabulary(spec: LearntSpec, known: Vocabulary) -> Vocabulary:
+    """Return the classes of a job that learnt words beside those that its model knows.
+
+    Words that could not be learnt are not among them: whatever may show them is left open.
+
+    Raises:
+        InvalidOption: a mask cannot hold that many classes.
+    """
+    new = [entry for entry in numbered_words(spec, known) if entry.name not in known and entry.name in spec.usable]
+    return Vocabulary((*known.classes, *new))
+
+
 def report_lines(words: Iterable[WordReport], known: Vocabulary | frozenset[str] = frozenset()) -> list[str]:
     """Return a line a learnt word: its photos, how well it was told apart, or why it is left open.
 
@@ -195,4 +221,5 @@ def _line(word: WordReport) -> str:
         said = f"left open: fewer than {ReportSettings().least_photos} photos"
     else:
         said = "left open: not found in its photos"
-    return f"{word.word}: {word.photos} photos, {word.alone} with nothing else; {said}"
+    photos = f"{word.photos} photo{'' if word.photos == 1 else 's'}"
+    return f"{word.word}: {photos}, {word.alone} with nothing else; {said}"

@@ -20,9 +20,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from toco.model.errors import InvalidOption, TocoError
-from toco.model.learning.learn import learn_words, plan_learning
+from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
 from toco.model.learning.learnt_spec import is_learnt_model
+from toco.model.learning.planning import plan_learning
 from toco.model.learning.targets import following_edges, known_label, network_label, soft_label
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.device import Device, choose_device

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,15 +21,16 @@ from toco.jobs.job import (
     Priority,
     Summary,
 )
+from toco.jobs.learning import notes
 from toco.jobs.revision import How
 from toco.jobs.store import media_type
 from toco.model.formats.artifacts import Output
 from toco.model.formats.export import NotExported
-from toco.model.learning.learnt_spec import WordReport
 from toco.model.options import PresetName
 from toco.model.photos.assignment import Untagged
 from toco.model.photos.tables.reading import TableReading
-from toco.model.photos.tag_check import TagCheck, UnknownTags, settle_unknown
+from toco.model.photos.tag_check import TagCheck, UnknownTags
+from toco.service.api.model_views import ClassView, LearningView
 
 JobId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a job.", examples=["01k9z3v6m3q2f1x8a7b5c4d2e0"])]
 ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: six digits.", examples=["000000"])]
@@ -69,6 +70,9 @@ class JobBody(BaseModel):
         description="Photos of the upload that nothing lists. null: the classifier tags all photos if no tags came at "
         "all; if some did, the others fail.",
     )
+    learn_as: Annotated[str, Field(max_length=64)] = Field(
+        "", description="Name of the model of words that are learnt."
+    )
     priority: Priority = "batch"
     webhook: Annotated[str, Field(max_length=2048)] = ""
     webhook_secret: Annotated[str, Field(max_length=256)] = ""
@@ -101,6 +105,7 @@ class JobView(BaseModel):
     outputs: list[Output] = Field(description="Artifacts asked for; empty means all that the preset makes.")
     unknown_tags: UnknownTags
     open_photos: int = Field(description="Photos with a word that is not understood: what it may own is left open.")
+    learning: LearningView | None = Field(description="Of words that no model knows; null if the job learns none.")
     empty_tags: dict[str, int] = Field(description="Tagged classes that masks do not show, by number of photos.")
     notes: list[str] = Field(description="What was done about words that are not understood.")
     total: int = Field(description="Items in all.")
@@ -128,13 +133,14 @@ class JobView(BaseModel):
             priority=job.priority,
             workspace=job.workspace,
             model=job.options.model,
-            model_version=job.options.model_version,
+            model_version=job.model_version,
             preset=job.options.label.preset,
             outputs=list(job.options.outputs),
             unknown_tags=job.options.unknown_tags,
             open_photos=job.tags.open_photos,
             empty_tags=job.empty_tags,
-            notes=list(settle_unknown(job.options.unknown_tags, job.tags)),
+            learning=None if job.learning is None else LearningView.of(job.learning),
+            notes=list(notes(job.options.unknown_tags, job.tags, job.learning, job.not_learnt)),
             total=job.total,
             counts=job.counts,
             cancel_requested=job.cancel_requested,
@@ -191,11 +197,19 @@ class JobDetails(JobView):
 
     options: JobOptions
     tags: TagCheck
+    classes: list[ClassView] = Field(
+        description="Of its labels; empty for a job of an older version, whose model says."
+    )
 
     @classmethod
     def of(cls, job: JobRecord) -> "JobDetails":
         """Show a record."""
-        return cls(**JobView.of(job).model_dump(), options=job.options, tags=job.tags)
+        return cls(
+            **JobView.of(job).model_dump(),
+            options=job.options,
+            tags=job.tags,
+            classes=list(map(ClassView.of, job.classes)),
+        )
 
 
 class JobPage(BaseModel):
@@ -353,37 +367,6 @@ class ExportView(BaseModel):
             request=export.request,
             download_url=f"{here}/download" if export.state == "done" else None,
         )
-
-
-class ClassView(BaseModel):
-    """A class that a model knows."""
-
-    name: str
-    index: int = Field(description="Its value in masks.")
-    synonyms: list[str]
-    color: tuple[int, int, int] = Field(description="RGB in mask palettes.")
-
-
-class ModelView(BaseModel):
-    """A model."""
-
-    name: str
-    version: str
-    default: bool
-    licence: str
-    classes: list[ClassView]
-    backbone: str
-    input_size: int = Field(description="Side in pixels at which CAMs are made.")
-    thresholds: dict[str, float]
-    figures: dict[str, Any] = Field(description="Measured quality.")
-    provenance: dict[str, Any] = Field(description="How and on what it was trained.")
-    warm_on: list[str] = Field(description="Workers that keep it loaded.")
-    kind: Literal["whole", "learnt"] = Field(description="`learnt`: words on the encoder of another model.")
-    encoder: str = Field(description="Of learnt words: digest of the encoder that they stand on.")
-    words: list[WordReport] = Field(description="Of learnt words: how well each was learnt, and which are left open.")
-    published: bool = Field(description="Whether it was made here, and can be changed over the API.")
-    number: int | None = Field(description="Of a published model: number of this version.")
-    versions: int = Field(description="Of a published model: how many there are.")
 
 
 def _moment(seconds: float) -> datetime:

@@ -12,6 +12,7 @@ from toco.jobs.api_keys import ApiKeys
 from toco.jobs.audits import Audits
 from toco.jobs.exports import Exports
 from toco.jobs.item_index import ItemIndex
+from toco.jobs.learning_records import LearningRecords
 from toco.jobs.mappings import Mappings
 from toco.jobs.migrations import migrate, migrate_patiently
 from toco.jobs.model_catalogue import ModelCatalogue
@@ -48,6 +49,7 @@ class AppState:
     store: PatientStore
     queue: WorkQueue
     published: PublishedModels
+    learning: LearningRecords
     catalogue: ModelCatalogue
     exports: Exports
     stats: Stats
@@ -81,6 +83,7 @@ class AppState:
             store=store,
             queue=WorkQueue(settings, records),
             published=published,
+            learning=LearningRecords(records),
             catalogue=catalogue,
             exports=Exports(records, store, catalogue),
             stats=Stats(records),

@@ -15,6 +15,9 @@ from toco.jobs.api_keys import ApiKey
 from toco.jobs.idempotency import Promise
 from toco.jobs.ids import item_id
 from toco.jobs.job import ItemError, JobOptions, JobRecord, NewItem, Priority
+from toco.jobs.learning import NewLearning, own_name, plan_of_job
+from toco.jobs.model_catalogue import KnownModel
+from toco.jobs.model_names import require_name
 from toco.jobs.outbound import refuse_forbidden
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.settings import Settings
@@ -25,9 +28,10 @@ from toco.model.formats.artifacts import Output
 from toco.model.formats.splits import part_called
 from toco.model.learning.learnt_spec import require_tags
 from toco.model.options import SegmentationOptions
+from toco.model.photos.classes import Vocabulary
 from toco.model.photos.images import ImageHeader, probe_image
 from toco.model.photos.names import InvalidName, UniqueNames, require_relative
-from toco.model.photos.tag_check import UnknownTags, check_tags, settle_unknown
+from toco.model.photos.tag_check import TagCheck, UnknownTags, check_tags, settle_unknown
 from toco.model.photos.tags import normalise_name
 from toco.model.spec import ModelSpec
 from toco.service.api.auth import use_quota
@@ -85,6 +89,8 @@ class JobRequest:
         webhook: URL that hears of the end, or empty.
         webhook_secret: key of its signature, or empty.
         idempotency_key: or empty.
+        learn_as: name of the model of what is learnt; empty makes one of the job's own name.
+        again: a job whose photo is labelled again, with the words that it learnt.
     """
 
     model: str = ""
@@ -98,6 +104,8 @@ class JobRequest:
     webhook: str = ""
     webhook_secret: str = ""
     idempotency_key: str = ""
+    learn_as: str = ""
+    again: JobRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,11 @@ class Submission:
         self._gone = gone
         known = state.catalogue.find(request.model, caller.workspace)
         self.spec: ModelSpec = known.spec
-        self._learnt = bool(known.encoder)
+        self._known = known
+        self._again = request.again if request.again and request.again.learnt else None
+        self._vocabulary = Vocabulary(self._again.classes) if self._again else known.spec.vocabulary
+        if request.learn_as:
+            self._check_name(request.learn_as)
         self.options = frozen_options(known.spec, request, state.settings)
         if request.webhook:
             refuse_forbidden(request.webhook, state.settings)
@@ -186,8 +198,9 @@ class Submission:
             items = self._store_all(job, photos)
             if not items:
                 raise EmptyJob("The request holds no photo.", fix="Send at least one image.")
-            tags = check_tags((item.tags for item in items if item.tags), self.spec.vocabulary, self._request.mapping)
+            tags = check_tags((item.tags for item in items if item.tags), self._vocabulary, self._request.mapping)
             settle_unknown(self._request.unknown_tags, tags)
+            learning = self._learning(job, items, tags)
             promise = self._promise(items)
             if promise and (earlier := records.promised(promise)):
                 self._discard(job)
@@ -206,17 +219,38 @@ class Submission:
                 webhook_secret=self._request.webhook_secret,
                 promise=promise,
                 tags=tags,
+                vocabulary=self._vocabulary,
+                learning=learning,
             )
             if record.id != job:  # the same request was faster on another way
                 use_quota(self._state, self._caller, -len(items))
                 self._discard(job)
                 return record, True
         try:
-            self._state.queue.label(record, [item_id(n) for n, item in enumerate(items) if item.error is None])
+            labelled = [item_id(n) for n, item in enumerate(items) if item.error is None]
+            self._state.queue.go_on(record, labelled, learning.items)
         except QueueUnavailable:
             # The job is on record: the workers' sweep queues it as soon as the broker is back.
             logger.exception("job recorded but not queued", extra={"job": job})
         return record, False
+
+    def _check_name(self, name: str) -> None:
+        """Refuse a name under which learnt words cannot be published. Raises InvalidOption."""
+        require_name(name)
+        taken = self._state.catalogue.all(self._caller.workspace).known.get(name)
+        if taken is not None and not (taken.workspace and taken.encoder):
+            raise InvalidOption(f"{name!r} is the name of another model.", fix="Choose another for what is learnt.")
+
+    def _learning(self, job: str, items: Sequence[NewItem], check: TagCheck) -> NewLearning:
+        """Decide what the job learns before it is labelled."""
+        if self._again is not None:
+            return NewLearning(learnt=self._again.learnt)
+        if self._request.unknown_tags != "learn" or not check.open_words:
+            return NewLearning()
+        name = self._request.learn_as or own_name(job, self._request.name)
+        # Photos that were refused teach nothing.
+        tags = [item.tags if item.error is None else None for item in items]
+        return planned_learning(self._known, name, tags, self._request.mapping)
 
     def _store_all(self, job: str, photos: Iterable[Photo]) -> list[NewItem]:
         items: list[NewItem] = []
@@ -268,7 +302,7 @@ class Submission:
         try:
             header = photo.header or look_at(photo.content, settings)
             self.check_cost(photo.tags, (header.height, header.width))
-            if self._learnt:
+            if self._known.encoder:
                 require_tags(self.spec.name, photo.tags)
         except TocoError as error:
             size = len(photo.content)
@@ -306,6 +340,7 @@ class Submission:
         if not self._request.idempotency_key:
             return None
         said = [self.options.model_dump_json(), self._request.name, self._request.webhook]
+        said += [self._request.learn_as] if self._request.learn_as else []
         said += [f"{item.name}:{item.digest or item.image_key}:{item.tags}{item.part}" for item in items]
         fingerprint = hashlib.sha256("\n".join(said).encode()).hexdigest()
         return Promise(self._caller.id, self._request.idempotency_key, fingerprint)
@@ -326,6 +361,22 @@ class Submission:
         self._state.records.delete_job(job)
         self._state.store.delete_prefix(f"jobs/{job}/")
         self._state.records.forget(job)
+
+
+def planned_learning(
+    known: KnownModel, name: str, tags: Sequence[Sequence[str] | None], mapping: Mapping[str, str]
+) -> NewLearning:
+    """Decide what a job learns before it is labelled; see `plan_of_job`.
+
+    Args:
+        known: the job's model.
+        name: under which what is learnt is published.
+        tags: of all its photos.
+        mapping: the user's own words, folded.
+    """
+    if known.encoder:
+        return NewLearning(why_not="Words are learnt beside a whole model; this one is of learnt words itself.")
+    return plan_of_job(name, tags, known.spec.vocabulary, mapping)
 
 
 def look_at(content: bytes, settings: Settings) -> ImageHeader:

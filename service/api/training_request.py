@@ -17,7 +17,7 @@ from toco.jobs.ids import ID_PATTERN
 from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import JobRecord
 from toco.jobs.model_catalogue import KnownModel, ModelBroken, ModelNotFound
-from toco.jobs.published_models import require_name
+from toco.jobs.model_names import require_name
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.store import training_photo_key, training_set_key
 from toco.jobs.training import NewTraining, SetPhoto, TrainingRecord, TrainingSet

@@ -70,6 +70,7 @@ def job_request(form: FormData, mappings: Mappings, workspace: str, *, idempoten
         webhook=_text(form, "webhook"),
         webhook_secret=_text(form, "webhook_secret"),
         idempotency_key=idempotency_key,
+        learn_as=_text(form, "learn_as"),
     )
 
 

@@ -146,8 +146,9 @@ def label(
 
 def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out: Path, mapping: "Mapped") -> "Labeler":
     """Learn the words that no class means from the photos themselves, and say how that went."""
-    from toco.model.learning.job import LEARNT_FOLDER, JobLabeler, learn_job, learnable
+    from toco.model.learning.job import LEARNT_FOLDER, JobLabeler, learn_job
     from toco.model.learning.learnt_spec import report_lines
+    from toco.model.learning.planning import learnable
 
     words = learnable((photo.tags for photo in photos), labeler.vocabulary, mapping)
     if not words:

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import httpx
 
-from toco.jobs.broker import ERRANDS, LABEL_QUEUES, TRAIN
+from toco.jobs.broker import DEVICE_QUEUES, ERRANDS, TRAIN
 from toco.jobs.disk_space import disk_space, running_out
 from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
@@ -145,7 +145,7 @@ class Supervisor:
             "TOCO_PORT": str(self.port),
         }
         programs = {
-            "worker": ["worker", "--queues", ",".join(LABEL_QUEUES)],
+            "worker": ["worker", "--queues", ",".join(DEVICE_QUEUES)],
             "errands": ["worker", "--queues", ERRANDS],
             "train": ["worker", "--queues", TRAIN],
             "api": ["serve"],

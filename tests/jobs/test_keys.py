@@ -19,6 +19,8 @@ ALIKE = {
     "orderkey('j', 'doubt')": keys.order_key("j", "doubt"),
     "tagskey('j')": keys.tags_key("j"),
     "exportskey('j')": keys.job_exports_key("j"),
+    "unreadkey('j')": keys.unread_key("j"),
+    "readingskey('j')": keys.readings_key("j"),
     "exportkey('e')": keys.export_record("e"),
     "publishednames('w')": keys.published_names("w"),
     "publishedkey('w', 'm')": keys.published_model("w", "m"),

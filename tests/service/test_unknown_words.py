@@ -82,7 +82,7 @@ def test_a_job_takes_any_word_and_tells(client, job):
     assert (job["state"], job["unknown_tags"], job["open_photos"]) == ("succeeded", "learn", 2)
     assert job["notes"] == [
         "1 word not understood, on 2 photos; 1 of them has no other tag and is left wholly open.",
-        "Words are not learnt here: what may show them is left open (255), as with `open`.",
+        "To be learnt, a word has to be on 5 photos or more.",
     ]
     words = {word["written"]: word for word in job["tags"]["words"]}
     assert (words["mug"]["photos"], words["mug"]["understood"]) == (2, None)

@@ -102,8 +102,10 @@ def states_of(records: dict[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def expected_state(counts: dict[str, int], *, begun: bool) -> str:
-    """Return the state that follows from a job's items."""
+def expected_state(counts: dict[str, int], *, begun: bool, learns: bool = False) -> str:
+    """Return the state that follows from a job's items and its learning."""
+    if counts["queued"] + counts["running"] and learns:
+        return "learning"
     if counts["queued"] + counts["running"]:
         return "running" if begun else "queued"
     if counts["cancelled"]:
@@ -128,7 +130,9 @@ def check_laws(records: dict[str, Any]) -> None:
             assert counts[state] == len(members), "counts equal items"
             totals[state] += len(members)
         assert int(record["total"]) == len(states)
-        assert record["state"] == expected_state(counts, begun="started_at" in record)
+        learns = record.get("learning_state", "done") != "done"
+        assert record["state"] == expected_state(counts, begun="started_at" in record, learns=learns)
+        check_learning(records, job, counts)
         listed = [state for state in get_args(JobState) if job in records.get(keys.jobs_in_state(state), [])]
         assert listed == [record["state"]], "a job is in one list, its state's"
         active, finished = (job in records.get(index, []) for index in (keys.JOBS_ACTIVE, keys.JOBS_FINISHED))
@@ -151,6 +155,31 @@ def check_laws(records: dict[str, Any]) -> None:
     assert {key.split(":")[2] for key in records if key.startswith("toco:job:")} <= known, (
         "a deleted job leaves nothing"
     )
+
+
+def check_learning(records: dict[str, Any], job: str, counts: dict[str, int]) -> None:
+    """Fail if a photo counts twice or never, if an item is labelled before all is learnt, or a model is there twice."""
+    record = records[keys.job_key(job)]
+    unread = records.get(keys.unread_key(job), set())
+    if "learning" in record:
+        plan = json.loads(record["learning"])
+        counted = int(record.get("learning_read", 0)) + int(record.get("learning_left_out", 0))
+        assert counted + len(unread) == plan["photos"], "each photo is read, left out, or still to be read"
+        assert (record["learning_state"] == "reading") == bool(unread), "the last photo ends the reading"
+        if record["learning_state"] != "done":
+            assert not counts["running"] + counts["done"], "nothing is labelled before all is learnt"
+        else:
+            assert "fit_owner" not in record
+            assert record.get("learnt_number") or record["learning_error"], "what was not learnt is said"
+    else:
+        assert not unread
+    published = records.get(keys.published_model("default", "things"), {})
+    of_job = {
+        field.removeprefix("version:")
+        for field, text in published.items()
+        if field.startswith("version:") and json.loads(text)["job"] == job
+    }
+    assert of_job == ({record["learnt_number"]} if "learnt_number" in record else set()), "a job learns one model"
 
 
 def check_revisions(records: dict[str, Any], job: str, item: str) -> None:

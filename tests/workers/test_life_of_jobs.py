@@ -6,6 +6,7 @@ that a shard makes. `make stories` tells more than CI does.
 
 import json
 import os
+import time
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,12 +21,16 @@ from hypothesis.stateful import (
 )
 
 from tests.workers.mortal import MortalConnection, check_laws, mortal_client, snapshot, states_of
+from toco.jobs.broker import LABEL_SHARD, READ_TOKENS
 from toco.jobs.exports import ExportRequest, Exports
 from toco.jobs.idempotency import IdempotencyConflict, Promise
 from toco.jobs.job import ItemError, JobOptions, NewItem, Summary
 from toco.jobs.keys import DELAYED, JOBS, JOBS_ACTIVE, JOBS_CREATING, JOBS_TRASH, LEASES, SWEEP, item_key, job_key
+from toco.jobs.learning import LearningPlan, LearntWords, NewLearning
+from toco.jobs.learning_records import LearningRecords
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.outbound import Outbound
+from toco.jobs.published_models import PublishedVersion
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import ItemNotFound, JobNotFound, Lease, Records
 from toco.jobs.revision import Revision
@@ -33,7 +38,9 @@ from toco.jobs.revisions import ItemNotLabelled, NewRevision, Revisions
 from toco.jobs.settings import load_settings
 from toco.jobs.store import StorageFull, Store
 from toco.model.options import preset_options
+from toco.model.photos.classes import Vocabulary
 from toco.model.photos.images import UnreadableImage
+from toco.model.spec import BackboneSpec, ModelSpec
 from toco.workers.leases import give_back
 from toco.workers.sweep import Sweep
 from toco.workers.webhooks import Webhooks
@@ -41,6 +48,7 @@ from toco.workers.webhooks import Webhooks
 STORIES = int(os.environ.get("TOCO_STORIES", "80"))
 STEPS = 50
 OPTIONS = JobOptions(model="tiny", model_version="tiny@0", label=preset_options("fast"))
+SPEC = ModelSpec(name="things", backbone=BackboneSpec(name="words"), classes=Vocabulary.of_names(("mug",)).classes)
 REFUSED = NewItem("x.txt", "", error=ItemError(code="unsupported_image_format", kind="unsupported", detail="no"))
 SUMMARY = Summary(
     tags=("cat",), tag_source="user", ignore_ratio=0.1, area_ratio=0.2, score=0.9, doubt=0.5, width=8, height=6
@@ -54,7 +62,7 @@ class PlainQueue(WorkQueue):
     """The real decisions; a message is a line of a list, and sending it one command that may be the last."""
 
     def _send(self, task: str, arguments: list[object], queue: str) -> None:
-        self._records.redis.rpush(queue, json.dumps(arguments))
+        self._records.redis.rpush(queue, json.dumps([task, *arguments]))
 
 
 class LifeOfJobs(RuleBasedStateMachine):
@@ -83,8 +91,11 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.outbound = Outbound(self.settings)
         webhooks = Webhooks(self.settings, self.records, self.outbound)
         self.sweep = Sweep(self.settings, self.records, queue=self.queue, exports=self.exports, webhooks=webhooks)
+        self.learning = LearningRecords(self.records)
         self.leases: list[Lease] = []
-        self.taken: list[tuple[str, list[str], str]] = []
+        self.taken: list[tuple[str, str, list[str], str]] = []
+        self.reads: list[tuple[str, str]] = []
+        self.fits: list[tuple[str, str]] = []
         self.messages = 0
         self.done: set[tuple[str, str]] = set()
         self.cancelled: set[tuple[str, str]] = set()
@@ -93,9 +104,9 @@ class LifeOfJobs(RuleBasedStateMachine):
     @initialize(good=st.integers(2, 4))
     def begin(self, good: int) -> None:
         """Every story begins with two jobs, one of them in work."""
-        self.submit(good, 0, "", None)
+        self.submit(good, 0, "", 0, None)
         self.take_message(2, None)
-        self.submit(2, 1, "k1", None)
+        self.submit(2, 1, "k1", 2, None)
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
@@ -103,22 +114,31 @@ class LifeOfJobs(RuleBasedStateMachine):
         good=st.sampled_from([2, 1, 3, 4, 0]),
         refused=st.sampled_from([0, 0, 1]),
         key=st.sampled_from(["", "", "k1", "k2"]),
+        learns=st.sampled_from([0, 0, 1, 2]),
         fuse=FUSE,
     )
-    def submit(self, good: int, refused: int, key: str, fuse: int | None) -> None:
+    def submit(self, good: int, refused: int, key: str, learns: int, fuse: int | None) -> None:
         items = [NewItem(f"{n}.jpg", f"k{n}", tags=("cat",)) for n in range(good)] + [REFUSED] * refused
-        promise = Promise("ann", key, f"{good} {refused}") if key else None
+        promise = Promise("ann", key, f"{good} {refused} {learns}") if key else None
+        unread = tuple(f"{n:06d}" for n in range(min(good, learns)))
+        plan = LearningPlan(name="things", words=("mug",), photos=len(unread), tokens=9) if unread else None
         with MortalConnection.dying(fuse):
             job = self.records.begin_job()
             try:
                 record = self.records.create_job(
-                    job, items, OPTIONS, name=key, promise=promise, webhook="https://a.b/c"
+                    job,
+                    items,
+                    OPTIONS,
+                    name=key,
+                    promise=promise,
+                    webhook="https://a.b/c",
+                    learning=NewLearning(plan, unread),
                 )
             except IdempotencyConflict:
                 self.records.delete_job(job)
                 return
             if record.id == job:
-                self.queue.label(record, [f"{n:06d}" for n in range(good)])
+                self.queue.go_on(record, [f"{n:06d}" for n in range(good)], unread)
             else:
                 self.records.delete_job(job)
 
@@ -137,7 +157,9 @@ class LifeOfJobs(RuleBasedStateMachine):
             self.cancelled = {item for item in self.cancelled if item[0] != job}
             with MortalConnection.dying(fuse):
                 items = self.records.retry(job, states)
-                self.queue.label(self.records.job(job), items)
+                record = self.records.job(job)
+                if items:
+                    self.queue.go_on(record, items, self.learning.unread(job) if record.learns else ())
 
     @precondition(lambda self: self._some_job(0))
     @rule(which=ANY, fuse=FUSE)
@@ -188,22 +210,59 @@ class LifeOfJobs(RuleBasedStateMachine):
     @precondition(lambda self: self.sound.llen("batch"))
     @rule(count=st.integers(1, 2), fuse=FUSE)
     def take_message(self, count: int, fuse: int | None) -> None:
-        """A worker takes a message and leases some of its items."""
+        """A worker takes a message, and leases or reads some of its items."""
         with MortalConnection.dying(fuse):
             text = self.records.redis.lpop("batch")
             if text:
-                job, items, _ = json.loads(text)
+                task, job, items, _ = json.loads(text)
                 self.messages += 1
-                self.taken.append((job, items, f"m{self.messages}"))
-                self._lease(job, items[:count], f"m{self.messages}")
+                self.taken.append((task, job, items, f"m{self.messages}"))
+                self._work(task, job, items[:count], f"m{self.messages}")
+
+    @precondition(lambda self: self.reads)
+    @rule(which=ANY, how=st.sampled_from(["read", "read", "broken", "back"]), fuse=FUSE)
+    def end_read(self, which: int, how: str, fuse: int | None) -> None:
+        """A worker comes to an end with a photo to learn from, perhaps for the second time."""
+        job, item = self.reads[which % len(self.reads)]
+        with MortalConnection.dying(fuse):
+            if how == "back":
+                self.learning.put_back(job, item)
+            elif self.learning.end_read(job, item, left_out=how == "broken") == "last":
+                self.queue.fit_words(job)
+
+    @precondition(lambda self: self.sound.llen("learn"))
+    @rule(fuse=FUSE)
+    def take_fit(self, fuse: int | None) -> None:
+        with MortalConnection.dying(fuse):
+            text = self.records.redis.lpop("learn")
+            if text:
+                task, job = json.loads(text)
+                self.queue.begun(task, [job])
+                self.messages += 1
+                self._begin_fit(job, f"m{self.messages}")
+
+    @precondition(lambda self: self.fits)
+    @rule(which=ANY, how=st.sampled_from(["learnt", "learnt", "nothing", "renew", "leave", "again"]), fuse=FUSE)
+    def end_fit(self, which: int, how: str, fuse: int | None) -> None:
+        """A worker comes to an end with a fit, perhaps much too late, perhaps for the second time."""
+        job, owner = self.fits[which % len(self.fits)]
+        with MortalConnection.dying(fuse):
+            if how == "renew":
+                self.learning.renew_fit(job, owner=owner, seconds=10)
+            elif how == "leave":
+                self.learning.leave_fit(job, owner=owner)
+            elif how == "again":
+                self._begin_fit(job, owner)
+            else:
+                self._end_fit(job, owner, learnt=how == "learnt")
 
     @precondition(lambda self: self.taken)
     @rule(which=ANY, fuse=FUSE)
     def deliver_again(self, which: int, fuse: int | None) -> None:
         """The broker gives a message to another worker, whatever became of the first."""
-        job, items, owner = self.taken[which % len(self.taken)]
+        task, job, items, owner = self.taken[which % len(self.taken)]
         with MortalConnection.dying(fuse):
-            self._lease(job, items, owner)
+            self._work(task, job, items, owner)
 
     @precondition(lambda self: self.leases)
     @rule(which=ANY, how=st.sampled_from(["done", "done", "broken", "full", "back", "renew"]), fuse=FUSE)
@@ -236,6 +295,8 @@ class LifeOfJobs(RuleBasedStateMachine):
             self.sound.zadd(DELAYED, {member: 0})
         for job in self.sound.zrange(JOBS_ACTIVE, 0, -1):
             self.sound.hset(job_key(job), "progress_at", 0)
+            if self.sound.hexists(job_key(job), "fit_until"):
+                self.sound.hset(job_key(job), "fit_until", 0)
 
     @rule(fuse=FUSE)
     def look_for_lost_work(self, fuse: int | None) -> None:
@@ -273,10 +334,18 @@ class LifeOfJobs(RuleBasedStateMachine):
                 self._expire(member)
             self.time_passes()
             self.look_for_lost_work(None)
-            while text := self.sound.lpop("batch"):
-                job, items, _ = json.loads(text)
+            while text := self.sound.lpop("learn") or self.sound.lpop("batch"):
+                task, job, *rest = json.loads(text)
                 self.messages += 1
-                for item in items:
+                if task != LABEL_SHARD:
+                    self.queue.begun(task, [job])
+                    self._work(task, job, rest[0] if rest else [], f"m{self.messages}")
+                    for read in self.reads:
+                        if self.learning.end_read(*read) == "last":
+                            self.queue.fit_words(read[0])
+                    self._end_fit(job, f"m{self.messages}", learnt=True)
+                    continue
+                for item in rest[0]:
                     lease = self.records.lease(job, item, owner=f"m{self.messages}", seconds=10, max_attempts=6)
                     if isinstance(lease, Lease):
                         assert self.records.complete(lease, SUMMARY) == "done"
@@ -293,6 +362,40 @@ class LifeOfJobs(RuleBasedStateMachine):
     def _some_job(self, which: int) -> str:
         jobs = self.sound.zrange(JOBS, 0, -1)
         return jobs[which % len(jobs)] if jobs else ""
+
+    def _work(self, task: str, job: str, items: list[str], owner: str) -> None:
+        if task == LABEL_SHARD:
+            self._lease(job, items, owner)
+        elif task == READ_TOKENS:
+            self._read(job, items)
+        else:
+            self._begin_fit(job, owner)
+
+    def _read(self, job: str, items: list[str]) -> None:
+        for item in items:
+            outcome = self.learning.begin_read(job, item, max_attempts=6)
+            if outcome == "read":
+                self.reads.append((job, item))
+            elif outcome == "last":
+                self.queue.fit_words(job)
+
+    def _begin_fit(self, job: str, owner: str) -> None:
+        outcome = self.learning.begin_fit(job, owner=owner, seconds=10, max_attempts=6)
+        if outcome == "fit":
+            self.fits.append((job, owner))
+        elif outcome == "exhausted":
+            self._end_fit(job, owner, learnt=False)
+
+    def _end_fit(self, job: str, owner: str, *, learnt: bool) -> None:
+        if learnt:
+            version = PublishedVersion(
+                kind="learnt", digest=f"{job}-{owner}", size=1, spec=SPEC, job=job, created_at=time.time()
+            )
+            found = {"learnt": LearntWords(name="things", version=SPEC.version), "version": version}
+        else:
+            found = {"error": "no"}
+        if self.learning.end_fit(job, owner=owner, workspace="default", **found):
+            self.queue.label(self.records.job(job), self.records.item_ids(job, "queued"))
 
     def _lease(self, job: str, items: list[str], owner: str) -> None:
         for item in items:

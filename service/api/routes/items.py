@@ -113,7 +113,8 @@ async def relabel(request: Request, state: State, caller: Labeller, job: JobId, 
 
 def _relabel(state: AppState, caller: ApiKey, job: str, item: str, how: Relabel, request_id: str) -> JobView:
     record = state.records.item(job, item)
-    before = state.records.job(job).options
+    of = state.records.job(job)
+    before = of.options
     if not record.image_key:
         raise ImageGone(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
     asked = JobRequest(
@@ -125,6 +126,7 @@ def _relabel(state: AppState, caller: ApiKey, job: str, item: str, how: Relabel,
         mapping=before.mapping,
         name=record.name,
         priority="interactive",
+        again=None if how.model else of,
     )
     tags = record.tags if how.tags is None else tuple(how.tags)
     header = ImageHeader(record.format, record.width, record.height) if record.format else None

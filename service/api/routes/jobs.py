@@ -73,6 +73,7 @@ _BODY = {
                     "manifest": {"type": "string", "format": "binary", "description": "CSV, .xlsx or JSON of tags."},
                     "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
                     "name": {"type": "string"},
+                    "learn_as": {"type": "string", "description": "Name of the model of words that are learnt."},
                     "model": {"type": "string"},
                     "preset": {"type": "string", "enum": list(PRESETS)},
                     "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
@@ -174,6 +175,7 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
         webhook=body.webhook,
         webhook_secret=body.webhook_secret,
         idempotency_key=call.idempotency_key,
+        learn_as=body.learn_as,
     )
     submission = call.submission(asked)
     photos = [
@@ -247,7 +249,7 @@ def retry_job(
     record = state.records.job(job)
     if items:
         try:
-            state.queue.label(record, items)
+            state.queue.go_on(record, items, state.learning.unread(job) if record.learns else ())
         except QueueUnavailable:
             logger.exception("items put back but not queued", extra={"job": job})
     return RetryView(items=len(items), job=JobView.of(record))

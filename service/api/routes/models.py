@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field
 from toco.jobs.model_catalogue import KnownModel
 from toco.jobs.queue import QueueUnavailable
 from toco.model.options import PRESET_TEXTS, PRESETS, LabelOptions, PresetName
-from toco.model.photos.palette import PALETTE
 from toco.service.api.auth import Admin, Reader
+from toco.service.api.model_views import ClassView, ModelView
 from toco.service.api.problem import problems
-from toco.service.api.schemas import ClassView, ModelView
 from toco.service.api.state import AppState, State
 
 logger = logging.getLogger(__name__)
@@ -126,15 +125,7 @@ def model_view(model: KnownModel, default: bool, warm_on: list[str]) -> ModelVie
         version=spec.version,
         default=default,
         licence=spec.licence,
-        classes=[
-            ClassView(
-                name=entry.name,
-                index=entry.index,
-                synonyms=list(entry.synonyms),
-                color=(int(PALETTE[entry.index][0]), int(PALETTE[entry.index][1]), int(PALETTE[entry.index][2])),
-            )
-            for entry in spec.classes
-        ],
+        classes=list(map(ClassView.of, spec.classes)),
         backbone=spec.backbone.name,
         input_size=spec.input_size,
         thresholds=spec.thresholds.model_dump(),

@@ -109,11 +109,12 @@ def _revise(
         outputs=before.outputs,
         unknown_tags=before.unknown_tags,
         mapping=before.mapping,
+        again=job,
     )
     submission = Submission(state, caller, asked, request_id=request_id)
     words = record.tags if tags is None else tags
     if tags is not None:
-        settle_unknown(before.unknown_tags, check_tags([tags], submission.spec.vocabulary, before.mapping))
+        settle_unknown(before.unknown_tags, check_tags([tags], state.catalogue.vocabulary_of(job), before.mapping))
     options = before if how == "tags" else submission.options
     if record.revision.how == "learnt" and options.model_version == before.model_version:
         options = options.model_copy(update={"adjustment": relearning_key(job.id, record.revision.source)})

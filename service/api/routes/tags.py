@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from toco.jobs.learning import READING, Learning, NewLearning, notes
 from toco.jobs.mappings import NAME_PATTERN
 from toco.model.errors import InvalidOption
 from toco.model.photos.tables.reading import parse_table
@@ -17,6 +18,7 @@ from toco.service.api.problem import problems
 from toco.service.api.request_body import parsed_body
 from toco.service.api.schemas import CheckRequest, Word
 from toco.service.api.state import AppState, State
+from toco.service.api.submission import planned_learning
 from toco.service.api.uploaded_form import form_mapping, read_form
 
 router = APIRouter(prefix="/v1", tags=["tags"])
@@ -28,6 +30,7 @@ class CheckView(TagCheck):
     """What each word would become."""
 
     model: str
+    learnt: list[str] = Field(description="Words that a job of these photos would learn first.")
     notes: list[str] = Field(description="What would be done about words that are not understood.")
 
 
@@ -142,6 +145,12 @@ def _checked(
     mapping: dict[str, str],
     policy: UnknownTags,
 ) -> CheckView:
-    spec = state.catalogue.find(model, workspace).spec
-    found = check_tags(tags, spec.vocabulary, mapping)
-    return CheckView(**dict(found), model=spec.name, notes=list(settle_unknown(policy, found)))
+    known = state.catalogue.find(model, workspace)
+    found = check_tags(tags, known.spec.vocabulary, mapping)
+    settle_unknown(policy, found)
+    planned = NewLearning()
+    if policy == "learn" and found.open_words:
+        planned = planned_learning(known, "", tags, mapping)
+    told = notes(policy, found, Learning(READING, planned.plan) if planned.plan else None, planned.why_not)
+    learnt = list(planned.plan.words) if planned.plan else []
+    return CheckView(**dict(found), model=known.spec.name, learnt=learnt, notes=list(told))

@@ -7,8 +7,9 @@ import pytest
 from tests.model.learning.conftest import photo
 from toco.model.labelling.labeler import Labeler, LabelRequest
 from toco.model.labelling.plan import PlannedPhoto
-from toco.model.learning.job import JobLabeler, learn_job, learnable
+from toco.model.learning.job import JobLabeler, learn_job
 from toco.model.learning.learnt_spec import report_lines
+from toco.model.learning.planning import learnable
 from toco.model.options import preset_options
 
 OPTIONS = preset_options("fast").model_copy(update={"refine": "none"})

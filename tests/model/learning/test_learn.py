@@ -5,9 +5,10 @@ import pytest
 
 from tests.model.learning.conftest import COLOURS, ColourTokens, photo
 from toco.model.learning.label import LearntLabeler
-from toco.model.learning.learn import CannotLearn, learn_words, plan_learning
+from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import load_learnt_model, save_learnt_model
 from toco.model.learning.learnt_spec import InvalidLearntModel
+from toco.model.learning.planning import CannotLearn, plan_learning
 from toco.model.learning.settings import FitSettings
 from toco.model.options import preset_options
 from toco.model.photos.classes import IGNORE
