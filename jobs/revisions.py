@@ -21,7 +21,7 @@ from toco.jobs.revision_scripts import RevisionScripts
 from toco.jobs.store import Store
 from toco.jobs.summary import summarise
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import OVERLAY, PICTURE_SIDE, RESULT, SEGMENTATION, encode_mask, read_result
+from toco.model.formats.artifacts import OVERLAY, PICTURE_SIDE, RESULT, SEGMENTATION, read_result
 from toco.model.formats.correction import Correction, Mask, correct
 from toco.model.photos.classes import Vocabulary
 from toco.model.photos.images import read_image, read_mask
@@ -178,8 +178,8 @@ class Revisions:
             RevisionOutdated: someone was faster; this mask is no revision.
             JobNotFound, ItemNotFound, ItemNotLabelled, InvalidArtifact
         """
-        said = json.dumps([how, who, sorted(tags) if tags is not None else None, accept])
-        digest = hashlib.sha256(encode_mask(mask) + said.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        said = json.dumps([mask.shape, how, who, sorted(tags) if tags is not None else None, accept])
+        digest = hashlib.sha256(mask.tobytes() + said.encode()).hexdigest()[:_DIGEST_CHARACTERS]
         for _ in range(_ATTEMPTS):
             record = self.labelled(job, item)
             based_on = record.revision.number
