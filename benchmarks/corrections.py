@@ -27,7 +27,6 @@ DRAWS: Final = 3
 FIGURES: Final = ROOT / "docs" / "corrections.json"
 DOCUMENT: Final = ROOT / "docs" / "corrections.md"
 CURVE: Final = ROOT / "docs" / "images" / "corrections.svg"
-_LAYOUT: Final = 2  # of the JSON: what an older one holds is measured anew
 GROUPS: Final = ("one tag", "several tags", "all")
 
 
@@ -45,10 +44,10 @@ def measure(data: Path, cache: Path | None) -> None:
     """Measure what is not in the JSON yet, and write it after each run."""
     found = CorrectedJob(data, cache)
     figures: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
-    terms = {"settings": AdjustSettings().model_dump(), "model": found.labeler.spec.version, "layout": _LAYOUT}
-    if any(figures.get(name) != value for name, value in terms.items()):
+    if figures.get("settings") != AdjustSettings().model_dump() or figures.get("model") != found.labeler.spec.version:
         figures = {
-            **terms,
+            "settings": AdjustSettings().model_dump(),
+            "model": found.labeler.spec.version,
             "preset": PRESET,
             "job": found.job_size,
             "photos": len(found.photos),
@@ -74,14 +73,9 @@ def measure(data: Path, cache: Path | None) -> None:
                 level=found.labeler.spec.thresholds.plain,
                 model_version=found.labeler.spec.version,
             )
-            after = found.masks(photos, adjustment)
-            whole = [photo.sample.read_truth() if place in chosen else None for place, photo in enumerate(found.photos)]
-            for place, mask in zip(others, after, strict=True):
-                whole[place] = mask
             figures["runs"][f"{name} {count}"] = {
                 "before": found.judge(photos, [before[place] for place in others]),
-                "after": found.judge(photos, after),
-                "whole": found.judge(found.photos, [mask for mask in whole if mask is not None]),
+                "after": found.judge(photos, found.masks(photos, adjustment)),
             }
             figures["machine"] = provenance()
             FIGURES.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -96,32 +90,26 @@ def gains(figures: dict[str, Any], order: str, group: str) -> list[tuple[int, fl
     """Return count, mIoU before and after on the photos that were not corrected; the mean over random draws."""
     rows = []
     for count in COUNTS:
-        runs = _runs(figures, order, count)
+        runs = [run for name, run in figures["runs"].items() if name.startswith(order) and name.endswith(f" {count}")]
         if runs:
             before, after = (float(np.mean([run[when][group] for run in runs])) for when in ("before", "after"))
             rows.append((count, before, after))
     return rows
 
 
-def _runs(figures: dict[str, Any], order: str, count: int) -> list[dict[str, dict[str, float]]]:
-    return [run for name, run in figures["runs"].items() if name.startswith(order) and name.endswith(f" {count}")]
-
-
 def table() -> str:
     """Return the figures as a Markdown table."""
     figures = json.loads(FIGURES.read_text("utf-8"))
     lines = [
-        "| corrections | order | others with one tag | with several | all others | the whole set |",
-        "|---|---|---|---|---|---|",
-        "| 0 | | " + " | ".join(f"{figures['before'][group]:.3f}" for group in (*GROUPS, "all")) + " |",
+        "| corrections | order | photos with one tag | with several | all |",
+        "|---|---|---|---|---|",
+        "| 0 | | " + " | ".join(f"{figures['before'][group]:.3f}" for group in GROUPS) + " |",
     ]
     for order in ("product", "random"):
         by_group = [gains(figures, order, group) for group in GROUPS]
         for rows in zip(*by_group, strict=True):
-            count = rows[0][0]
             cells = [f"{before:.3f} → {after:.3f} ({after - before:+.3f})" for _, before, after in rows]
-            whole = np.mean([run["whole"]["all"] for run in _runs(figures, order, count)])
-            lines.append(f"| {count} | {order} | {' | '.join(cells)} | {whole:.3f} |")
+            lines.append(f"| {rows[0][0]} | {order} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
