@@ -243,6 +243,51 @@ def equal_share(one: Sequence[NDArray[np.uint8]], other: Sequence[NDArray[np.uin
     return equal / sum(mask.size for mask in one)
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """The parts that were measured as Markdown."""
+    lines = []
+    titles = {
+        "idle": "idle",
+        "busy": f"beside {result.get('neighbours', 4)} busy processes",
+        "isa": "without newer instructions than AVX2",
+    }
+    for part, title in titles.items():
+        if part in result:
+            lines += ["", f"| {title}, s a photo | before | now | ratio | processor time | equal pixels | peak, MiB |"]
+            lines += ["|---|---|---|---|---|---|---|"]
+            lines += [
+                f"| `{preset}` | {row['before']:.2f} | {row['now']:.2f} | {row['ratio']:.2f} | "
+                f"{row['processor_ratio']:.2f} | {100 * row['equal']:.2f} % | "
+                f"{row['peak_mib_before']:.0f}, now {row['peak_mib_now']:.0f} |"
+                for preset, row in result[part].items()
+            ]
+    if "single" in result:
+        lines += [
+            "",
+            "| one photo at a time, ms | p50 before | p50 now | p95 before | p95 now |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{preset}` | "
+            + " | ".join(f"{1000 * row[f'{name}_{when}']:.0f}" for name in ("p50", "p95") for when in ("before", "now"))
+            + " |"
+            for preset, row in result["single"].items()
+        ]
+    if "quality" in result:
+        lines += [
+            "",
+            "| masks of | preset | photos | mIoU before | mIoU now | equal pixels |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {SETS[key][0]} | `{preset}` | {row['photos']:.0f} | {100 * row['before']:.2f} | "
+            f"{100 * row['now']:.2f} | {100 * row['equal']:.2f} % |"
+            for key, rows in result["quality"].items()
+            for preset, row in rows.items()
+        ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -285,7 +330,7 @@ def main() -> None:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    written |= {**provenance(), "before": before, "photos": len(photos)}
+    written |= {**provenance(), "before": before, "photos": len(photos), "neighbours": arguments.busy}
     text = json.dumps(written, indent=1) + "\n"
     print(text) if arguments.json is None else arguments.json.write_text(text, "utf-8")
 

@@ -14,7 +14,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import crf, label, service
+from benchmarks import crf, exports, label, paired, service
 from benchmarks.machine import ROOT
 from benchmarks.tables import place_in_file
 
@@ -23,6 +23,8 @@ FIGURES = ROOT / "docs" / "performance"
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "crf": crf.markdown,
     "label": label.markdown,
+    "paired": paired.markdown,
+    "exports": exports.markdown,
     "service": service.markdown,
 }
 ARGUMENTS = {
@@ -87,7 +89,7 @@ def write() -> None:
             continue
         result = json.loads(path.read_text("utf-8"))
         tables[name] = f"{conditions(result)}\n\n{markdown(result).strip()}"
-        if name != "service" or "memory" in result:
+        if name in ARGUMENTS and (name != "service" or "memory" in result):
             figure = Figure(figsize=(6.4, 3.0), layout="constrained")
             axes = figure.subplots()
             axes.spines[["top", "right"]].set_visible(False)
@@ -100,10 +102,10 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--measure", action="store_true", help="run the benchmarks first")
-    parser.add_argument("--only", action="append", choices=list(TABLES))
+    parser.add_argument("--only", action="append", choices=list(ARGUMENTS))
     arguments = parser.parse_args()
     if arguments.measure:
-        measure(arguments.only or list(TABLES))
+        measure(arguments.only or list(ARGUMENTS))
     write()
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 from toco.jobs.job import DEFAULT_WORKSPACE, JobRecord
 from toco.jobs.model_catalogue import KnownModel, ModelCatalogue, Wishes
 from toco.model.errors import TocoError
-from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions
+from toco.model.options import GPU_BATCH_PIXELS, PRESETS, LabelOptions, preset_options
 from toco.model.runtimes import AskedRuntime
 
 if TYPE_CHECKING:
@@ -187,7 +187,10 @@ class WarmModels:
         return {"allocated": torch.cuda.memory_allocated(), "reserved": torch.cuda.memory_reserved()}
 
     def _load(self, known: KnownModel) -> "Labeler":
-        from toco.model.labelling.labeler import Labeler  # noqa: PLC0415 - imports torch: in the worker's child only
+        from toco.model.labelling.labeler import (  # noqa: PLC0415 - imports torch: in the worker's child only
+            Labeler,
+            LabelRequest,
+        )
 
         key, folder = known.key, self._catalogue.folder_of(known)
         if key in self._loaded:
@@ -204,8 +207,10 @@ class WarmModels:
         )
         self._loaded[key] = labeler
         pixels = np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), np.uint8)
-        for count in range(1, _WARM_UP_TAGS + 1):
-            labeler.label_one(pixels, known.spec.vocabulary.names[:count])
+        names = known.spec.vocabulary.names
+        labeler.label_one(pixels, names[:1])  # alone, as a request does
+        together = [LabelRequest(pixels, names[:count]) for count in range(1, _WARM_UP_TAGS + 1)]
+        deque(labeler.label(together, preset_options("balanced", cam={"size": _WARM_UP_SIDE})), maxlen=0)
         logger.info("model loaded", extra={"model": key, "seconds": round(time.perf_counter() - started, 3)})
         return labeler
 

@@ -17,8 +17,6 @@ from typing import Any, Final
 
 import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -48,6 +46,9 @@ def export_encoder(encoder: Encoder, folder: Path) -> None:
         encoder: in evaluation mode, float32, on the CPU.
         folder: made, and not whole until this returns.
     """
+    from openvino.frontend import FrontEndManager  # noqa: PLC0415 - needed once a model
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+
     folder.mkdir(parents=True)
     side = 4 * encoder.patch_size
     position = encoder.position_embedding((4, 4)).detach()
