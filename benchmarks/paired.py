@@ -253,6 +253,8 @@ def markdown(result: dict[str, Any]) -> str:
     }
     for part, title in titles.items():
         if part in result:
+            of = result["measured"][part]
+            lines += ["", f"{of['photos']} photos, commit `{of['commit']}`:"]
             lines += ["", f"| {title}, s a photo | before | now | ratio | processor time | equal pixels | peak, MiB |"]
             lines += ["|---|---|---|---|---|---|---|"]
             lines += [
@@ -323,6 +325,7 @@ def main() -> None:
                 result = speed(trees, photos, presets, arguments.rounds)
         known = written.get(part, {})
         written[part] = {**known, **result} if part != "quality" else _merged(known, result)
+        written.setdefault("measured", {})[part] = {"photos": len(photos), "commit": provenance()["commit"]}
         print(f"{part}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     before = subprocess.run(
         ["git", "-C", str(arguments.before), "rev-parse", "--short", "HEAD"],  # noqa: S607 - the user's own git
@@ -330,7 +333,7 @@ def main() -> None:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    written |= {**provenance(), "before": before, "photos": len(photos), "neighbours": arguments.busy}
+    written |= {**provenance(), "before": before, "neighbours": arguments.busy}
     text = json.dumps(written, indent=1) + "\n"
     print(text) if arguments.json is None else arguments.json.write_text(text, "utf-8")
 
