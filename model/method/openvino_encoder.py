@@ -89,8 +89,7 @@ class OpenVinoEncoder(nn.Module):
         self._embedding = load_file(folder / POSITIONS)["positions"]
         self._positions: dict[tuple[int, int], Tensor] = {}
         self._core = openvino.Core()
-        self._graph = folder / GRAPH
-        self._core.read_model(self._graph)  # that it can be read is known from here on
+        self._graph = self._core.read_model(folder / GRAPH)
         self._precision = openvino.Type.bf16 if dtype == torch.bfloat16 else openvino.Type.f32
         self._threads = threads
         self._compiled: dict[int, openvino.CompiledModel] = {}
@@ -116,9 +115,8 @@ class OpenVinoEncoder(nn.Module):
         """Return the requests that nobody uses, of the graph compiled for so many threads a photo."""
         with self._compiling:
             if each not in self._compiled:
-                # Read anew and let go of: a compiled graph has its weights in a form of its own.
                 self._compiled[each] = self._core.compile_model(
-                    self._core.read_model(self._graph),
+                    self._graph,
                     "CPU",
                     {
                         "INFERENCE_PRECISION_HINT": self._precision,
