@@ -248,6 +248,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines = []
     titles = {
         "idle": "idle",
+        "idle_again": "idle, another run",
         "busy": f"beside {result.get('neighbours', 4)} busy processes",
         "isa": "without newer instructions than AVX2",
     }
