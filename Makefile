@@ -85,6 +85,10 @@ docs: drawing ## Write the documentation as a site to build/site; a warning is a
 drawing: setup ## Draw the floors and their imports for docs/architecture.md anew
 	$(BIN)/python -m benchmarks.drawing docs/images/architecture.svg
 
+.PHONY: learning-moments
+learning-moments: setup ## Kill each part at five moments of a job that learns; writes docs/reliability.md
+	$(BIN)/python -m tests.faults.learning_moments --write
+
 .PHONY: faults
 faults: setup ## Let every kind of fault strike real processes, and write the table of docs/reliability.md (half an hour)
 	$(BIN)/python -m tests.faults.matrix --write

@@ -44,6 +44,9 @@ def submit(
         Literal["refuse", "model", "skip", "background"] | None,
         typer.Option(help="Photos that no row lists. Default: refuse; the classifier tags all if there are no tags."),
     ] = None,
+    learn_as: Annotated[
+        str, typer.Option(help="Name of the model of words that are learnt; empty: the job's own.")
+    ] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
     url: Url = "",
     key: Key = "",
@@ -51,6 +54,8 @@ def submit(
     """Send a folder of photos and label them."""
     mapping = read_word_map(Path(word_map)) if Path(word_map).is_file() else word_map
     wanted: dict[str, Any] = {"model": model, "mapping": mapping, "unknown_tags": unknown_tags}
+    if learn_as:
+        wanted["learn_as"] = learn_as
     if untagged:
         wanted["untagged"] = untagged
     with connected(url, key) as client:
@@ -59,7 +64,10 @@ def submit(
             typer.echo(note, err=True)
         typer.echo(job["id"])
         if wait:
-            _finish(_follow(client, job["id"], Console(stderr=True)))
+            ended = _follow(client, job["id"], Console(stderr=True))
+            for note in ended["notes"] if ended["learning"] else ():
+                typer.echo(note, err=True)
+            _finish(ended)
 
 
 @app.command("list")
@@ -191,6 +199,11 @@ def _follow(client: Client, job: str, console: Console) -> dict[str, Any]:
         task = bar.add_task("labelling", total=None)
 
         def show_progress(found: dict[str, Any]) -> None:
+            learning = found["learning"]
+            if found["state"] == "learning":
+                read = learning["photos_read"] + learning["photos_left_out"]
+                bar.update(task, total=learning["photos"], completed=read, description=f"learning: {learning['state']}")
+                return
             counts = found["counts"]
             ended = counts["done"] + counts["failed"] + counts["cancelled"]
             bar.update(task, total=found["total"], completed=ended, description=found["state"])

@@ -136,7 +136,8 @@ class Client(LearningAgain, Auditing, OwnModels, TrainsModels, MasksBack):
                 lie among the photos, and where there is none, the classifier tags all photos.
             progress: called with `{"sent": bytes, "total": bytes}` while photos are sent.
             on_check: called with the answer of `check_tags` before anything is sent.
-            settings: `name`, `model`, `preset`, `options`, `outputs`, `priority`, `webhook`; `unknown_tags` (`learn` if
+            settings: `name`, `model`, `preset`, `options`, `outputs`, `priority`, `webhook`, `learn_as` (name of the
+                model of words that are learnt); `unknown_tags` (`learn` if
                 not given; with `refuse` nothing is sent if a word is not understood), `mapping`, and `untagged`: what
                 becomes of photos that no row lists (`refuse`, `model`, `skip` or `background`).
 

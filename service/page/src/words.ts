@@ -1,9 +1,10 @@
 /** What states, measures and presets are called on the page. */
 
-import type { Item, Job, Measure, Why } from './api/types';
+import type { Item, Job, Measure, Why, WordReport } from './api/types';
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',
+  learning: 'Learning words',
   running: 'Running',
   succeeded: 'Done',
   partly_failed: 'Done, some failed',
@@ -17,6 +18,14 @@ export const ITEM_STATE: Record<Item['state'], string> = {
   done: 'Labelled',
   failed: 'Failed',
   cancelled: 'Cancelled',
+};
+
+/** How a word stands that a job was to learn. */
+export const STANDING: Record<WordReport['standing'], string> = {
+  learnt: 'Learnt',
+  too_few_photos: 'Left open: too few photos',
+  not_told_apart: 'Left open: always with another word',
+  not_found: 'Left open: not found in its photos',
 };
 
 /** Why a word is understood as it is. */

@@ -24,7 +24,7 @@ def test_own_words_from_drop_to_export(open_page, jpeg, client):
     page.get_by_role("button", name="Close").click()
     expect(words.get_by_text("Hund → dog (as you said)")).to_be_visible()
     expect(words.get_by_text("1 word not understood, on 1 photo")).to_be_visible()
-    expect(words.get_by_text("Words are not learnt here")).to_be_visible()
+    expect(words.get_by_text("a word has to be on 5 photos or more")).to_be_visible()
 
     page.get_by_text("One scale. For a first look.").click()
     page.get_by_label("Name of the job").fill("Own words")

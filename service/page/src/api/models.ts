@@ -1,7 +1,7 @@
 /** Models: listed, made warm, chosen. */
 
-import { getJson, sendJson } from './request';
-import type { Model, ModelList, Options } from './types';
+import { getBlob, getJson, send, sendJson } from './request';
+import type { Model, ModelList, ModelVersions, Options } from './types';
 
 export const listModels = (signal?: AbortSignal) => getJson<ModelList>('models', signal);
 
@@ -12,6 +12,24 @@ export const warmModel = (name: string, warm: boolean) =>
     method: 'POST',
     repeatable: true,
   });
+
+const own = (name: string, part = '') => `models/${encodeURIComponent(name)}${part}`;
+
+export const modelVersions = (name: string, signal?: AbortSignal) =>
+  getJson<ModelVersions>(own(name, '/versions'), signal);
+
+export const promoteModel = (name: string, number: number) =>
+  sendJson<ModelVersions>(own(name, '/promote'), { method: 'POST', json: { number }, repeatable: true });
+
+export const rollBackModel = (name: string) =>
+  sendJson<ModelVersions>(own(name, '/rollback'), { method: 'POST' });
+
+export const deleteModel = (name: string, number?: number) =>
+  send(own(name, number === undefined ? '' : `/versions/${number}`), { method: 'DELETE' });
+
+/** A version as a zip that works when it is unpacked into a models folder. */
+export const downloadModel = (name: string, number: number) =>
+  getBlob(own(name, `/download?version=${number}`));
 
 export const setDefaultModel = (name: string) =>
   sendJson<Model>('models/default', { method: 'PUT', json: { name } });

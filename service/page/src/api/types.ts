@@ -46,6 +46,9 @@ type Search = NonNullable<paths['/v1/jobs/{job}/items']['get']['parameters']['qu
 export type Measure = NonNullable<Search['order']>;
 
 export type Model = Told<Schemas['ModelView'], { thresholds: Thresholds }>;
+export type ModelVersions = Schemas['VersionList'];
+export type WordReport = Schemas['WordReport'];
+export type Learning = Schemas['LearningView'];
 export type ModelClass = Schemas['ClassView'];
 export type ModelList = Told<Schemas['ModelList'], { models: Model[] }>;
 

@@ -4,6 +4,7 @@ import type { Item, Job } from '../api/types';
 
 export const JOB_TONE = {
   queued: 'idle',
+  learning: 'active',
   running: 'active',
   succeeded: 'good',
   partly_failed: 'warn',
