@@ -4,15 +4,17 @@ import hashlib
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from toco.jobs.audits import Audits, audit_lines
+from toco.jobs.data_sets import DataSets, Decisions, Member, read_members, write_members
+from toco.jobs.export_selection import ExportSelection
 from toco.jobs.ids import new_id
-from toco.jobs.item_index import ItemIndex, ItemQuery
-from toco.jobs.job import ItemError, ItemRecord, JobRecord
+from toco.jobs.job import ItemError
 from toco.jobs.keys import EXPORTS_ACTIVE, export_record, job_exports_key, job_key, lock_of
 from toco.jobs.logs import log_context
 from toco.jobs.migrations import SCHEMA
@@ -23,15 +25,11 @@ from toco.model.errors import TocoError
 from toco.model.formats.export import ExportReport, NotExported, export_items
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.sink import Sink, SubfolderSink, ZipSink
-from toco.model.formats.splits import ListedPhoto, Split, split_photos
 from toco.model.formats.writer import ExportOptions
-from toco.model.photos.fingerprint import fingerprint
-from toco.model.photos.images import read_image
 
 logger = logging.getLogger(__name__)
 
 ExportState = Literal["queued", "running", "done", "failed"]
-Decisions = Literal["all", "accepted", "not_rejected"]
 _PROGRESS_ITEMS = 20  # items between two notes of progress
 _SHOWN_LEFT_OUT = 100  # photos that an export's record names
 _LEFT_OUT = TypeAdapter(tuple[NotExported, ...])
@@ -102,6 +100,8 @@ class ExportRecord:
         skipped: photos that some format lacks.
         open_photos: photos that were left out because their whole mask is open.
         left_out: the first of them.
+        data_set: whose export it is, or empty; it lies with the data set's first job.
+        members: of the data set, as they were.
     """
 
     id: str
@@ -116,6 +116,8 @@ class ExportRecord:
     left_out: tuple[NotExported, ...]
     error: ItemError | None
     created_at: float
+    data_set: str = ""
+    members: tuple[Member, ...] = ()
 
 
 class Exports:
@@ -124,7 +126,7 @@ class Exports:
     def __init__(self, records: Records, store: Store, catalogue: ModelCatalogue) -> None:
         self._records = records
         self._redis = records.redis
-        self._index = ItemIndex(records)
+        self._data_sets = DataSets(records)
         self._store = store
         self._catalogue = catalogue
         self._audits = Audits(records, store)
@@ -139,8 +141,27 @@ class Exports:
             JobNotFound
         """
         record = self._records.job(job)
+        return self._open(job, request, f"{job}:{record.revision}", {})
+
+    def request_data_set(
+        self, name: str, members: Sequence[Member], request: ExportRequest
+    ) -> tuple[ExportRecord, bool]:
+        """Record that an export of a data set is wanted; it lies with its first job, and goes with it.
+
+        Returns:
+            As `request`.
+
+        Raises:
+            JobNotFound
+        """
+        jobs = [self._records.job(member.job) for member in members]
+        said = "|".join(f"{job.id}:{job.revision}" for job in jobs)
+        fields = {"data_set": name, "members": write_members(members)}
+        return self._open(jobs[0].id, request, f"{said}:{fields}", fields)
+
+    def _open(self, job: str, request: ExportRequest, said: str, more: Mapping[str, str]) -> tuple[ExportRecord, bool]:
         text = request.as_text()
-        export = hashlib.sha256(f"{job}:{record.revision}:{text}".encode()).hexdigest()[:26]
+        export = hashlib.sha256(f"{said}:{text}".encode()).hexdigest()[:26]
         fields: dict[str, str | int] = {
             "schema": SCHEMA,
             "request": text,
@@ -149,7 +170,7 @@ class Exports:
             "left_out": "[]",
         }
         fields |= dict.fromkeys(("items", "total", "size", "skipped", "open_photos", "attempts"), 0)
-        new = self._records.open_export(job, export, fields)
+        new = self._records.open_export(job, export, fields | dict(more))
         return self.get(job, export), new
 
     def get(self, job: str, export: str) -> ExportRecord:
@@ -170,6 +191,8 @@ class Exports:
             left_out=_LEFT_OUT.validate_json(found.get("left_out") or "[]"),
             error=ItemError.model_validate_json(found["error"]) if found["error"] else None,
             created_at=float(found["created_at"]),
+            data_set=found.get("data_set", ""),
+            members=read_members(found["members"]) if found.get("members") else (),
         )
 
     def of_job(self, job: str) -> list[ExportRecord]:
@@ -224,11 +247,12 @@ class Exports:
             self._records.scripts.unlock(args=[lock, builder])
 
     def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
-        job = self._records.job(record.job)
-        vocabulary = self._catalogue.vocabulary_of(job)
-        query = ItemQuery(state="done", decision="accept" if record.request.decisions == "accepted" else None)
-        total = self._index.find(record.job, query, limit=1).total
-        self._note(record.id, total=total)
+        chosen = record.members or (Member(job=record.job, decisions=record.request.decisions),)
+        options = record.request.options
+        selection = ExportSelection(
+            chosen, options, records=self._records, store=self._store, catalogue=self._catalogue
+        )
+        self._note(record.id, total=sum(self._data_sets.photos(member) or 0 for member in chosen))
         key = export_key(record.job, record.id)
 
         def note(_item: LabelledItem, report: ExportReport) -> None:
@@ -242,13 +266,15 @@ class Exports:
             sinks: dict[str, Sink] = {name: SubfolderSink(sink, name) for name in wanted.formats}
             if len(sinks) == 1:
                 sinks = dict.fromkeys(sinks, sink)
-            split = self._split(record.job, query, wanted)
-            chosen = (item for item in self._index.each(record.job, query) if _is_wanted(item, wanted))
-            items = (self._labelled(item, split.parts.get(item.name, "")) for item in chosen)
-            about = _about(job, wanted)
-            audit = audit_lines(self._audits.newest_result(record.job, vocabulary))
+            split, about = selection.split(), selection.about(record.data_set)
+            items, vocabulary = selection.items(split), selection.vocabulary
+            audit = [
+                line
+                for job, own in selection.vocabularies
+                for line in audit_lines(self._audits.newest_result(job, own))
+            ]
             report = export_items(
-                items, sinks, vocabulary, wanted.options, split=split, about=about, audit=audit, on_item=note
+                items, sinks, vocabulary, options, split=split, about=about, audit=audit, on_item=note
             )
             left_out = report.left_out
             if left_out:
@@ -271,45 +297,3 @@ class Exports:
     def _note(self, export: str, **fields: str | int) -> bool:
         """Change an export's record; False, and nothing is written, if it was deleted meanwhile."""
         return self._records.change(export_record(export), fields)
-
-    def _split(self, job: str, query: ItemQuery, wanted: ExportRequest) -> Split:
-        """Divide the photos that will be exported into the parts that are asked for, by what their records say."""
-        options, listed = wanted.options, []
-        for item in self._index.each(job, query):
-            summary = item.summary
-            if summary is None or not _is_wanted(item, wanted):
-                continue
-            if options.open_photos or summary.ignore_ratio < 1.0:
-                look = summary.fingerprint or (self._fingerprint(item) if options.makes_parts else "")
-                listed.append(ListedPhoto(item.name, frozenset((*summary.tags, *summary.open_tags)), look, item.part))
-        return split_photos(listed, options.split, seed=options.seed, subset=options.subset)
-
-    def _fingerprint(self, item: ItemRecord) -> str:
-        """Look at a photo that an older version labelled; one that cannot be read is alike to none."""
-        try:
-            return fingerprint(read_image(self._store.get(item.image_key)).pixels)
-        except TocoError:
-            return ""
-
-    def _labelled(self, item: ItemRecord, part: str = "") -> LabelledItem:
-        artifacts = item.summary.artifacts if item.summary else {}
-
-        def load(name: str) -> bytes | None:
-            return self._store.get(item.key_of(name)) if name in artifacts else None
-
-        return LabelledItem(item.name, load, load_image=lambda: self._store.get(item.image_key), part=part)
-
-
-def _about(job: JobRecord, wanted: ExportRequest) -> list[str]:
-    """Return what the data sheet says of the job."""
-    chosen = {
-        "all": "all labelled photos",
-        "accepted": "the photos that a person accepted",
-        "not_rejected": "the photos that nobody rejected",
-    }
-    named = f" ({job.name})" if job.name else ""
-    return [f"Job `{job.id}`{named}: {chosen[wanted.decisions]}."]
-
-
-def _is_wanted(item: ItemRecord, request: ExportRequest) -> bool:
-    return request.decisions != "not_rejected" or item.decision != "reject"

@@ -40,6 +40,7 @@
     totals, workers, worker_reports  figures of the workers; `workers` is a sorted set by the end of a report's time
     speed                            measured seconds a photo by model and options
     mappings:{workspace}             the users' own words as JSON, by the name of the mapping
+    data_sets:{workspace}            members of data sets as JSON, by the name of the data set
     models:default                   text; models:default:{workspace} where a workspace chose one of its own
     models:published:{workspace}     set: names of the models that jobs and trainings of a workspace made
     models:published:{workspace}:{name}   a published model and its versions, see `publishing`
@@ -133,6 +134,11 @@ def published_names(workspace: str) -> str:
 def published_model(workspace: str, name: str) -> str:
     """Key of a published model's hash."""
     return f"{published_names(workspace)}:{name}"
+
+
+def data_sets_key(workspace: str) -> str:
+    """Key of the data sets of a workspace."""
+    return f"{PREFIX}data_sets:{workspace}"
 
 
 def jobs_in_workspace(workspace: str) -> str:

@@ -1,6 +1,7 @@
 """One labelled photo as the export formats take it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -42,6 +43,7 @@ class LabelledItem:
         load: returns an artifact's bytes by its name, or None where it was not made.
         load_image: returns the photo's original bytes; None where they are not at hand.
         part: of the data set, such as `val`; empty for the one that the export's options name.
+        recode: (256,) uint8, the exported index of each index of the masks; None leaves them as they are.
 
     Raises:
         InvalidName: `name` is no contained relative path.
@@ -54,9 +56,11 @@ class LabelledItem:
         *,
         load_image: Callable[[], bytes] | None = None,
         part: str = "",
+        recode: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         self.name = require_relative(name)
         self.part = part
+        self._recode = recode
         self._load = load
         self._load_image = load_image
         self._photos: dict[tuple[bool, frozenset[str]], tuple[str, bytes]] = {}
@@ -112,7 +116,8 @@ class LabelledItem:
     def cams(self) -> Cams | None:
         """The class activation maps, or None where they were not kept. Raises InvalidArtifact."""
         data = self._load(CAMS)
-        return None if data is None else read_cams(data)
+        found = None if data is None else read_cams(data)
+        return found if found is None or self._recode is None else replace(found, indices=self._recode[found.indices])
 
     @cached_property
     def image(self) -> bytes:
@@ -147,4 +152,4 @@ class LabelledItem:
                 f"{artifact} of {self.name!r} has {mask.shape} pixels; its result states {size}.",
                 fix="Label the photo again.",
             )
-        return mask
+        return mask if self._recode is None else self._recode[mask]

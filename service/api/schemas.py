@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from toco.jobs.exports import Decisions, ExportRecord, ExportRequest, ExportState
+from toco.jobs.data_sets import Decisions
+from toco.jobs.exports import ExportRecord, ExportRequest, ExportState
 from toco.jobs.ids import ID_PATTERN, ITEM_PATTERN
 from toco.jobs.item_index import ItemPage
 from toco.jobs.job import (
@@ -330,6 +331,7 @@ class ExportView(BaseModel):
 
     id: str
     job: str
+    data_set: str = Field(description="The data set that it holds, whose first job this is; empty: the job's own.")
     format: str = Field(description="Names of the formats with commas between.")
     formats: list[str] = Field(description="The formats; of several, each has a folder in the zip.")
     decisions: Decisions
@@ -352,6 +354,7 @@ class ExportView(BaseModel):
         return cls(
             id=export.id,
             job=export.job,
+            data_set=export.data_set,
             format=",".join(export.request.formats),
             formats=list(export.request.formats),
             decisions=export.request.decisions,

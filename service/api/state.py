@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from toco.jobs.api_keys import ApiKeys
 from toco.jobs.audits import Audits
+from toco.jobs.data_sets import DataSets
 from toco.jobs.exports import Exports
 from toco.jobs.item_index import ItemIndex
 from toco.jobs.learning_records import LearningRecords
@@ -52,6 +53,7 @@ class AppState:
     learning: LearningRecords
     catalogue: ModelCatalogue
     exports: Exports
+    data_sets: DataSets
     stats: Stats
     keys: ApiKeys
     http: HttpMetrics
@@ -86,6 +88,7 @@ class AppState:
             learning=LearningRecords(records),
             catalogue=catalogue,
             exports=Exports(records, store, catalogue),
+            data_sets=DataSets(records),
             stats=Stats(records),
             keys=ApiKeys(records),
             http=HttpMetrics(),

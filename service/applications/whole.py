@@ -15,6 +15,7 @@ from toco.service.api.request_context import RequestContext
 from toco.service.api.routes import (
     artifacts,
     audits,
+    data_sets,
     documentation,
     events,
     exports,
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         audits,
         events,
         exports,
+        data_sets,
         uploads,
         models,
         published_models,

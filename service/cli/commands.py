@@ -59,6 +59,7 @@ COMMANDS: Final = {
     "settings": Entry(help="Print every setting in force as JSON, secrets masked; each is the variable TOCO_NAME."),
     "keys": Entry(help="Make, list and revoke API keys."),
     "jobs": Entry(help="Label folders on a running service, follow and export jobs."),
+    "datasets": Entry(help="Keep, count and export data sets: items of several jobs under one name."),
     "tags": Entry(help="Look at tables of tags and their words."),
     "labelstudio": Entry(help="Work with Label Studio."),
 }

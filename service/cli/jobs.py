@@ -72,7 +72,10 @@ def submit(
 
 @app.command("list")
 def list_jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20, url: Url = "", key: Key = ""
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    ids: Annotated[bool, typer.Option("--ids", help="Print ids alone, one a line.")] = False,
+    url: Url = "",
+    key: Key = "",
 ) -> None:
     """List jobs, the newest first."""
     table = Table(Column("id", no_wrap=True, min_width=26), "name", "state", "done", "failed", "total")
@@ -80,6 +83,9 @@ def list_jobs(
         for number, job in enumerate(client.jobs(limit=min(limit, 200))):
             if number >= limit:
                 break
+            if ids:
+                typer.echo(job["id"])
+                continue
             counts = job["counts"]
             table.add_row(
                 job["id"],
@@ -87,7 +93,8 @@ def list_jobs(
                 job["state"],
                 *(str(n) for n in (counts["done"], counts["failed"], job["total"])),
             )
-    Console().print(table)
+    if not ids:
+        Console().print(table)
 
 
 @app.command("show")

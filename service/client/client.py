@@ -23,6 +23,7 @@ from toco.model.photos.collection import read_folder
 from toco.model.whole_file import whole_file
 from toco.service.client.audits import Auditing
 from toco.service.client.corrections import JsonObject
+from toco.service.client.data_sets import DataSetCalls
 from toco.service.client.masks_back import MasksBack
 from toco.service.client.own_models import OwnModels
 from toco.service.client.packing import assigned, pack
@@ -61,7 +62,7 @@ class ServiceError(TocoError):
         self.code = str(self.problem.get("code") or type(self).code)
 
 
-class Client(LearningAgain, Auditing, OwnModels, TrainsModels, MasksBack):
+class Client(LearningAgain, Auditing, DataSetCalls, OwnModels, TrainsModels, MasksBack):
     """Talks to a running service. Safe to use from several threads.
 
     Requests that change nothing, and those with an idempotency key or an expected revision, are sent again when the
@@ -313,17 +314,20 @@ class Client(LearningAgain, Auditing, OwnModels, TrainsModels, MasksBack):
         """
         names = [formats] if isinstance(formats, str) else list(formats)
         wanted = {"formats": names, "decisions": decisions, "options": dict(options or {})}
-        found = self._send("POST", f"/v1/jobs/{job}/exports", json=wanted).json()
+        return self._exported(f"/v1/jobs/{job}/exports", wanted, Path(target), progress)
+
+    def _exported(self, path: str, wanted: JsonObject, target: Path, progress: Progress | None) -> Path:
+        found = self._send("POST", path, json=wanted).json()
         while found["state"] in ("queued", "running"):
             time.sleep(0.25)
-            found = self._send("GET", f"/v1/jobs/{job}/exports/{found['id']}").json()
+            found = self._send("GET", f"/v1/jobs/{found['job']}/exports/{found['id']}").json()
             if progress is not None:
                 progress(found)
         if progress is not None:
             progress(found)
         if found["state"] == "failed":
             raise ServiceError(f"The export failed: {found['error']['detail']}", problem=found["error"])
-        return self._download(found["download_url"], Path(target))
+        return self._download(found["download_url"], target)
 
     def _download(self, path: str, target: Path, **arguments: Any) -> Path:
         try:

@@ -14,8 +14,11 @@ README = (ROOT / "README.md").read_text("utf-8").partition("\n## The service\n")
 PAGE = (ROOT / "docs" / "service.md").read_text("utf-8")
 CORRECTIONS = (ROOT / "docs" / "corrections.md").read_text("utf-8")
 SITE = [
-    path.read_text("utf-8") for path in (ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md")))
-]
+    path.read_text("utf-8")
+    for path in (
+        ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md")), ROOT / "docs" / "data-sets.md",
+    )
+]  # fmt: skip
 BLOCKS = [
     block
     for text in (README, PAGE, CORRECTIONS, *SITE)
