@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from toco.service.cli import doctor
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.labelling import Model
 from toco.service.cli.words import WordMap, read_word_map, word_line
 
 app = typer.Typer(cls=ReportingGroup, help="Look at tables of tags and their words.", no_args_is_help=True)
+app.add_typer(doctor.app)
 
 _SHOWN_ROWS = 10
 

@@ -75,3 +75,25 @@ def test_the_words_of_a_table_with_a_mapping(toco, tmp_path):
     assert "schön: ignored, 1 photo" in result.stdout
     found = json.loads(toco("tags", "check", tmp_path / "tags.csv", "--json").stdout)
     assert [word["written"] for word in found["words"]] == ["Hund", "schön", "cats"]
+
+
+def test_the_doctor_says_what_deserves_a_look_and_changes_nothing(toco, tiny_model, photos):
+    (photos / "copy.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    table = photos / "tags.csv"
+    table.write_text("image,tags\na.jpg,cat\nb.png,dog;unicorn\nfarm/c.jpg,horse\ncopy.jpg,dog\nbroken.jpg,cat\n")
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    result = toco("tags", "doctor", photos, "--model", tiny_model, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "4 photos looked at, 1 unreadable" in result.stdout
+    assert "2 photos look alike, and their tags differ. (a.jpg, copy.jpg)" in result.stdout
+    assert "64 x 48 pixels" in result.stdout
+    assert "'unicorn' is on 1 photo;" in result.stdout
+    found = json.loads(toco("tags", "doctor", photos, "--model", tiny_model, "--device", "cpu", "--json").stdout)
+    assert {finding["kind"] for finding in found["findings"]} == {"looks_alike", "too_small", "too_few"}
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+
+
+def test_the_doctor_needs_tags(toco, tiny_model, photos):
+    refused = toco("tags", "doctor", photos, "--model", tiny_model, "--device", "cpu")
+    assert refused.exit_code == 2
+    assert "There are no tags to look at" in refused.output
