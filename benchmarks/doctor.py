@@ -46,6 +46,7 @@ def main() -> None:
         "spoilt": asked.spoilt,
         "draws": asked.draws,
         "model": labeler.spec.version,
+        "suspects_of_unspoilt_tags": sum(1 for _ in doubted_tags(photos, labeler.vocabulary.names)),
         "precision_at_recall": curve,
         "all_suspects": {
             "precision": round(float(np.mean([run[-1][1] for run in runs])), 3),
