@@ -1,8 +1,10 @@
 """What waits on the queues."""
 
+import json
+
 import pytest
 
-from toco.jobs.broker import DELIVER_WEBHOOKS, ERRANDS, PULSE
+from toco.jobs.broker import DELETE_OBJECTS, DELIVER_WEBHOOKS, ERRANDS, PULSE
 from toco.jobs.queue import WorkQueue
 
 
@@ -17,6 +19,11 @@ def test_at_most_one_message_waits_for_the_same_errand(queue, records):
         queue.delete_objects("a")
         queue.delete_objects("b")
     assert records.redis.llen(ERRANDS) == 3
+
+
+def test_a_message_names_its_task(queue, records):
+    queue.delete_objects("a")
+    assert json.loads(records.redis.lindex(ERRANDS, 0))["headers"]["task"] == DELETE_OBJECTS
 
 
 def test_an_errand_that_began_may_be_wanted_again(queue, records):

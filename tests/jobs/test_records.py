@@ -328,11 +328,25 @@ def test_an_item_tells_when_its_work_began(records, make_job):
 
 def test_a_job_tells_what_its_tags_mean_and_who_may_see_it(records, make_job):
     tags = TagCheck(photos=3, open_photos=1)
-    job = make_job(1, tags=tags, workspace="farm")
-    assert records.job(job.id).tags == tags
+    job = make_job(1, tags=tags, workspace="farm", key="me")
+    found = records.job(job.id)
+    assert (found.tags, found.workspace, found.key) == (tags, "farm", "me")
     records.require_seen(job.id, "farm")
-    with pytest.raises(JobNotFound):
+    with pytest.raises(JobNotFound) as refusal:
         records.require_seen(job.id, "other")
+    assert (refusal.value.code, refusal.value.kind) == ("job_not_found", "not_found")
+
+
+def test_a_decision_on_an_item_that_is_not_there_names_it(records, make_job):
+    with pytest.raises(ItemNotFound, match="000007"):
+        records.decide(make_job(1).id, "000007", "accept")
+
+
+def test_a_class_without_a_pixel_is_counted_by_the_job(records, make_job):
+    job = make_job(1)
+    found = summary().model_copy(update={"empty_tags": ("cat",)})
+    records.complete(records.lease(job.id, "000000", **WHO), found)
+    assert records.job(job.id).empty_tags == {"cat": 1}
 
 
 def test_what_is_noted_on_a_record_is_told_to_be_there(records, make_job):

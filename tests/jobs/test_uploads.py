@@ -7,7 +7,7 @@ import pytest
 
 from toco.jobs import uploads as module
 from toco.jobs.store import Store
-from toco.jobs.uploads import LOCK_SECONDS, UploadConflict, UploadNotFound, Uploads, described
+from toco.jobs.uploads import LOCK_SECONDS, UploadConflict, UploadNotFound, Uploads, UploadTooLarge, described
 from toco.service.client.client import UPLOAD_PATIENCE_SECONDS
 
 
@@ -40,6 +40,21 @@ def test_where_an_upload_stands_is_told(uploads):
     asyncio.run(uploads.append(upload, 0, body(b"abc")))
     told = described(uploads.get(upload))
     assert (told["upload-offset"], told["upload-length"]) == ("3", "6")
+
+
+def test_more_than_was_announced_is_refused_and_changes_nothing(uploads):
+    upload = uploads.create(length=4, name="a.zip").id
+    asyncio.run(uploads.append(upload, 0, body(b"ab")))
+    with pytest.raises(UploadTooLarge):
+        asyncio.run(uploads.append(upload, 2, body(b"cde")))
+    assert uploads.get(upload).offset == 2
+
+
+def test_a_piece_at_another_place_is_a_conflict(uploads):
+    upload = uploads.create(length=4, name="a.zip").id
+    with pytest.raises(UploadConflict) as refusal:
+        asyncio.run(uploads.append(upload, 1, body(b"b")))
+    assert refusal.value.code == "upload_conflict"
 
 
 @pytest.mark.parametrize("upload", ["01abc", "../x", ""])
