@@ -1,7 +1,7 @@
 """What the client does to bring masks back that were corrected in another tool."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -83,8 +83,9 @@ class MasksBack(Corrections):
         return {"revisions": revisions, "same": same, "refused": refused, "unknown_labels": sorted(unknown)}
 
     def _vocabulary(self, job: str) -> Vocabulary:
-        model = self.job(job)["model"]
-        found: Mapping[str, Any] = next(entry for entry in self.models()["models"] if entry["name"] == model)
-        return Vocabulary(
-            ClassName(entry["name"], entry["index"], tuple(entry["synonyms"])) for entry in found["classes"]
-        )
+        """Return the classes of a job's masks: its own where it learnt words, else those of its model."""
+        found = self.job(job)
+        classes: Sequence[Mapping[str, Any]] = found["classes"]
+        if not classes:
+            classes = next(entry for entry in self.models()["models"] if entry["name"] == found["model"])["classes"]
+        return Vocabulary(ClassName(entry["name"], entry["index"], tuple(entry["synonyms"])) for entry in classes)
