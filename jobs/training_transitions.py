@@ -134,7 +134,7 @@ if not state then return '' end
 if state == 'failed' or state == 'cancelled' then
   reach('queued')
   redis.call('HSET', key, 'attempts', 0, 'error', '', 'cancel_requested', 0)
-  redis.call('HDEL', key, 'finished_at')
+  redis.call('HDEL', key, 'finished_at', 'started_at')
   redis.call('ZADD', TRAININGS_ACTIVE, now + tonumber(ARGV[2]), id)
 end
 return state

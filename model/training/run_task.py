@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from toco.model.errors import TocoError
-from toco.model.threads import cores
 from toco.model.training.data import TrainingPhoto, vocabulary_of
 from toco.model.training.judge import KeptPhoto, judge_models
 from toco.model.training.progress import RunProgress
@@ -86,7 +85,8 @@ def run_task(task: TrainingTask, stop: StopOnSignal) -> None:
 def main() -> int:
     """Run the training of the present folder; return the exit code."""
     task = TrainingTask.model_validate_json(Path(TASK_FILE).read_bytes())
-    torch.set_num_threads(task.threads or cores())
+    if task.threads:
+        torch.set_num_threads(task.threads)
     with StopOnSignal() as stop:
         try:
             run_task(task, stop)

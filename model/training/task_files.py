@@ -51,7 +51,7 @@ class TrainingTask(Frozen):
         photos: to train on.
         kept: photos kept aside, to judge the model by.
         device: name as in `choose_device`.
-        threads: of the processor; 0 takes `threads.cores`. Other numbers may round otherwise.
+        threads: of the processor; 0 takes what `OMP_NUM_THREADS` says. Other numbers may round otherwise.
     """
 
     config: TrainConfig

@@ -133,7 +133,8 @@ def test_cancelling(trainings, records, made):
     assert trainings.renew(lease) == "cancel"
     assert trainings.cancelled(lease) == "cancelled"
     assert not trainings.get(made).cancel_requested
-    trainings.resume(made)
+    assert trainings.get(made).started_at is not None
+    assert trainings.resume(made).started_at is None, "the time that it may take begins anew"
     lease = take(trainings, made)
     trainings.cancel(made)
     assert trainings.hand_back(lease) == "cancelled", "not queued for somebody who does not want it"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from toco.jobs.model_catalogue import KnownModel
 from toco.jobs.queue import QueueUnavailable
 from toco.model.options import PRESET_TEXTS, PRESETS, LabelOptions, PresetName
+from toco.model.training.recipes import RECIPE_TEXTS, RECIPES, RecipeName, TrainingSettings
 from toco.service.api.auth import Admin, Reader
 from toco.service.api.model_views import ClassView, ModelView
 from toco.service.api.problem import problems
@@ -47,6 +48,8 @@ class OptionsView(BaseModel):
     presets: dict[PresetName, LabelOptions]
     texts: dict[PresetName, str] = Field(description="What people choose a preset by.")
     json_schema: dict[str, Any] = Field(description="JSON schema of the settings.")
+    training_presets: dict[RecipeName, TrainingSettings] = Field(description="Of `POST /v1/models`.")
+    training_texts: dict[RecipeName, str] = Field(description="What people choose one by.")
 
 
 @router.get("/models", responses=problems(), summary="List the models")
@@ -89,8 +92,14 @@ def unload_model(state: State, caller: Admin, name: ModelName) -> ModelView:
 
 @router.get("/options", responses=problems(), summary="The presets and every setting")
 def list_options(_: Reader) -> OptionsView:
-    """Show what can be set on a job."""
-    return OptionsView(presets=PRESETS, texts=PRESET_TEXTS, json_schema=LabelOptions.model_json_schema())
+    """Show what can be set on a job, and on a training."""
+    return OptionsView(
+        presets=PRESETS,
+        texts=PRESET_TEXTS,
+        json_schema=LabelOptions.model_json_schema(),
+        training_presets=RECIPES,
+        training_texts=RECIPE_TEXTS,
+    )
 
 
 def _ask(state: AppState, name: str, workspace: str, *, warm: bool) -> ModelView:

@@ -11,7 +11,10 @@ export type Thresholds = Schemas['Thresholds'];
 export type Preset = string;
 type Chosen = { preset: Preset };
 export type LabelOptions = Told<Schemas['LabelOptions'], Chosen & { thresholds: Thresholds | null }>;
-export type Options = Told<Schemas['OptionsView'], { texts: Record<Preset, string> }>;
+export type Options = Told<
+  Schemas['OptionsView'],
+  { texts: Record<Preset, string>; training_texts: Record<string, string> }
+>;
 
 type Counts = { counts: Record<ItemState, number> };
 export type Job = Told<Schemas['JobView'], Chosen & Counts>;

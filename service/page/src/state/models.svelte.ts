@@ -9,6 +9,8 @@ class Models {
   default = $state('');
   /** What people choose a preset by, by its name. */
   presets = $state.raw<Record<string, string>>({});
+  /** The same of trainings. */
+  recipes = $state.raw<Record<string, string>>({});
   loaded = $state(false);
   #vocabularies = new Map<string, Vocabulary>();
   #ofJobs = new Map<string, Vocabulary>();
@@ -16,6 +18,7 @@ class Models {
   async load(): Promise<void> {
     const [found, options] = await Promise.all([listModels(), listOptions()]);
     this.presets = options.texts;
+    this.recipes = options.training_texts;
     this.#vocabularies.clear();
     this.list = found.models;
     this.default = found.default;
