@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from toco.jobs.exports import ExportNotFound, ExportRequest, Exports
+from toco.jobs.item_index import ItemIndex
 from toco.jobs.job import Summary
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import JobNotFound, connect
@@ -137,7 +138,7 @@ def test_an_export_whose_job_is_deleted_meanwhile_leaves_nothing(records, make_j
         return iter(())
 
     monkeypatch.setattr(exports._catalogue, "spec", lambda *_: exports._catalogue.find("").spec)
-    monkeypatch.setattr(exports._index, "each", deleted_meanwhile)
+    monkeypatch.setattr(ItemIndex, "each", deleted_meanwhile)
     exports.build(export.id, lease_seconds=1, max_attempts=3)
     assert list(exports._store.under(f"jobs/{job.id}/")) == []
     assert [key for key in records.redis.keys("toco:export:*") if "lock" not in key] == []
