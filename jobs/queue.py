@@ -110,6 +110,7 @@ class WorkQueue:
     def delete_objects(self, job: str) -> None:
         """Queue the deletion of what is stored for a deleted job. Raises QueueUnavailable."""
         self._send_once(DELETE_OBJECTS, [job], ERRANDS)
+        self.begun(FIT_WORDS, [job])  # a message that was lost with its worker is waited for no longer
 
     def delete_uploads(self) -> None:
         """Ask for uploads whose time is over to be deleted. Raises QueueUnavailable."""
