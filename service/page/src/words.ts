@@ -1,6 +1,6 @@
 /** What states, measures and presets are called on the page. */
 
-import type { Item, Job, Measure, Why, WordReport } from './api/types';
+import type { Item, Job, Measure, Revision, Why, WordReport } from './api/types';
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',
@@ -47,4 +47,16 @@ export const ORDER: Record<Measure, string> = {
   index: 'As uploaded',
   open_tags: 'Most words left open first',
   empty_tags: 'Most tags without pixels first',
+};
+
+/** How a revision was made. */
+export const HOW: Record<Revision['how'], string> = {
+  machine: 'As labelled',
+  thresholds: 'Other thresholds',
+  tags: 'Other tags',
+  brush: 'Mended here',
+  upload: 'Mask sent',
+  label_studio: 'From Label Studio',
+  cvat: 'From CVAT',
+  learnt: 'Learnt again',
 };

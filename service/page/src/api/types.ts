@@ -71,3 +71,6 @@ export type Training = Schemas['TrainingView'];
 export type TrainingDetails = Told<Schemas['TrainingDetails'], { history: Record<string, number>[] }>;
 export type TrainingPage = Schemas['TrainingPage'];
 export type TrainingFigures = Schemas['TrainingFigures'];
+
+export type Revision = Schemas['RevisionView'];
+export type TakenRegion = Schemas['TakenRegion'];

@@ -7,7 +7,7 @@ import { decodeGrey, decodeMask, decodePhoto } from '../masks/decode';
 import { Mask } from '../masks/mask';
 
 /** Larger photos and masks are shown shrunk to this many pixels: a canvas holds no more everywhere. */
-const MOST_PIXELS = 24_000_000;
+export const MOST_PIXELS = 24_000_000;
 const PREVIEW_SIDE = 4096;
 const KEPT = 4;
 
@@ -23,7 +23,7 @@ const kept = new Map<string, Promise<Layers>>();
 
 /** Get the layers of an item; the last few items' are kept. */
 export function layersOf(item: Item): Promise<Layers> {
-  const key = `${item.job}/${item.id}/${item.finished_at ?? ''}`;
+  const key = stateOf(item);
   const known = kept.get(key);
   if (known) return known;
   const loading = load(item);
@@ -31,6 +31,11 @@ export function layersOf(item: Item): Promise<Layers> {
   loading.catch(() => kept.delete(key));
   if (kept.size > KEPT) kept.delete(kept.keys().next().value!);
   return loading;
+}
+
+/** Which label of an item is shown: changes when it is made again, mended, or gone back. */
+export function stateOf(item: Item): string {
+  return `${item.job}/${item.id}/${item.finished_at ?? ''}/${item.revision?.number ?? ''}`;
 }
 
 /** Fetch a pseudo mask alone: that of a label made again. */

@@ -106,7 +106,7 @@ function hatchingOf(
   return canvas;
 }
 
-function hatch(ratio: number): OffscreenCanvas {
+export function hatch(ratio: number): OffscreenCanvas {
   const side = Math.round(HATCH_PERIOD * ratio);
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext('2d')!;

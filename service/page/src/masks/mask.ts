@@ -2,6 +2,7 @@
 
 import type { Plane } from './decode';
 import { BACKGROUND, IGNORE, PALETTE } from './palette';
+import type { Box } from './raster';
 
 const DIMMED = 48; // opacity (of 255) of the classes that are not the highlighted one
 
@@ -22,18 +23,27 @@ export class Mask {
 
   /** Draw both pictures; a highlighted class stands out from the others. */
   render(highlight: number | null): this {
-    const colours = new ImageData(this.width, this.height);
-    const ignored = new ImageData(this.width, this.height);
+    return this.renderPart({ left: 0, top: 0, right: this.width, bottom: this.height }, highlight);
+  }
+
+  /** Draw a part of both pictures anew, after its values have changed. */
+  renderPart({ left, top, right, bottom }: Box, highlight: number | null = null): this {
+    const width = right - left;
+    const colours = new ImageData(width, bottom - top);
+    const ignored = new ImageData(width, bottom - top);
     const table = colourTable(highlight);
     const inks = new Uint32Array(colours.data.buffer);
     const holes = new Uint32Array(ignored.data.buffer);
-    for (let pixel = 0; pixel < this.values.length; pixel++) {
-      const value = this.values[pixel]!;
-      if (value === IGNORE) holes[pixel] = 0xffffffff;
-      else inks[pixel] = table[value]!;
+    for (let row = top, at = 0; row < bottom; row++) {
+      const end = row * this.width + right;
+      for (let pixel = row * this.width + left; pixel < end; pixel++, at++) {
+        const value = this.values[pixel]!;
+        if (value === IGNORE) holes[at] = 0xffffffff;
+        else inks[at] = table[value]!;
+      }
     }
-    this.colours.getContext('2d')!.putImageData(colours, 0, 0);
-    this.ignored.getContext('2d')!.putImageData(ignored, 0, 0);
+    this.colours.getContext('2d')!.putImageData(colours, left, top);
+    this.ignored.getContext('2d')!.putImageData(ignored, left, top);
     return this;
   }
 

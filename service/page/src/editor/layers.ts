@@ -1,0 +1,136 @@
+/** The canvases of the editor: the photo, the mask over it, and what is being drawn. Each is drawn only when it changes. */
+
+import type { ZoomTransform } from 'd3-zoom';
+import { hatch, type View } from '../item/paint';
+import type { Mask } from '../masks/mask';
+import { cssColour } from '../masks/palette';
+import type { Box, Point } from '../masks/raster';
+
+/** Make a canvas as large as it is shown; returns its context and device pixels a CSS pixel, or null if it is hidden. */
+function fitted(canvas: HTMLCanvasElement): { context: CanvasRenderingContext2D; ratio: number } | null {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (!width || !height) return null;
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext('2d')!;
+  context.resetTransform();
+  return { context, ratio };
+}
+
+/** Draw the photo; while it moves, quickly. */
+export function drawPhoto(canvas: HTMLCanvasElement, { photo, size, zoom }: View, moving: boolean): void {
+  const made = fitted(canvas);
+  if (!made) return;
+  const { context, ratio } = made;
+  const scale = zoom.k * ratio;
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.setTransform(scale, 0, 0, scale, zoom.x * ratio, zoom.y * ratio);
+  context.imageSmoothingEnabled = scale < 2;
+  context.imageSmoothingQuality = moving ? 'low' : 'high';
+  context.drawImage(photo, 0, 0, size.width, size.height);
+}
+
+/** Draw the mask, or the part of it that lies in a box of its pixels. */
+export function drawMask(
+  canvas: HTMLCanvasElement,
+  { size, zoom }: View,
+  mask: Mask,
+  look: { opacity: number; hatched: boolean },
+  part: Box | null,
+): void {
+  const made = fitted(canvas);
+  if (!made) return;
+  const { context, ratio } = made;
+  const scale = zoom.k * ratio;
+  const toScreen = (box: Box) => ({
+    left: Math.floor(box.left * scale + zoom.x * ratio) - 1,
+    top: Math.floor(box.top * scale + zoom.y * ratio) - 1,
+    right: Math.ceil(box.right * scale + zoom.x * ratio) + 1,
+    bottom: Math.ceil(box.bottom * scale + zoom.y * ratio) + 1,
+  });
+  const all = { left: 0, top: 0, right: canvas.width, bottom: canvas.height };
+  const wanted = part ? toScreen(part) : all;
+  const left = Math.max(0, wanted.left);
+  const top = Math.max(0, wanted.top);
+  const width = Math.min(canvas.width, wanted.right) - left;
+  const height = Math.min(canvas.height, wanted.bottom) - top;
+  if (width <= 0 || height <= 0) return;
+  const place = (
+    target: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D,
+    x: number,
+    y: number,
+  ) => target.setTransform(scale, 0, 0, scale, zoom.x * ratio - x, zoom.y * ratio - y);
+  context.save();
+  context.beginPath();
+  context.rect(left, top, width, height);
+  context.clip();
+  context.clearRect(left, top, width, height);
+  place(context, 0, 0);
+  context.imageSmoothingEnabled = scale < 1;
+  context.globalAlpha = look.opacity;
+  context.drawImage(mask.colours, 0, 0, size.width, size.height);
+  if (look.hatched) {
+    const holes = new OffscreenCanvas(width, height);
+    const target = holes.getContext('2d')!;
+    place(target, left, top);
+    target.imageSmoothingEnabled = false;
+    target.drawImage(mask.ignored, 0, 0, size.width, size.height);
+    target.setTransform(1, 0, 0, 1, -left, -top);
+    target.globalCompositeOperation = 'source-in';
+    target.fillStyle = target.createPattern(hatch(ratio), 'repeat')!;
+    target.fillRect(left, top, width, height);
+    context.resetTransform();
+    context.globalAlpha = Math.min(1, 0.35 + look.opacity);
+    context.drawImage(holes, left, top);
+  }
+  context.restore();
+}
+
+export interface Pen {
+  /** Where the pointer is, photo pixels; null outside. */
+  at: Point | null;
+  /** Width of the brush, photo pixels; 0 draws no ring. */
+  size: number;
+  value: number;
+  trail: readonly Point[];
+  closed: boolean;
+}
+
+/** Draw the brush's ring, or the line or polygon in hand: light within dark, so that it shows on every photo. */
+export function drawPen(canvas: HTMLCanvasElement, zoom: ZoomTransform, pen: Pen): void {
+  const made = fitted(canvas);
+  if (!made) return;
+  const { context, ratio } = made;
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.scale(ratio, ratio);
+  context.lineCap = context.lineJoin = 'round';
+  const strokes: [number, string][] = [
+    [4, 'rgb(0 0 0 / 65%)'],
+    [1.75, '#fff'],
+  ];
+  for (const [width, colour] of strokes) {
+    context.lineWidth = width;
+    context.strokeStyle = colour;
+    if (pen.at && pen.size) {
+      context.beginPath();
+      const [x, y] = zoom.apply([pen.at.x, pen.at.y]);
+      context.arc(x, y, Math.max(1.5, (pen.size * zoom.k) / 2), 0, 2 * Math.PI);
+      context.stroke();
+    }
+    if (!pen.trail.length) continue;
+    context.beginPath();
+    for (const point of pen.closed && pen.at ? [...pen.trail, pen.at] : pen.trail) {
+      context.lineTo(...zoom.apply([point.x, point.y]));
+    }
+    if (pen.closed) context.closePath();
+    context.stroke();
+  }
+  context.fillStyle = cssColour(pen.value);
+  context.strokeStyle = '#fff';
+  for (const [position, point] of pen.closed ? pen.trail.entries() : []) {
+    context.beginPath();
+    context.arc(...zoom.apply([point.x, point.y]), position ? 3.5 : 5.5, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
+  }
+}

@@ -1,0 +1,258 @@
+"""Mending a mask in the page: brush, eraser, polygon, fill and smart strokes, undone, kept, overtaken, exported."""
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.model.method.test_smart_strokes import IN_CAT, scene
+from tests.service.live import until
+from toco.jobs.settings import load_settings
+from toco.jobs.store import Store, artifact_key
+from toco.model.formats.artifacts import TOKENS, encode_tokens
+from toco.model.method.reduced_tokens import reduce_tokens
+
+pytestmark = pytest.mark.slow
+
+CAT, DOG, HORSE, OPEN = 8, 12, 13, 255
+
+
+def photo_of(scale: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(scene(scale)[0]).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+@pytest.fixture
+def labelled(live, submit, finished) -> Callable[..., str]:
+    """A job of photos of a cat, a dog and grass, whose tokens tell them apart."""
+    store = Store.open(load_settings(redis_url=live.valkey.url, data_dir=live.folder, _env_file=None))
+
+    def make(*, photos: int = 1, scale: int = 4) -> str:
+        job = submit({f"{n}.jpg": photo_of(scale) for n in range(photos)}, tags="cat,dog")
+        finished(job)
+        middle = scene()[1][4::8, 4::8]
+        tokens = np.random.default_rng(1).normal(size=(3, 64))[middle]
+        for n in range(photos):
+            store.put(artifact_key(job, f"{n:06}", TOKENS), encode_tokens(reduce_tokens(tokens)))
+        return job
+
+    return make
+
+
+class Editor:
+    """The editor of an open page, by places of the photo."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        page.get_by_role("button", name="Mend").click()
+        self.canvas = page.locator("canvas.top")
+        expect(self.canvas).to_be_visible()
+        until(lambda: float(self.canvas.get_attribute("data-zoom") or 1) != 1)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of a photo's place."""
+        k, left, top = (float(self.canvas.get_attribute(f"data-{name}")) for name in ("zoom", "x", "y"))
+        box = self.canvas.bounding_box()
+        return box["x"] + left + k * x, box["y"] + top + k * y
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        self.page.mouse.move(*self.at(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.at(*place), steps=4)
+        self.page.mouse.up()
+
+    def click(self, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(x, y))
+
+    def smart(self, x: float, y: float) -> None:
+        """Click with the smart stroke, and wait for what it takes."""
+        before = self.canvas.get_attribute("data-drawn")
+        self.click(x, y)
+        expect(self.canvas).not_to_have_attribute("data-drawn", before)
+
+    def choose(self, tool: str, name: str = "") -> None:
+        self.page.get_by_role("button", name=tool, exact=True).click()
+        if name:
+            self.page.get_by_role("radio", name=re.compile(f"^{name} ")).check(force=True)
+
+    def size(self, pixels: int) -> None:
+        self.page.evaluate(
+            """pixels => {
+                const slider = document.querySelector('[aria-valuetext$=pixels]');
+                slider.value = Math.log(pixels);
+                slider.dispatchEvent(new Event('input', { bubbles: true }));
+            }""",
+            pixels,
+        )
+
+    def keep(self) -> None:
+        self.page.keyboard.press("s")
+        expect(self.page.get_by_text("is what you see")).to_be_visible()
+
+
+def mask_of(http: httpx.Client, job: str, item: str = "000000") -> np.ndarray:
+    content = http.get(f"/v1/jobs/{job}/items/{item}/artifacts/pseudo_mask.png").content
+    return np.array(Image.open(io.BytesIO(content)))
+
+
+def test_the_most_doubtful_photo_is_mended_kept_and_exported(open_page, labelled, http):
+    job = labelled(photos=2)
+    page = open_page(f"#/jobs/{job}")
+    page.get_by_role("combobox", name="Sort").select_option("Most doubtful first")
+    page.get_by_role("article").first.get_by_role("link").click()
+    expect(page.locator("[aria-busy=false] canvas")).to_be_visible()
+    item = page.url.partition("/items/")[2].partition("?")[0]
+    editor = Editor(page)
+    scale = 4
+
+    # Everything background first, so that what follows is known.
+    editor.choose("Brush", "background")
+    editor.size(400)
+    editor.drag((0, 60), (511, 60))
+    editor.drag((0, 380), (511, 380))
+    editor.choose("Smart stroke", "cat")
+    editor.smart(IN_CAT[0] * scale, IN_CAT[1] * scale)
+    editor.choose("Brush", "dog")
+    editor.size(20)
+    editor.drag((300, 200), (300, 300))
+    editor.keep()
+
+    mask = mask_of(http, job, item)
+    kinds = scene(scale)[1]
+    cat = np.zeros_like(kinds, bool)
+    cat[80:280, 40:200] = True
+    found = mask == CAT
+    assert (found & cat).sum() / (found | cat).sum() > 0.85
+    assert (mask[200:300, 291:309] == DOG).all()
+    assert (mask[:, 320:] != DOG).all()
+    assert mask[10, 500] == 0
+
+    revisions = http.get(f"/v1/jobs/{job}/items/{item}/revisions").json()["revisions"]
+    assert [(each["number"], each["how"], each["current"]) for each in revisions] == [
+        (1, "brush", True),
+        (0, "machine", False),
+    ]
+    page.keyboard.press("n")
+    expect(page.get_by_text("2 of 2")).to_be_visible()
+    expect(page.locator("canvas.top")).to_be_visible()  # the editor is open on the next one
+    page.keyboard.press("a")  # nothing changed: it is accepted as it is
+
+    export = http.post(f"/v1/jobs/{job}/exports", json={"format": "voc"}).json()
+    address = f"/v1/jobs/{job}/exports/{export['id']}"
+    until(lambda: http.get(address).json()["state"] == "done", 60)
+    bundle = zipfile.ZipFile(io.BytesIO(http.get(f"{address}/download").content))
+    stem = http.get(f"/v1/jobs/{job}/items/{item}").json()["name"].removesuffix(".jpg")
+    exported = np.array(Image.open(io.BytesIO(bundle.read(f"SegmentationClass/{stem}.png"))))
+    assert np.array_equal(exported, mask)
+
+
+def test_every_tool_draws_what_it_says(open_page, labelled, http):
+    job = labelled()
+    page = open_page(f"#/jobs/{job}/items/000000")
+    editor = Editor(page)
+    editor.choose("Brush", "background")
+    editor.size(400)
+    editor.drag((0, 60), (511, 60))
+    editor.drag((0, 380), (511, 380))
+
+    editor.choose("Polygon", "dog")
+    for corner in ((20, 20), (120, 20), (120, 90)):
+        editor.click(*corner)
+    page.keyboard.press("Enter")
+    page.get_by_role("combobox", name="Add a class").select_option("horse")  # no tag of the photo
+    editor.choose("Brush")
+    editor.size(30)
+    editor.drag((200, 300), (400, 300))
+    editor.choose("Eraser")
+    editor.size(10)
+    editor.drag((300, 280), (300, 320))
+    editor.choose("Fill a region", "open")
+    editor.click(220, 300)  # the left half of what was cut
+    editor.keep()
+
+    mask = mask_of(http, job)
+    assert (mask[25:28, 40:110] == DOG).all()
+    assert mask[80, 30] == 0  # beside the triangle
+    assert (mask[300, 310:400] == HORSE).all()
+    assert (mask[290:310, 200:290] == OPEN).all()
+    assert (mask[285:315, 297:303] == 0).all()
+    shown = http.get(f"/v1/jobs/{job}/items/000000").json()["summary"]
+    assert {row["name"] for row in shown["classes"] if row["area"]} == {"dog", "horse"}
+    assert shown["empty_tags"] == ["cat"]
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Legend").get_by_role("row", name=re.compile("cat"))).to_contain_text("no pixel")
+
+
+def test_undo_and_redo_lead_back_and_forth(open_page, labelled, http):
+    job = labelled()
+    page = open_page(f"#/jobs/{job}/items/000000")
+    before = mask_of(http, job)
+    editor = Editor(page)
+    editor.choose("Brush", "dog")
+    editor.size(60)
+    editor.drag((50, 50), (450, 300))
+    editor.choose("Smart stroke", "cat")
+    editor.smart(IN_CAT[0] * 4, IN_CAT[1] * 4)
+    undo, redo = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Redo")
+    page.keyboard.press("z")
+    page.keyboard.press("Control+z")
+    expect(undo).to_be_disabled()
+    expect(page.get_by_role("button", name="Keep", exact=True)).to_be_disabled()  # as it was stored
+    page.keyboard.press("y")
+    expect(redo).to_be_enabled()
+    editor.keep()
+    after = mask_of(http, job)
+    assert after[50, 50] == DOG
+    assert (after != before).any()
+    page.get_by_role("button", name="Use").click()  # back to the machine's
+    expect(page.get_by_text("Revision 0 is the label again.")).to_be_visible()
+    assert np.array_equal(mask_of(http, job), before)
+
+
+def test_two_at_once_and_nothing_is_lost(open_page, labelled, http):
+    job = labelled()
+    page = open_page(f"#/jobs/{job}/items/000000")
+    editor = Editor(page)
+    editor.choose("Brush", "dog")
+    editor.size(60)
+    editor.drag((100, 100), (300, 100))
+    theirs = Image.fromarray(np.full((384, 512), OPEN, np.uint8))
+    file = io.BytesIO()
+    theirs.save(file, "PNG")
+    address = f"/v1/jobs/{job}/items/000000"
+    png = {"content-type": "image/png", "if-match": '"0"'}
+    assert http.put(f"{address}/mask", content=file.getvalue(), headers=png).status_code == 200
+    page.keyboard.press("s")
+    expect(page.get_by_text("Someone else changed this label")).to_be_visible()
+    assert (mask_of(http, job) == OPEN).all()
+    page.get_by_role("button", name="Keep mine as the newest").click()
+    expect(page.get_by_text("Revision 2 is what you see")).to_be_visible()
+    assert mask_of(http, job)[100, 200] == DOG
+    assert len(http.get(f"{address}/revisions").json()["revisions"]) == 3
+
+
+def test_changes_are_not_left_behind_unasked(open_page, labelled, http):
+    job = labelled(photos=2)
+    page = open_page(f"#/jobs/{job}/items/000000")
+    editor = Editor(page)
+    editor.choose("Brush", "dog")
+    editor.drag((100, 100), (300, 100))
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("dialog", name="Keep your changes?")).to_be_visible()
+    page.get_by_role("button", name="Stay").click()
+    page.keyboard.press("n")
+    page.get_by_role("button", name="Keep and go on").click()
+    expect(page.get_by_text("2 of 2")).to_be_visible()
+    assert mask_of(http, job)[100, 200] == DOG
+    expect(page.locator("[aria-busy=false] canvas.top")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
