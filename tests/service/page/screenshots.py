@@ -6,6 +6,7 @@ A service of its own labels the sample photos with the default model, and Debian
 import argparse
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ SAMPLES: Final = ROOT / "samples"
 PHOTOS: Final = sorted(SAMPLES.glob("*.jpg"))  # as the job numbers them
 IMAGES: Final = ROOT / "docs" / "images"
 LABELLED_SECONDS: Final = 900.0  # the first label compiles the CRF
-OUTPUTS: Final = ("cam", "pseudo_mask", "segmentation", "overlay")
+OUTPUTS: Final = ("cam", "pseudo_mask", "segmentation", "overlay", "tokens")
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,19 @@ def cam(page: Page) -> None:
     page.get_by_role("button", name="CAM", exact=True).click()
 
 
+def mend(page: Page) -> None:
+    """Show the editor, with what a smart stroke took."""
+    item(page, "dog.jpg")
+    page.get_by_role("button", name="Mend").click()
+    canvas = page.locator("canvas.top")
+    expect(canvas).to_be_visible()
+    page.get_by_role("radio", name=re.compile("^dog")).check(force=True)
+    box = canvas.bounding_box()
+    drawn = canvas.get_attribute("data-drawn") or ""
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(canvas).not_to_have_attribute("data-drawn", drawn)
+
+
 class Picture(NamedTuple):
     """A file name, what it shows, and how the browser is set."""
 
@@ -100,6 +114,7 @@ OF_THE_JOB: Final = (
     Picture("page-gallery-light", gallery, LIGHT),
     Picture("page-export-dark", export, DARK),
     Picture("page-item-light", legend, LIGHT),
+    Picture("page-mend-light", mend, LIGHT),
     Picture("page-wipe-dark", wipe, DARK),
     Picture("page-cam-dark", cam, DARK),
     Picture("page-gallery-phone", gallery, HAND),

@@ -49,6 +49,11 @@ def views(looked_at, smooth_photo):
         page.get_by_role("button", name="Wipe").click()
         page.get_by_role("button", name="CAM", exact=True).click()
 
+    def mend(page: Page) -> None:
+        page.get_by_role("button", name="Mend").click()
+        expect(page.get_by_role("radio", name="cat")).to_be_attached()
+        expect(page.get_by_role("listitem").filter(has_text="As labelled")).to_be_visible()
+
     def models(page: Page) -> None:
         page.goto(page.url.partition("#")[0] + "#/models")
         expect(page.get_by_text("Vocabulary, 4")).to_be_visible()
@@ -61,7 +66,7 @@ def views(looked_at, smooth_photo):
         page.get_by_role("button", name="Sign in with an API key").click()
         expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
-    return [label, jobs, job, export, item, models, trainings, sign_in]
+    return [label, jobs, job, export, item, mend, models, trainings, sign_in]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

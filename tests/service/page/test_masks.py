@@ -104,16 +104,20 @@ def test_without_an_ignored_band_every_pixel_is_decided(item, http):
     expect(legend).to_contain_text("0.0 %")
 
 
-def test_the_server_refines_with_the_chosen_thresholds(item, http):
+def test_the_server_refines_with_the_chosen_thresholds_in_place(item, http):
+    job = item.url.split("/")[-3]
+    before = len(http.get("/v1/jobs", params={"limit": 100}).json()["jobs"])
     set_threshold(item, "Ignored up to", 0.45)
     item.get_by_role("button", name="Refine on the server").click()
-    expect(item.get_by_role("button", name="Refined")).to_have_attribute("aria-pressed", "true")
-    made = item.get_by_role("link", name="a job of its own").get_attribute("href").rpartition("/")[2]
-    options = http.get(f"/v1/jobs/{made}").json()["options"]["label"]
-    assert (options["thresholds"]["high"], options["refine"]) == (0.45, "crf")
-    content = http.get(f"/v1/jobs/{made}/items/000000/artifacts/pseudo_mask.png").content
+    expect(item.get_by_text("Revision 1, refined with these thresholds")).to_be_visible()
+    expect(item.get_by_role("button", name="Pseudo mask")).to_have_attribute("aria-pressed", "true")
+    expect(item.locator("[aria-busy=false] canvas")).to_be_visible()
+    result = http.get(f"/v1/jobs/{job}/items/000000/artifacts/result.json").json()
+    assert (result["options"]["thresholds"]["high"], result["options"]["refine"]) == (0.45, "crf")
+    content = http.get(f"/v1/jobs/{job}/items/000000/artifacts/pseudo_mask.png").content
     refined = np.array(Image.open(io.BytesIO(content)))
     assert np.array_equal(classes_of(photo_pixels(item)), np.where(refined == 255, 0, refined))
+    assert len(http.get("/v1/jobs", params={"limit": 100}).json()["jobs"]) == before  # no job more in the list
 
 
 def test_layers_wipe_opacity_and_hatching(item, smooth_photo):

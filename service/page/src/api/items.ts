@@ -1,7 +1,7 @@
 /** Items of a job: found, judged, labelled again; and their pictures. */
 
 import { getBlob, getJson, sendJson } from './request';
-import type { Decision, Item, ItemPage, Job, Thresholds } from './types';
+import type { Decision, Item, ItemPage } from './types';
 
 export const findItems = (job: string, query: URLSearchParams, signal?: AbortSignal) =>
   getJson<ItemPage>(`jobs/${job}/items?${query}`, signal);
@@ -28,10 +28,3 @@ export const getArtifact = (job: string, item: string, name: string, signal?: Ab
 
 export const getCam = (job: string, item: string, tag: string, signal?: AbortSignal) =>
   getBlob(`jobs/${job}/items/${item}/cams/${encodeURIComponent(tag)}`, signal);
-
-/** Have the service make the label again with other thresholds, as a job of this one photo. */
-export const relabel = (
-  job: string,
-  item: string,
-  options: { thresholds: Thresholds; ignore_band: boolean },
-) => sendJson<Job>(`jobs/${job}/items/${item}/relabel`, { method: 'POST', json: { options } });

@@ -1,7 +1,7 @@
 /** Revisions of an item's label, and what strokes on its photo take. */
 
 import { getBlob, getJson, sendJson } from './request';
-import type { Revision, TakenRegion } from './types';
+import type { Change, Job, Relearning, Revision, TakenRegion, Thresholds } from './types';
 
 export interface SentStroke {
   value: number;
@@ -46,3 +46,33 @@ export const takeAlike = async (
       repeatable: true,
     })
   ).regions;
+
+/** Have the label made again with other thresholds, as the item's next revision; the answer is the job that does it. */
+export const reviseThresholds = (
+  job: string,
+  item: string,
+  options: { thresholds: Thresholds; ignore_band: boolean },
+  expected: number,
+) =>
+  sendJson<Job>(`jobs/${job}/items/${item}/revisions`, {
+    method: 'POST',
+    json: { options },
+    headers: { 'if-match': `"${expected}"` },
+  });
+
+/** Have the label made again with other tags, likewise. */
+export const changeTags = (job: string, item: string, tags: readonly string[]) =>
+  sendJson<Job>(`jobs/${job}/items/${item}/tags`, { method: 'PATCH', json: { tags } });
+
+/** Learn from the masks that people corrected, and label again what nobody decided. */
+export const relearn = (job: string) => sendJson<Relearning>(`jobs/${job}/relearn`, { method: 'POST' });
+
+export const listRelearnings = (job: string, signal?: AbortSignal) =>
+  getJson<Relearning[]>(`jobs/${job}/relearn`, signal);
+
+export const listChanges = async (job: string, relearning: string, signal?: AbortSignal) =>
+  (await getJson<{ changes: Change[] }>(`jobs/${job}/relearn/${relearning}/changes`, signal)).changes;
+
+/** Take back what was learnt again, but for what people changed since. */
+export const undoRelearning = (job: string, relearning: string) =>
+  sendJson<{ items: number }>(`jobs/${job}/relearn/${relearning}/undo`, { method: 'POST', repeatable: true });

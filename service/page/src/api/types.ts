@@ -74,3 +74,5 @@ export type TrainingFigures = Schemas['TrainingFigures'];
 
 export type Revision = Schemas['RevisionView'];
 export type TakenRegion = Schemas['TakenRegion'];
+export type Relearning = Schemas['RelearningView'];
+export type Change = Schemas['ChangeView'];

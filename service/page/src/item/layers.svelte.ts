@@ -38,12 +38,6 @@ export function stateOf(item: Item): string {
   return `${item.job}/${item.id}/${item.finished_at ?? ''}/${item.revision?.number ?? ''}`;
 }
 
-/** Fetch a pseudo mask alone: that of a label made again. */
-export async function pseudoMaskOf(job: string, item: string, signal?: AbortSignal): Promise<Mask> {
-  const blob = await getArtifact(job, item, 'pseudo_mask.png', signal);
-  return new Mask(await decodeMask(blob, MOST_PIXELS)).render(null);
-}
-
 async function load(item: Item): Promise<Layers> {
   const made = new Set(item.artifacts.map((artifact) => artifact.name));
   const mask = async (name: string) =>

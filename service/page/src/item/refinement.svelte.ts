@@ -1,20 +1,16 @@
-/** A label made again on the server with other thresholds, as a job of one photo. */
+/** A label made again on the server with other thresholds, as the item's next revision. */
 
-import { getItem, relabel } from '../api/items';
+import { getItem } from '../api/items';
 import { followJob } from '../api/jobs';
 import { explain, isAbort } from '../api/problem';
-import type { Thresholds } from '../api/types';
-import type { Mask } from '../masks/mask';
-import { pseudoMaskOf } from './layers.svelte';
-
-const ONLY_ITEM = '000000';
+import { reviseThresholds } from '../api/revisions';
+import type { Item, Thresholds } from '../api/types';
 
 export class Refinement {
   running = $state(false);
   problem = $state('');
-  /** Id of the job that made `mask`; empty before. */
-  job = $state('');
-  mask = $state.raw<Mask | null>(null);
+  /** Number of the revision that was made; 0 before. */
+  made = $state(0);
   #stop = new AbortController();
 
   /** Forget it, and stop waiting for one that runs. */
@@ -22,32 +18,27 @@ export class Refinement {
     this.#stop.abort();
     this.running = false;
     this.problem = '';
-    this.job = '';
-    this.mask = null;
+    this.made = 0;
   }
 
-  /** Have the label made; returns whether there is a mask to show. */
-  async run(
-    job: string,
-    item: string,
-    options: { thresholds: Thresholds; ignore_band: boolean },
-  ): Promise<boolean> {
+  /** Have the label made; returns the item as it is then, or null. */
+  async run(item: Item, options: { thresholds: Thresholds; ignore_band: boolean }): Promise<Item | null> {
     this.reset();
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     this.running = true;
     try {
-      const made = await relabel(job, item, options);
-      await followJob(made.id, () => undefined, signal);
-      const done = await getItem(made.id, ONLY_ITEM, signal);
-      if (done.state !== 'done') throw new Error(done.error?.detail ?? `The label is ${done.state}.`);
-      this.mask = await pseudoMaskOf(made.id, ONLY_ITEM, signal);
-      this.job = made.id;
+      const before = item.revision?.latest ?? 0;
+      const job = await reviseThresholds(item.job, item.id, options, item.revision?.number ?? 0);
+      await followJob(job.id, () => undefined, signal);
+      const found = await getItem(item.job, item.id, signal);
+      if ((found.revision?.latest ?? 0) <= before) throw new Error('The label could not be made again.');
+      return found;
     } catch (error) {
       if (!isAbort(error)) this.problem = explain(error);
+      return null;
     } finally {
       if (!signal.aborted) this.running = false;
     }
-    return this.mask !== null;
   }
 }
