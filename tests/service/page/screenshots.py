@@ -57,7 +57,7 @@ def export(page: Page) -> None:
     """Show the export dialog over the gallery."""
     gallery(page)
     page.get_by_role("button", name="Export").click()
-    expect(page.get_by_label("voc")).to_be_visible()
+    expect(page.get_by_role("radio", name="voc PASCAL VOC")).to_be_visible()
 
 
 def item(page: Page, name: str) -> None:
@@ -92,7 +92,8 @@ def mend(page: Page) -> None:
     page.get_by_role("button", name="Mend").click()
     canvas = page.locator("canvas.top")
     expect(canvas).to_be_visible()
-    page.get_by_role("radio", name=re.compile("^dog")).check(force=True)
+    page.get_by_role("radio", name=re.compile("^bicycle")).check(force=True)
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     drawn = canvas.get_attribute("data-drawn") or ""
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

@@ -41,7 +41,7 @@ def views(looked_at, smooth_photo):
     def export(page: Page) -> None:
         page.get_by_role("button", name="Export").click()
         page.get_by_text("More settings").click()
-        expect(page.get_by_label("voc")).to_be_visible()
+        expect(page.get_by_role("radio", name="voc PASCAL VOC")).to_be_visible()
 
     def item(page: Page) -> None:
         page.goto(page.url.partition("#")[0] + f"#/jobs/{looked_at}/items/000000")

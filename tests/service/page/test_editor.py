@@ -56,6 +56,7 @@ class Editor:
         page.get_by_role("button", name="Mend").click()
         self.canvas = page.locator("canvas.top")
         expect(self.canvas).to_be_visible()
+        self.canvas.scroll_into_view_if_needed()
         until(lambda: float(self.canvas.get_attribute("data-zoom") or 1) != 1)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -250,6 +251,7 @@ def test_changes_are_not_left_behind_unasked(open_page, labelled, http):
     page.get_by_role("link", name="Jobs").click()
     expect(page.get_by_role("dialog", name="Keep your changes?")).to_be_visible()
     page.get_by_role("button", name="Stay").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("n")
     page.get_by_role("button", name="Keep and go on").click()
     expect(page.get_by_text("2 of 2")).to_be_visible()
@@ -305,7 +307,7 @@ def test_a_finger_draws_and_two_fingers_zoom(open_page, labelled, http):
         fingers("touchMove", editor.at(x, 200))
     fingers("touchEnd")
     expect(page.get_by_text("Changed, not kept yet.")).to_be_visible()
-    left, right = editor.at(200, 100), editor.at(300, 100)
+    left, right = editor.at(200, 250), editor.at(300, 250)
     fingers("touchStart", left, right)
     for step in (5, 15, 30):
         fingers("touchMove", (left[0] - step, left[1]), (right[0] + step, right[1]))
@@ -325,7 +327,7 @@ def test_corrections_teach_and_are_taken_back(open_page, labelled, http):
     editor.size(150)
     editor.drag((60, 150), (180, 150))
     editor.keep()
-    page.get_by_role("button", name="Done").click()
+    page.keyboard.press("Escape")
     page.get_by_role("link", name="All items").click()
     panel = page.get_by_label("Learn again", exact=True)
     panel.get_by_role("button", name="Learn again").click()

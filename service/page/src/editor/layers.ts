@@ -4,7 +4,7 @@ import type { ZoomTransform } from 'd3-zoom';
 import { hatch, type View } from '../item/paint';
 import type { Mask } from '../masks/mask';
 import { cssColour } from '../masks/palette';
-import type { Box, Point } from '../masks/raster';
+import { type Box, isEmpty, type Point } from '../masks/raster';
 
 /** Make a canvas as large as it is shown; returns its context and device pixels a CSS pixel, or null if it is hidden. */
 function fitted(canvas: HTMLCanvasElement): { context: CanvasRenderingContext2D; ratio: number } | null {
@@ -17,23 +17,48 @@ function fitted(canvas: HTMLCanvasElement): { context: CanvasRenderingContext2D;
   return { context, ratio };
 }
 
-/** Draw the photo; while it moves, quickly. */
-export function drawPhoto(canvas: HTMLCanvasElement, { photo, size, zoom }: View, moving: boolean): void {
+const SMALLEST = 1200; // pixels across
+
+/**
+ * Make the photo smaller by halves, off this thread.
+ *
+ * Drawing millions of pixels small takes a tenth of a second each time; the next larger level is drawn in a few
+ * milliseconds, and looks the same.
+ */
+export async function levelsOf(photo: ImageBitmap): Promise<ImageBitmap[]> {
+  const levels = [photo];
+  for (let level = photo; level.width > SMALLEST;) {
+    level = await createImageBitmap(level, {
+      resizeWidth: Math.ceil(level.width / 2),
+      resizeHeight: Math.ceil(level.height / 2),
+      resizeQuality: 'high',
+    });
+    levels.push(level);
+  }
+  return levels;
+}
+
+/** Draw the photo, from the smallest of its levels that is large enough. */
+export function drawPhoto(
+  canvas: HTMLCanvasElement,
+  levels: readonly ImageBitmap[],
+  { size, zoom }: Omit<View, 'photo'>,
+): void {
   const made = fitted(canvas);
   if (!made) return;
   const { context, ratio } = made;
   const scale = zoom.k * ratio;
+  const level = levels.findLast(({ width }) => width >= size.width * scale) ?? levels[0]!;
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.setTransform(scale, 0, 0, scale, zoom.x * ratio, zoom.y * ratio);
   context.imageSmoothingEnabled = scale < 2;
-  context.imageSmoothingQuality = moving ? 'low' : 'high';
-  context.drawImage(photo, 0, 0, size.width, size.height);
+  context.drawImage(level, 0, 0, size.width, size.height);
 }
 
 /** Draw the mask, or the part of it that lies in a box of its pixels. */
 export function drawMask(
   canvas: HTMLCanvasElement,
-  { size, zoom }: View,
+  { size, zoom }: Omit<View, 'photo'>,
   mask: Mask,
   look: { opacity: number; hatched: boolean },
   part: Box | null,
@@ -49,6 +74,7 @@ export function drawMask(
     bottom: Math.ceil(box.bottom * scale + zoom.y * ratio) + 1,
   });
   const all = { left: 0, top: 0, right: canvas.width, bottom: canvas.height };
+  if (part && isEmpty(part)) return;
   const wanted = part ? toScreen(part) : all;
   const left = Math.max(0, wanted.left);
   const top = Math.max(0, wanted.top);
@@ -60,6 +86,18 @@ export function drawMask(
     x: number,
     y: number,
   ) => target.setTransform(scale, 0, 0, scale, zoom.x * ratio - x, zoom.y * ratio - y);
+  // Of a part, some pixels around it too, which smoothing looks at.
+  const around = Math.ceil(2 / scale) + 1;
+  const box = part && {
+    left: Math.max(0, part.left - around),
+    top: Math.max(0, part.top - around),
+    right: Math.min(mask.width, part.right + around),
+    bottom: Math.min(mask.height, part.bottom + around),
+  };
+  const pictures = box ? mask.part(box) : mask;
+  const at: [number, number, number, number] = box
+    ? [box.left, box.top, box.right - box.left, box.bottom - box.top]
+    : [0, 0, size.width, size.height];
   context.save();
   context.beginPath();
   context.rect(left, top, width, height);
@@ -68,13 +106,13 @@ export function drawMask(
   place(context, 0, 0);
   context.imageSmoothingEnabled = scale < 1;
   context.globalAlpha = look.opacity;
-  context.drawImage(mask.colours, 0, 0, size.width, size.height);
+  context.drawImage(pictures.colours, ...at);
   if (look.hatched) {
     const holes = new OffscreenCanvas(width, height);
     const target = holes.getContext('2d')!;
     place(target, left, top);
     target.imageSmoothingEnabled = false;
-    target.drawImage(mask.ignored, 0, 0, size.width, size.height);
+    target.drawImage(pictures.ignored, ...at);
     target.setTransform(1, 0, 0, 1, -left, -top);
     target.globalCompositeOperation = 'source-in';
     target.fillStyle = target.createPattern(hatch(ratio), 'repeat')!;

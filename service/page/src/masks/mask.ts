@@ -27,7 +27,25 @@ export class Mask {
   }
 
   /** Draw a part of both pictures anew, after its values have changed. */
-  renderPart({ left, top, right, bottom }: Box, highlight: number | null = null): this {
+  renderPart(box: Box, highlight: number | null = null): this {
+    const { colours, ignored } = this.#inked(box, highlight);
+    this.colours.getContext('2d')!.putImageData(colours, box.left, box.top);
+    this.ignored.getContext('2d')!.putImageData(ignored, box.left, box.top);
+    return this;
+  }
+
+  /** Both pictures of a part alone: a browser copies the whole of a large picture before it draws any of it. */
+  part(box: Box): { colours: OffscreenCanvas; ignored: OffscreenCanvas } {
+    const { colours, ignored } = this.#inked(box, null);
+    const [one, other] = [colours, ignored].map((image) => {
+      const canvas = new OffscreenCanvas(image.width, image.height);
+      canvas.getContext('2d')!.putImageData(image, 0, 0);
+      return canvas;
+    });
+    return { colours: one!, ignored: other! };
+  }
+
+  #inked({ left, top, right, bottom }: Box, highlight: number | null) {
     const width = right - left;
     const colours = new ImageData(width, bottom - top);
     const ignored = new ImageData(width, bottom - top);
@@ -42,9 +60,7 @@ export class Mask {
         else inks[at] = table[value]!;
       }
     }
-    this.colours.getContext('2d')!.putImageData(colours, left, top);
-    this.ignored.getContext('2d')!.putImageData(ignored, left, top);
-    return this;
+    return { colours, ignored };
   }
 
   /** Share (0..1) of the pixels by mask index. */
