@@ -93,7 +93,7 @@ def mend(page: Page) -> None:
     canvas = page.locator("canvas.top")
     expect(canvas).to_be_visible()
     page.get_by_role("radio", name=re.compile("^bicycle")).check(force=True)
-    canvas.scroll_into_view_if_needed()
+    canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
     box = canvas.bounding_box()
     drawn = canvas.get_attribute("data-drawn") or ""
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

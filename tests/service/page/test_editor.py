@@ -56,11 +56,11 @@ class Editor:
         page.get_by_role("button", name="Mend").click()
         self.canvas = page.locator("canvas.top")
         expect(self.canvas).to_be_visible()
-        self.canvas.scroll_into_view_if_needed()
         until(lambda: float(self.canvas.get_attribute("data-zoom") or 1) != 1)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Page coordinates of a photo's place."""
+        self.canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
         k, left, top = (float(self.canvas.get_attribute(f"data-{name}")) for name in ("zoom", "x", "y"))
         box = self.canvas.bounding_box()
         return box["x"] + left + k * x, box["y"] + top + k * y
