@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.model.method.test_smart_strokes import IN_CAT, scene
 from tests.service.live import until
+from tests.service.page.chromium import PHONE
 from toco.jobs.settings import load_settings
 from toco.jobs.store import Store, artifact_key
 from toco.model.formats.artifacts import TOKENS, encode_tokens
@@ -288,6 +289,36 @@ def test_12_megapixels_stay_smooth(open_page, labelled, http):
     assert (mask[2700, 310:3690] == DOG).all()
 
 
+def test_a_finger_draws_and_two_fingers_zoom(open_page, labelled, http):
+    job = labelled()
+    page = open_page(f"#/jobs/{job}/items/000000", **PHONE)
+    editor = Editor(page)
+    editor.choose("Brush", "dog")
+    editor.size(40)
+    zoom = editor.canvas.get_attribute("data-zoom")
+    touch = page.context.new_cdp_session(page)
+
+    def fingers(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", editor.at(100, 200))
+    for x in (150, 250, 350):
+        fingers("touchMove", editor.at(x, 200))
+    fingers("touchEnd")
+    expect(page.get_by_text("Changed, not kept yet.")).to_be_visible()
+    left, right = editor.at(200, 250), editor.at(300, 250)
+    fingers("touchStart", left, right)
+    for step in (5, 15, 30):
+        fingers("touchMove", (left[0] - step, left[1]), (right[0] + step, right[1]))
+    fingers("touchEnd")
+    until(lambda: editor.canvas.get_attribute("data-zoom") != zoom)
+    page.get_by_role("button", name="Keep", exact=True).click()
+    expect(page.get_by_text("is what you see")).to_be_visible()
+    mask = mask_of(http, job)
+    assert (mask[200, 100:350] == DOG).all()
+
+
 def test_corrections_teach_and_are_taken_back(open_page, labelled, http):
     job = labelled(photos=3)
     page = open_page(f"#/jobs/{job}/items/000000")
@@ -325,3 +356,16 @@ def test_the_tags_of_many_are_changed_at_once(open_page, labelled, http):
     expect(page.get_by_text("2 photos labelled again with other tags.")).to_be_visible()
     tags = [http.get(f"/v1/jobs/{job}/items/{n:06}").json()["summary"]["tags"] for n in range(3)]
     assert tags == [["cat", "dog", "horse"], ["cat", "dog"], ["cat", "dog", "horse"]]
+
+
+def test_jobs_of_single_photos_stand_apart_and_jobs_are_found(open_page, submit, finished, jpeg):
+    finished(submit({"alone.jpg": jpeg(31)}))
+    finished(submit({"a.jpg": jpeg(32), "b.jpg": jpeg(33)}, name="Needle in the list"))
+    page = open_page("#/jobs")
+    expect(page.get_by_role("link", name="Needle in the list")).to_be_visible()
+    page.get_by_role("searchbox").fill("needle")
+    expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(1)
+    page.get_by_role("searchbox").fill("")
+    group = page.get_by_text(re.compile(r"jobs? of a single photo"))
+    group.click()
+    expect(page.locator("details").get_by_role("link", name="1 photo").first).to_be_visible()
