@@ -6,7 +6,9 @@ import pytest
 
 from toco.model.photos.images import read_image
 from toco.model.training.config import SourceConfig, TrainConfig, merge
+from toco.model.training.data import training_photos, vocabulary_of
 from toco.model.training.soft_labels import write_soft_labels
+from toco.model.training.trainer import Trainer
 
 CLASSES = ("cat", "dog", "horse", "person")
 
@@ -78,3 +80,13 @@ def soft_folder(eight_photos, tmp_path):
 
     write_soft_labels(folder, rows())
     return folder
+
+
+@pytest.fixture
+def trainer_of(tiny_config, tmp_path):
+    def make(out="run", report=lambda _: None, **changes) -> Trainer:
+        config = tiny_config(**changes)
+        photos = training_photos(config, vocabulary_of(config))
+        return Trainer(config, photos, tmp_path / out, device="cpu", report=report)
+
+    return make
