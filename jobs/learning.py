@@ -7,7 +7,7 @@ it learnt; then the job is labelled with known and learnt words together. No ite
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,7 +17,7 @@ from toco.model.learning.learnt_spec import WordReport, report_lines
 from toco.model.learning.planning import CannotLearn, job_words, learnable, plan_learning
 from toco.model.learning.settings import ReportSettings
 from toco.model.options import Frozen
-from toco.model.photos.classes import Vocabulary
+from toco.model.photos.classes import ClassName, Vocabulary
 from toco.model.photos.tag_check import TagCheck, settle_unknown
 from toco.model.photos.understanding import Mapped
 
@@ -164,7 +164,24 @@ def own_name(job: str, job_name: str) -> str:
     return require_name(f"{readable or 'words'}-{job[-6:]}")
 
 
-def notes(policy: str, check: TagCheck, learning: "Learning | None", why_not: str) -> tuple[str, ...]:
+def own_words(learning: Learning, classes: Iterable[ClassName]) -> tuple[WordReport, ...]:
+    """Return what is said of each word that a job did not know before: those that it learnt, and those left open.
+
+    Classes that its model knows by itself are labelled as ever, however little of them its photos taught.
+
+    Args:
+        learning: of the job, done.
+        classes: of its labels, learnt words among them.
+    """
+    wanted = set(learning.plan.words) if learning.plan else set()
+    labelled = {entry.name for entry in classes}
+    found = learning.learnt.words if learning.learnt else ()
+    return tuple(word for word in found if word.word in wanted or word.word not in labelled)
+
+
+def notes(
+    policy: str, check: TagCheck, learning: Learning | None, why_not: str, classes: Iterable[ClassName] = ()
+) -> tuple[str, ...]:
     """Say what is done about words that are not understood; every door says it with these sentences.
 
     Args:
@@ -172,6 +189,7 @@ def notes(policy: str, check: TagCheck, learning: "Learning | None", why_not: st
         check: what its tags mean, learnt words among them once they are.
         learning: the phase, or None.
         why_not: why no word is learnt although that was asked for, or empty.
+        classes: of the job's labels.
     """
     if learning is None or learning.plan is None:
         told = settle_unknown("open", check) if policy != "refuse" else ()
@@ -182,8 +200,4 @@ def notes(policy: str, check: TagCheck, learning: "Learning | None", why_not: st
         return (f"Learnt first, from {learning.plan.photos} photos: {shown}{more}.",)
     if learning.learnt is None:
         return (*settle_unknown("open", check), f"Nothing was learnt: {learning.error}")
-    own = {*learning.plan.words}
-    return (
-        *settle_unknown("open", check),
-        *report_lines([word for word in learning.learnt.words if word.word in own or not word.usable]),
-    )
+    return (*settle_unknown("open", check), *report_lines(own_words(learning, classes)))

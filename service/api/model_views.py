@@ -1,10 +1,11 @@
 """How the API shows models, their classes, and what jobs learn."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from toco.jobs.learning import Learning, LearningState
+from toco.jobs.learning import Learning, LearningState, own_words
 from toco.model.learning.learnt_spec import WordReport
 from toco.model.photos.classes import ClassName
 from toco.model.photos.palette import PALETTE
@@ -35,12 +36,14 @@ class LearningView(BaseModel):
     photos_left_out: int = Field(description="Photos that cannot be read.")
     model: str = Field(description="Name of the model of the learnt words; empty if there is none.")
     number: int | None = Field(description="Number of its version.")
-    report: list[WordReport] = Field(description="How well each word was learnt; those that were not are left open.")
+    report: list[WordReport] = Field(
+        description="How well each own word was learnt; those that were not are left open."
+    )
     error: str = Field(description="Why nothing was learnt; empty if something was.")
 
     @classmethod
-    def of(cls, learning: Learning) -> "LearningView":
-        """Show the phase."""
+    def of(cls, learning: Learning, classes: Iterable[ClassName]) -> "LearningView":
+        """Show the phase of a job whose labels have some classes."""
         plan, learnt = learning.plan, learning.learnt
         return cls(
             state=learning.state,
@@ -50,7 +53,7 @@ class LearningView(BaseModel):
             photos_left_out=learning.left_out,
             model=learnt.name if learnt else "",
             number=learnt.number or None if learnt else None,
-            report=list(learnt.words) if learnt else [],
+            report=list(own_words(learning, classes)),
             error=learning.error,
         )
 

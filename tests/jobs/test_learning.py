@@ -10,7 +10,7 @@ from toco.jobs.learning_records import LearningRecords
 from toco.jobs.published_models import PublishedVersion
 from toco.jobs.records import JobNotFound
 from toco.model.learning.learnt_spec import WordReport
-from toco.model.photos.classes import VOC, Vocabulary
+from toco.model.photos.classes import VOC, ClassName, Vocabulary
 from toco.model.photos.mapping import fold_mapping
 from toco.model.photos.tag_check import check_tags
 from toco.model.spec import BackboneSpec, ModelSpec
@@ -147,9 +147,11 @@ def test_what_is_said_of_a_job():
         WordReport(word="mug", photos=8, standing="learnt", **figures),
         WordReport(word="lamp", photos=1, standing="too_few_photos", **figures),
         WordReport(word="cat", photos=8, standing="learnt", **figures),
+        WordReport(word="dog", photos=1, standing="too_few_photos", **figures),  # known: labelled all the same
     )
+    labelled = (*CLASSES.classes, ClassName("mug", 200))
     after = check_tags([("lamp",)], CLASSES)
-    said = notes("learn", after, Learning("done", plan, learnt=LearntWords(words=words)), "")
+    said = notes("learn", after, Learning("done", plan, learnt=LearntWords(words=words)), "", labelled)
     assert said[1:] == (
         "mug: 8 photos, 4 with nothing else; learnt, recognised in 90% of its photos",
         "lamp: 1 photo, 4 with nothing else; left open: fewer than 5 photos",

@@ -52,6 +52,7 @@ def test_a_job_learns_its_own_words_and_is_labelled_with_them(client, drawn):
         "things",
         1,
     )
+    assert [word["word"] for word in learning["report"]] == ["gadget", "rarity", "widget"], "what it knew is as ever"
     standing = {word["word"]: word["standing"] for word in learning["report"]}
     assert standing["rarity"] == "too_few_photos"
     assert ended["model_version"].startswith("things@")
