@@ -2,6 +2,7 @@
 
 import io
 
+from toco.model.training.progress import RunProgress
 from toco.service.cli import progress_lines
 from toco.service.cli.progress_lines import LINE_SECONDS, ProgressLines
 from toco.service.cli.training_progress import TrainingProgress
@@ -42,7 +43,7 @@ def test_training_tells_step_losses_and_time_left(capsys, monkeypatch):
     monkeypatch.setattr(progress_lines, "LINE_SECONDS", 0.0)
     with TrainingProgress(3) as progress:
         for step in (1, 2, 3):
-            progress(step, {"cls": 0.25, "seg": 1.5}, 6e-5, 2.0 * (3 - step))
+            progress(RunProgress("training", step, 3, {"cls": 0.25, "seg": 1.5}, 6e-5, 2.0 * (3 - step)))
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 3
     assert told[0].startswith("training 1/3, ")
