@@ -27,6 +27,8 @@ from toco.model.formats.artifacts import encode_mask
 from toco.service.cli.main import app
 from toco.service.client.client import ServiceError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def training(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:

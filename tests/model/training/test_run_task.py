@@ -21,6 +21,8 @@ from toco.model.training.recipes import TrainingSettings, training_config
 from toco.model.training.soft_labels import read_soft_labels
 from toco.model.training.task_files import TaskPhoto, TrainingTask, model_folder
 
+pytestmark = pytest.mark.slow
+
 STEPS = 6
 
 
