@@ -1,6 +1,7 @@
 """What the encoder can run on, as a table: fastest first, each with what it needs. Knows no torch.
 
-The order is that of `benchmarks.runtimes` (docs/performance.md): seconds of one forward, by processor and precision.
+The order is by seconds of one forward on a processor with bfloat16 instructions, as measured by `benchmarks.paired`
+(docs/performance.md).
 """
 
 import logging

@@ -159,8 +159,8 @@ class Labeler:
         return cls(network, spec, device=device, crf=crf, threads=threads, runtime=found, exact=exact)
 
     def network_for(self, options: LabelOptions) -> ToCoNetwork:
-        """Return the network that labels with some options: on torch where float32 is asked for, as published."""
-        if self._exact is None or options.precision == "auto":
+        """Return the network that labels with some options: on torch for `paper`, and where float32 is asked for."""
+        if self._exact is None or (options.precision == "auto" and options.preset != "paper"):
             return self.network
         with self._loading:
             if isinstance(self._exact, ToCoNetwork):

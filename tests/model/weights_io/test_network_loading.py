@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 
+from toco.model.labelling.labeler import Labeler
 from toco.model.method.backbone import Encoder
+from toco.model.options import preset_options
 from toco.model.spec import InvalidCheckpoint, read_spec
 from toco.model.weights_io import network_loading
 from toco.model.weights_io.exported_encoder import exported_name
@@ -84,3 +86,17 @@ def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
     loaded(tiny_model, tmp_path)
     command = [sys.executable, "-c", SECOND_START, str(tiny_model), str(tmp_path)]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "exact"),
+    [
+        (preset_options("paper"), True),
+        (preset_options("balanced", precision="float32"), True),
+        (preset_options("balanced"), False),
+    ],
+)
+def test_what_is_to_be_as_published_runs_on_torch(options, exact, tiny_model, tmp_path):
+    labeler = Labeler.from_folder(tiny_model, device="cpu", cache=tmp_path)
+    assert labeler.runtime == "openvino"
+    assert isinstance(labeler.network_for(options).encoder, Encoder) is exact
