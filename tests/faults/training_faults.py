@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.faults.list_of_faults import FAULTS, Fault
+from tests.faults.fault import FAULTS, Fault
 from tests.faults.scene import Scene, photo
 from tests.training_kills import KILLS, STEPS, ended, request_of, until_trained, weights
 
