@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -151,7 +152,8 @@ class Supervisor:
             "api": ["serve"],
         }
         self._broker = broker
-        self._watched = [_Watched("valkey", _QueueServer(broker))] if broker else []
+        self._queue_server = _QueueServer(broker) if broker else None
+        self._watched = [_Watched("valkey", self._queue_server)] if self._queue_server else []
         self._watched += [
             _Watched(name, Program(arguments, environment, logs / f"{name}.log"))
             for name, arguments in programs.items()
@@ -209,10 +211,14 @@ class Supervisor:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Stop all parts, those that others need last."""
+        """Stop all parts at once, and then the queue server, which they need to hand back their work."""
         self._stopping.set()
-        for watched in reversed(self._watched):
-            watched.part.stop()
+        programs = [watched.part for watched in self._watched if watched.part is not self._queue_server]
+        with ThreadPoolExecutor(len(programs)) as threads:
+            for _ in threads.map(lambda part: part.stop(), programs):
+                pass
+        if self._queue_server is not None:
+            self._queue_server.stop()
         (self._folder / NOTE).unlink(missing_ok=True)
         self._lock.close()
 
