@@ -212,14 +212,13 @@ def test_an_annotation_arrives_as_a_webhook(studio, service, pets, predicted):
 def test_a_correction_made_there_is_in_our_export(studio, service, key, pets, predicted, tmp_path):
     task = next(task for task in pets["tasks"] if task["data"]["image"].endswith("cat.jpg"))
     photo = task["data"]["image"].rpartition("/")[2]
-    before = pseudo_mask(service, key, photo)
-    wanted = np.where(before == 255, np.uint8(255), np.uint8(0))
-    wanted[10:60, 20:90] = 8  # what the annotator paints, all that there is
-    height, width = before.shape
+    height, width = pseudo_mask(service, key, photo).shape
+    painted = np.zeros((height, width), bool)
+    painted[10:60, 20:90] = True  # what the annotator paints, all that there is
     region = {
         "id": "painted", "type": "brushlabels", "from_name": "brush", "to_name": "image", "image_rotation": 0,
         "original_width": width, "original_height": height,
-        "value": {"format": "rle", "rle": encode_brush_rle(wanted == 8), "brushlabels": ["cat"]},
+        "value": {"format": "rle", "rle": encode_brush_rle(painted), "brushlabels": ["cat"]},
     }  # fmt: skip
     studio.call("POST", f"/api/tasks/{task['id']}/annotations", json={"result": [region]})
 
@@ -232,15 +231,17 @@ def test_a_correction_made_there_is_in_our_export(studio, service, key, pets, pr
         return None
 
     job, item = until(corrected)  # by the webhook
-    assert np.array_equal(pseudo_mask(service, key, photo), wanted)
     with service.client(key) as client:
+        before = read_mask(client.mask(job, item["id"], revision=0))
+        wanted = np.where(painted, np.uint8(8), np.where(before == 255, np.uint8(255), np.uint8(0)))
+        assert np.array_equal(read_mask(client.mask(job, item["id"])), wanted)
         assert next(client.revisions(job, item["id"]))["who"].startswith("Label Studio")
         client.choose_revision(job, item["id"], 0)
         arguments = ["labelstudio", "pull", "--project", str(pets["id"]), "--url", service.url, "--key", key]
         pulled = CliRunner().invoke(app, arguments)
         assert pulled.exit_code == 0, pulled.output
         assert "annotated tasks" in pulled.stdout
-        assert np.array_equal(pseudo_mask(service, key, photo), wanted)
+        assert np.array_equal(read_mask(client.mask(job, item["id"])), wanted)
         again = CliRunner().invoke(app, arguments)
         assert again.stdout.startswith("0 revisions"), again.output
         client.export(job, "voc", tmp_path / "labels.zip")
