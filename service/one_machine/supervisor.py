@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -158,7 +157,7 @@ class Supervisor:
             _Watched(name, Program(arguments, environment, logs / f"{name}.log"))
             for name, arguments in programs.items()
         ]
-        self._stopping = threading.Event()
+        self._stopping = False
         self._full: set[str] = set()  # disks that were warned of
 
     @property
@@ -186,7 +185,7 @@ class Supervisor:
             StartFailed: that takes too long, or a part ends again and again.
         """
         deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline and not self._stopping.is_set():
+        while time.monotonic() < deadline and not self._stopping:
             self._look()
             self._give_up_on_what_cannot_start()
             if self._broker is not None and self._broker.state() == "loading":
@@ -196,23 +195,28 @@ class Supervisor:
                     return
             except httpx.HTTPError:
                 pass
-            self._stopping.wait(0.2)
-        if not self._stopping.is_set():
+            time.sleep(0.2)
+        if not self._stopping:
             raise StartFailed("The service does not get ready.", fix=f"See the logs in {str(self.log_folder)!r}.")
 
     def watch(self) -> None:
         """Keep all parts running until `request_stop` is called."""
-        while not self._stopping.wait(_LOOK_SECONDS):
+        while not self._stopping:
             self._look()
             self._warn_of_full_disks()
+            time.sleep(_LOOK_SECONDS)
 
     def request_stop(self) -> None:
-        """Make `watch` return; safe to call from a signal handler."""
-        self._stopping.set()
+        """Make `watch` return; safe to call from a signal handler, again and again.
+
+        No lock is taken, as `threading.Event` would: a terminal, `make` and `timeout` all pass a signal on, and the
+        second one, in the middle of the first one's handler, would wait for it for ever.
+        """
+        self._stopping = True
 
     def stop(self) -> None:
         """Stop all parts at once, and then the queue server, which they need to hand back their work."""
-        self._stopping.set()
+        self._stopping = True
         programs = [watched.part for watched in self._watched if watched.part is not self._queue_server]
         with ThreadPoolExecutor(len(programs)) as threads:
             for _ in threads.map(lambda part: part.stop(), programs):

@@ -148,6 +148,16 @@ def _binds(other: socket.socket, port: int) -> bool:
     return True
 
 
+def test_signals_that_come_at_once_end_it(tmp_path, models_folder):
+    """A terminal and `make` both pass Ctrl-C on; the second must not find the first one's handler in its way."""
+    with Up(tmp_path / "data", models_folder) as up:
+        up.until_said("Ctrl-C")
+        for _ in range(200):
+            up.process.send_signal(signal.SIGTERM)
+            up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(30) == 0
+
+
 def test_it_ends_although_its_queue_server_is_dead(tmp_path, models_folder):
     with Up(tmp_path / "data", models_folder) as up:
         up.until_said("Ctrl-C")
