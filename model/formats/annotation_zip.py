@@ -204,5 +204,6 @@ def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     try:
         with archive.open(entry) as file:
             return file.read(most)
+    # `zipfile` raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InvalidAnnotations(f"{name} cannot be unpacked: {error}.", fix="Export it again.") from None

@@ -47,7 +47,7 @@ def export_encoder(encoder: Encoder, folder: Path) -> None:
         folder: made, and not whole until this returns.
     """
     from openvino.frontend import FrontEndManager  # noqa: PLC0415 - needed once a model
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415 - as above
 
     folder.mkdir(parents=True)
     side = 4 * encoder.patch_size

@@ -1,12 +1,15 @@
 """Being asked to stop: a run that is told to end writes a checkpoint first."""
 
+import os
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from toco.model.errors import TocoError
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+_ONE_WISH_SECONDS = 2.0  # schedulers, `make` and `timeout` pass a signal on: it comes two or three times at once
 
 
 class TrainingStopped(TocoError):
@@ -17,7 +20,7 @@ class TrainingStopped(TocoError):
 
 
 class StopOnSignal:
-    """While it is entered, the first SIGTERM or SIGINT only asks to stop; a second one does what it always does.
+    """While it is entered, SIGTERM or SIGINT only asks to stop; a later one does what it always does.
 
     Attributes:
         signal: the one that asked, or None.
@@ -25,6 +28,7 @@ class StopOnSignal:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._asked_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -47,8 +51,12 @@ class StopOnSignal:
         return 0 if self.signal is None else 128 + self.signal
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        self._restore()
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._asked_at = signal.Signals(number), now
+        elif now - self._asked_at > _ONE_WISH_SECONDS:
+            self._restore()
+            os.kill(os.getpid(), number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
