@@ -1,7 +1,7 @@
 """`result.json`: everything about one labelled photo but its pixels."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, Field, JsonValue
 
@@ -18,6 +18,10 @@ class Size(Frozen):
 
     height: Annotated[int, Field(ge=1)]
     width: Annotated[int, Field(ge=1)]
+
+
+WEAK_DOUBT: Final = 0.51
+"""Of a photo with a weak tag: it is among the doubtful ones, those of more than one half, wherever they are counted."""
 
 
 class ClassResult(Frozen):
@@ -65,6 +69,7 @@ class ItemResult(Frozen):
         ignore_ratio: share of the pixels that the pseudo mask leaves open.
         classes: a row a tag, in the order of `tags`.
         timings: seconds a stage.
+        weak_tags: tags that were learnt weakly: what stands beside them may be taken for them.
         by_person: the mask was drawn or corrected by a person; scores are 1 then, as nobody but that person can say.
     """
 
@@ -87,6 +92,7 @@ class ItemResult(Frozen):
     ignore_ratio: Share
     classes: tuple[ClassResult, ...]
     timings: dict[str, float] = {}
+    weak_tags: tuple[str, ...] = ()
     by_person: bool = False
 
     @property
@@ -100,8 +106,9 @@ class ItemResult(Frozen):
         """How much the label deserves a look: 0 (surely fine) to 1 (look at it first).
 
         A mask that a person made is not doubted. A photo with a word that was not understood is doubted in full. Else
-        it is the worst of three signs: pixels that the pseudo mask leaves open, a tag whose CAM is weak where the mask
-        shows it (a tag that the mask does not show at all scores 0), and a tag that the classifier itself does not see.
+        it is the worst of four signs: pixels that the pseudo mask leaves open, a tag whose CAM is weak where the mask
+        shows it (a tag that the mask does not show at all scores 0), a tag that the classifier itself does not see,
+        and a tag that was learnt weakly (a little over one half).
         """
         if self.by_person:
             return 0.0
@@ -111,7 +118,7 @@ class ItemResult(Frozen):
             return 1.0 if self.tag_source == "model" else 0.0
         weakest = min(entry.score for entry in self.classes)
         unseen = 1.0 - min(entry.tag_probability for entry in self.classes)
-        return max(self.ignore_ratio, 1.0 - weakest, unseen)
+        return max(self.ignore_ratio, 1.0 - weakest, unseen, WEAK_DOUBT if self.weak_tags else 0.0)
 
     def class_score(self, name: str) -> float | None:
         """Return the score (0..1) of a tag, or None for a class that was not among the tags."""
@@ -139,6 +146,7 @@ def result_of(
         tag_source=label.tag_source,
         words=label.words,
         open_tags=label.open_tags,
+        weak_tags=label.weak_tags,
         empty_tags=tuple(row["name"] for row in rows if not row["area"]),
         model_version=model_version,
         options=options.model_dump(mode="json"),

@@ -92,6 +92,7 @@ class JobLabeler(Labeler):
         self._learnt.trusted = model.spec.usable | {
             name for name in labeler.vocabulary.names if name in model.spec.vocabulary
         }
+        self._learnt.weak = model.spec.weak - set(labeler.vocabulary.names)
         self.spec = labeler.spec.model_copy(
             update={
                 "classes": job_vocabulary(model.spec, labeler.vocabulary).classes,

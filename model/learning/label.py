@@ -1,5 +1,6 @@
 """Labelling with learnt words, through the pipeline that labels with a model's own classes."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import cv2
@@ -96,6 +97,7 @@ class LearntLabeler(Labeler):
         self.spec = labeler_spec(model.spec)
         self.vocabulary = model.spec.vocabulary
         self.trusted = model.spec.usable
+        self.weak = model.spec.weak
         self.device = reader.device
         self.crf = crf_backend("auto" if crf == "auto" else "lattice" if crf == "lattice" else "pydensecrf")
         self.threads = threads or all_threads()
@@ -131,6 +133,7 @@ class LearntLabeler(Labeler):
     def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
         label = super()._refine(job, maps, options)
         names = [self.vocabulary.names[channel] for channel in maps.channels]
+        label = dataclasses.replace(label, weak_tags=tuple(name for name in names if name in self.weak))
         open_words = [k for k, name in enumerate(names) if name not in self.trusted]
         if not open_words:
             return label

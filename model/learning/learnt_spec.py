@@ -15,7 +15,7 @@ from toco.model.spec import BackboneSpec, ModelSpec
 LEARNT_FILE = "learnt.json"
 WORDS_FILE = "words.safetensors"
 
-Standing = Literal["learnt", "too_few_photos", "not_told_apart", "not_found"]
+Standing = Literal["learnt", "weak", "too_few_photos", "not_told_apart", "not_found"]
 
 
 class InvalidLearntModel(TocoError):
@@ -40,7 +40,8 @@ class WordReport(Frozen):
         photos: of the job that show it.
         alone: of them, how many show nothing else.
         learnt_from: how many of them the fit saw.
-        standing: `learnt`; any other word is left open, since nothing can be said of it: it has `too_few_photos`, it
+        standing: `learnt`, or `weak`: labelled and doubted, since it seldom shows alone and what stands beside it may
+            be taken for it. Any other word is left open, since nothing can be said of it: it has `too_few_photos`, it
             is `not_told_apart` from words that always come with it, or it was `not_found` in its photos.
         area: mean share (0..1) of its photos that it owns in the fit.
         margin: how much more of it there is in photos that show it than in others, in standard deviations.
@@ -62,7 +63,7 @@ class WordReport(Frozen):
     @property
     def usable(self) -> bool:
         """Whether pixels may be given to the word."""
-        return self.standing == "learnt"
+        return self.standing in ("learnt", "weak")
 
 
 class LearntSpec(Frozen):
@@ -108,6 +109,11 @@ class LearntSpec(Frozen):
     def usable(self) -> frozenset[str]:
         """The words that pixels may be given to; all others are left open."""
         return frozenset(report.word for report in self.words if report.usable)
+
+    @property
+    def weak(self) -> frozenset[str]:
+        """The words whose pixels are doubted."""
+        return frozenset(report.word for report in self.words if report.standing == "weak")
 
 
 def is_learnt_model(folder: Path) -> bool:
@@ -213,8 +219,10 @@ def report_lines(words: Iterable[WordReport], known: Vocabulary | frozenset[str]
 
 
 def _line(word: WordReport) -> str:
-    if word.usable:
+    if word.standing == "learnt":
         said = f"learnt, recognised in {word.recognised:.0%} of its photos"
+    elif word.standing == "weak":
+        said = "learnt weakly, what stands beside it may be taken for it: look at its masks"
     elif word.together_with:
         said = f"left open: it always comes with {', '.join(word.together_with)}"
     elif word.standing == "too_few_photos":

@@ -103,7 +103,7 @@ def report_words(
                 photos=shown[word],
                 alone=alone[word],
                 learnt_from=fitted[word],
-                standing=_standing(shown[word], partners, area, recognised, settings),
+                standing=_standing(shown[word], alone[word], partners, area, recognised, settings=settings),
                 area=area,
                 margin=margin,
                 recognised=recognised,
@@ -114,7 +114,7 @@ def report_words(
 
 
 def _standing(
-    photos: int, partners: Sequence[str], area: float, recognised: float, settings: ReportSettings
+    photos: int, alone: int, partners: Sequence[str], area: float, recognised: float, *, settings: ReportSettings
 ) -> Standing:
     if photos < settings.least_photos:
         return "too_few_photos"
@@ -122,4 +122,4 @@ def _standing(
         return "not_told_apart"
     if area < settings.least_share or recognised < settings.least_recognised:
         return "not_found"
-    return "learnt"
+    return "weak" if alone < settings.least_alone * photos else "learnt"

@@ -77,9 +77,12 @@ class ReportSettings(Frozen):
         least_share: a word that owns less than this of its photos, on average, was not found.
         least_recognised: a word of which photos that show it have more than others less often than this (chance is
             one half) was not found.
+        least_alone: a word that shows with nothing else in less than this share of its photos is learnt weakly: what
+            stands beside it may be taken for it, and tags cannot tell.
     """
 
     least_photos: Annotated[int, Field(ge=1)] = 5
     together: Share = 0.95
     least_share: Share = 0.01
     least_recognised: Share = 0.65
+    least_alone: Share = 0.2

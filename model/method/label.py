@@ -28,6 +28,7 @@ class Label:
         tag_probabilities: (K,) float32 in 0..1, the classifier's own belief in each tag.
         photo: the photo at the working size, at which its CAMs were refined; smaller than its own where it was capped.
         tokens: (h, w, d) float16, last patch tokens of the photo's scale 1 on their grid; None where there are none.
+        weak_tags: tags that were learnt weakly: what stands beside them may be taken for them.
         timings: seconds a stage.
     """
 
@@ -41,6 +42,7 @@ class Label:
     tag_probabilities: npt.NDArray[np.float32]
     photo: DecodedImage
     tokens: npt.NDArray[np.float16] | None = None
+    weak_tags: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -133,7 +133,8 @@ def _report(words: list[dict[str, Any]]) -> list[str]:
 def _standing(word: dict[str, Any] | None) -> str:
     if word is None:
         return "-"
-    said = "learnt" if word["standing"] == "learnt" else f"left open ({word['standing']})"
+    standing = word["standing"]
+    said = {"learnt": "learnt", "weak": "learnt weakly"}.get(standing, f"left open ({standing})")
     return f"{said}, {word['photos']} photos, recognised {word['recognised']:.0%}"
 
 

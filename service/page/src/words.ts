@@ -23,6 +23,7 @@ export const ITEM_STATE: Record<Item['state'], string> = {
 /** How a word stands that a job was to learn. */
 export const STANDING: Record<WordReport['standing'], string> = {
   learnt: 'Learnt',
+  weak: 'Weak: look at its masks',
   too_few_photos: 'Left open: too few photos',
   not_told_apart: 'Left open: always with another word',
   not_found: 'Left open: not found in its photos',

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tests.model.learning.conftest import COLOURS, ColourTokens, photo
+from toco.model.formats.result import result_of
 from toco.model.learning.label import LearntLabeler
 from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import load_learnt_model, save_learnt_model
-from toco.model.learning.learnt_spec import InvalidLearntModel
+from toco.model.learning.learnt_spec import InvalidLearntModel, report_lines
 from toco.model.learning.planning import CannotLearn, plan_learning
 from toco.model.learning.settings import FitSettings
 from toco.model.options import preset_options
@@ -57,6 +58,25 @@ def test_the_report_tells_what_each_word_was_learnt_from(learnt, job):
     assert report["rost"].alone == sum(found == ("rost",) for found in words)
     assert report["rost"].recognised > 0.9
     assert learnt.spec.learnt_from["photos_of_job"] == 60
+
+
+def test_a_word_that_seldom_shows_alone_is_weak_and_its_photos_are_doubtful(job, reader):
+    words, photos = job
+    # `moos` keeps three photos of its own; everywhere else it stands beside another word.
+    alone = [k for k, found in enumerate(words) if found == ("moos",)]
+    kept = [k for k in range(60) if k not in alone[1:]]
+    model = learn_words("weak", [words[k] for k in kept], [photos[k] for k in kept].__getitem__, reader, fit=QUICK)
+    report = {row.word: row for row in model.spec.words}
+    assert report["moos"].alone == 1
+    assert report["moos"].standing == "weak"
+    assert "moos" in model.spec.usable
+    assert "look at its masks" in report_lines([report["moos"]])[0]
+    labeler = LearntLabeler(reader, model)
+    for tags, weak in ((("moos", "rost"), ("moos",)), (("rost",), ())):
+        label = labeler.label_one(photo(tags, 77), tags, PLAIN)
+        result = result_of(label, model_version="weak@0", options=PLAIN)
+        assert result.weak_tags == weak
+        assert (result.doubt > 0.5) is bool(weak)
 
 
 def test_words_that_always_come_together_are_said_so_and_left_open(job, reader):
