@@ -1,8 +1,10 @@
 """What a label was stays; what it is, is one of these; two people at once lose nothing."""
 
+import io
 import json
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.relearning import Relearnings
 from toco.jobs.revision_scripts import RevisionScripts
 from toco.jobs.revisions import ItemNotLabelled, RevisionNotFound, RevisionOutdated, Revisions
-from toco.jobs.store import StorageFull, Store
+from toco.jobs.store import StorageFull, Store, export_key
 from toco.model.formats.artifacts import PSEUDO_MASK, RESULT, SEGMENTATION, read_result
 from toco.model.photos.classes import IGNORE, VOC
 from toco.model.photos.images import read_mask
@@ -204,12 +206,17 @@ def test_a_photo_without_label_cannot_be_corrected_and_a_corrected_one_is_not_la
         revisions.choose(job, ITEM, 2)
 
 
-def test_exports_hold_the_current_revision_and_a_change_is_another_export(records, store, settings, revisions, job):
-    exports = Exports(records, store, ModelCatalogue(settings, records))
+def test_exports_hold_the_current_revision_and_a_change_is_another_export(records, store, settings, revisions):
+    catalogue = ModelCatalogue(settings, records)
+    exports = Exports(records, store, catalogue)
+    job = labelled_job(records, store, model=catalogue.find("").spec.name).id
     first, _ = exports.request(job, ExportRequest(format="voc"))
     put(revisions, job)
     second, is_new = exports.request(job, ExportRequest(format="voc"))
     assert (is_new, first.id != second.id) == (True, True)
+    exports.build(second.id, lease_seconds=9, max_attempts=3)
+    with zipfile.ZipFile(io.BytesIO(store.get(export_key(job, second.id)))) as archive:
+        assert (read_mask(archive.read("SegmentationClass/0.png")) == drawn()).all()
 
 
 def test_an_export_says_what_an_audit_found(records, store, settings, revisions):

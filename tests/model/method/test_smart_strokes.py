@@ -94,11 +94,11 @@ def test_large_photos_are_answered_at_their_own_size():
     assert overlap(taken == CAT, first_cat) > 0.9
 
 
-@pytest.mark.parametrize("point", [(-50.0, -50.0), (1e5, 1e5)])
-def test_a_stroke_outside_lies_on_the_edge(point):
+@pytest.mark.parametrize(("point", "corner"), [((-50.0, -50.0), (0, 0)), ((1e5, 1e5), (-1, -1))])
+def test_a_stroke_outside_lies_on_the_edge(point, corner):
     ready, _ = basis()
-    taken = take_alike(ready, [Stroke(CAT, 1.0, (point,))])
-    assert taken[0, 0] == CAT or taken[-1, -1] == CAT
+    taken = take_alike(ready, [Stroke(CAT, 1.0, (point,)), Stroke(DOG, 1.0, (IN_CAT,))], reach=0.0)
+    assert taken[corner] == CAT
 
 
 def test_no_strokes_take_nothing():

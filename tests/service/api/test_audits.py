@@ -3,6 +3,8 @@
 import pytest
 
 from tests.labelled_items import labelled_job
+from toco.jobs.revision import Revision
+from toco.jobs.revisions import NewRevision, Revisions
 from toco.model.formats.artifacts import encode_mask
 from toco.model.photos.images import read_mask
 
@@ -13,6 +15,10 @@ def job(alone):
     state.records.redis.flushdb()
     state.start()
     return f"/v1/jobs/{labelled_job(state.records, state.store, 6).id}"
+
+
+def checked(alone, audit: str) -> list[str]:
+    return [photo["item"] for photo in alone.get(audit).json()["photos"] if photo["checked"]]
 
 
 def test_an_audit_is_drawn_checked_and_says_how_good_the_labels_are(alone, job):
@@ -42,17 +48,31 @@ def test_an_audit_is_drawn_checked_and_says_how_good_the_labels_are(alone, job):
     assert [audit["id"] for audit in alone.get(f"{job}/audits").json()] == [again["id"], found["id"]]
 
 
-def test_a_label_that_was_changed_by_the_machine_after_the_draw_is_not_checked_by_accepting_it(alone, job):
+def test_accepting_what_the_machine_made_after_the_draw_checks_nothing(alone, job):
     drawn = alone.post(f"{job}/audits", json={"photos": 6}).json()
-    item = drawn["photos"][0]["item"]
-    alone.put(
-        f"{job}/items/{item}/mask",
-        content=encode_mask(read_mask(alone.get(f"{job}/items/{item}/revisions/0/mask.png").content)),
-    )
-    alone.post(f"{job}/items/{item}/revisions/0/current")
-    assert not any(photo["checked"] for photo in alone.get(f"{job}/audits/{drawn['id']}").json()["photos"])
+    here, item = f"{job}/audits/{drawn['id']}", drawn["photos"][0]["item"]
+    state = alone.app.state.toco
+    record = state.records.item(job.rpartition("/")[2], item)
+    made = NewRevision(Revision(number=1, how="thresholds", based_on=0), record.summary, record.tags, None)
+    Revisions(state.records, state.store, max_pixels=1).write(record, made)
+
     alone.patch(f"{job}/items/{item}", json={"decision": "accept"})
-    assert alone.get(f"{job}/audits/{drawn['id']}").json()["photos"][0]["checked"]
+    assert (alone.get(f"{job}/items/{item}").json()["decision"], checked(alone, here)) == ("accept", [])
+    alone.post(f"{job}/items/{item}/revisions/0/current")
+    assert checked(alone, here) == [], "the verdict was of the other one"
+    alone.patch(f"{job}/items/{item}", json={"decision": "accept"})
+    assert checked(alone, here) == [item]
+
+
+def test_a_persons_mask_that_was_put_aside_again_checks_nothing(alone, job):
+    drawn = alone.post(f"{job}/audits", json={"photos": 6}).json()
+    here, item = f"{job}/audits/{drawn['id']}", drawn["photos"][0]["item"]
+    mask = encode_mask(read_mask(alone.get(f"{job}/items/{item}/revisions/0/mask.png").content))
+
+    alone.put(f"{job}/items/{item}/mask", content=mask)
+    assert checked(alone, here) == [item]
+    alone.post(f"{job}/items/{item}/revisions/0/current")
+    assert checked(alone, here) == []
 
 
 def test_faults_are_told(alone, job):
