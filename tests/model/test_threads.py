@@ -86,6 +86,7 @@ print((time.process_time() - spent) / (time.perf_counter() - started))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP")
 def test_a_thread_that_waits_takes_no_processor_time():
     """Between its turns, a second thread of torch spins by default for milliseconds: that is others' time."""

@@ -40,6 +40,7 @@ def other(settings):
     process.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_folder_goes_with_its_training_and_those_of_dead_workers_with_the_next(settings, other):
     theirs = Path(other.stdout.readline().strip())
     with work_folder(settings, "mine") as folder:

@@ -82,6 +82,7 @@ print([name for name in ("openvino",) if name in sys.modules])
 """
 
 
+@pytest.mark.slow
 def test_what_the_parent_imports_before_the_fork_starts_no_runtime_with_threads_of_its_own():
     found = subprocess.run([sys.executable, "-c", PARENT], check=True, capture_output=True, text=True)
     assert found.stdout == "[]\n"

@@ -82,6 +82,7 @@ print([name for name in ("timm", "torchvision") if name in sys.modules])
 """
 
 
+@pytest.mark.slow
 def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
     loaded(tiny_model, tmp_path)
     command = [sys.executable, "-c", SECOND_START, str(tiny_model), str(tmp_path)]

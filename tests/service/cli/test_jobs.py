@@ -62,6 +62,7 @@ def test_a_mask_is_put_fetched_and_taken_back(on_service, live, photos, tmp_path
     assert "brush" in listed
 
 
+@pytest.mark.slow
 def test_others_learn_from_a_correction_and_an_audit_says_how_good_they_are(on_service, photos, tmp_path, live):
     (photos / "broken.jpg").unlink()
     (photos / "tags.csv").write_text("image,tags\na.jpg,cat\nb.png,cat\nfarm/c.jpg,cat\n")

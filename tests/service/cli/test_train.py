@@ -67,6 +67,7 @@ def until(process: "subprocess.Popen[str]", step: int) -> None:
     assert next(number for number in steps_of(process) if number >= step) == step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
@@ -101,6 +102,7 @@ def test_a_run_that_is_ended_anywhere_comes_to_the_same_model(how, code, start, 
     assert logged == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_loader_processes_leave_it_to_the_run_to_stop(start, tmp_path):
     """A scheduler signals the whole group; the step in hand still gets its photos."""
     process = start("loaders", "--set", "workers=1", "--set", "schedule.accumulate=4")

@@ -41,6 +41,7 @@ def arguments(photos, tmp_path):
     return given
 
 
+@pytest.mark.slow
 def test_a_round_is_trained_judged_and_not_trained_again(toco, arguments, tmp_path):
     first = toco("train", "--initial", "random", "--steps", 1, "--out", tmp_path / "first", *arguments)
     assert first.exit_code == 0, first.output

@@ -36,6 +36,7 @@ def whole_cat(client, job: str, item: str) -> bytes:
     return encode_mask(np.full((found["height"], found["width"]), 8, np.uint8))
 
 
+@pytest.mark.slow
 def test_others_learn_what_was_corrected_and_it_is_taken_back_as_one(client, job):
     before = {item["id"]: client.mask(job, item["id"]) for item in client.items(job)}
     client.put_mask(job, "000000", whole_cat(client, job, "000000"), how="brush")
@@ -69,6 +70,7 @@ def test_a_job_that_nobody_corrected_says_so(client, job):
         client.relearning(job, "0" * 26)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_changes_every_item_once(live, client, job):
     client.put_mask(job, "000000", whole_cat(client, job, "000000"), how="brush")
     begun = client.relearn(job)["id"]
