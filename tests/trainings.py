@@ -13,7 +13,7 @@ def new_training(**changes: object) -> NewTraining:
         "settings": TrainingSettings(steps=10, rounds=2), "classes": ("mug", "cat"), "start": "tiny",
         "start_version": "tiny@0", "job": "", "photos": 8, "kept": 2,
     }  # fmt: skip
-    return NewTraining(**(asked | changes))  # type: ignore[arg-type] # each has the type of its field
+    return NewTraining(**(asked | changes))
 
 
 def make_training(trainings: Trainings, **changes: object) -> str:
