@@ -146,15 +146,16 @@ def plan_of_job(
         vocabulary: the model's classes.
         mapping: see `mapping.fold_mapping`.
     """
-    words = learnable(tags, vocabulary, mapping)
-    if not words:
+    words = job_words(tags, vocabulary, mapping)
+    new = learnable(words, vocabulary)
+    if not new:
         least = ReportSettings().least_photos
         return NewLearning(why_not=f"To be learnt, a word has to be on {least} photos or more.")
     try:
-        plan = plan_learning([job_words(written, vocabulary, mapping) for written in tags])
+        plan = plan_learning(words)
     except CannotLearn as error:
         return NewLearning(why_not=f"Nothing is learnt: {error}")
-    planned = LearningPlan(name=name, words=tuple(words), photos=len(plan.positions), tokens=plan.tokens)
+    planned = LearningPlan(name=name, words=tuple(new), photos=len(plan.positions), tokens=plan.tokens)
     return NewLearning(planned, tuple(item_id(position) for position in plan.positions))
 
 

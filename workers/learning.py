@@ -206,7 +206,7 @@ class WordFit:
         items = list(self._items(record))
         # Items that were refused at the door are no photos that teach.
         tags = [item.tags if item.state != "failed" else None for item in items]
-        words = [job_words(written, known.vocabulary, record.options.mapping) for written in tags]
+        words = job_words(tags, known.vocabulary, record.options.mapping)
         read = self._tokens(record, items)
         started = time.perf_counter()
         encoder = KnownEncoder(known.vocabulary, encoder_digest(known), known.input_size)

@@ -52,7 +52,7 @@ def learn_job(
         CannotLearn: no photo can be read, or there are more words than a mask can hold.
     """
     tagged = [photo for photo in photos if photo.tags]
-    words = [job_words(photo.tags or (), labeler.vocabulary, mapping) for photo in tagged]
+    words = job_words((photo.tags for photo in tagged), labeler.vocabulary, mapping)
     asked = [labeler.spec.version, FitSettings().model_dump(mode="json"), [photo.name for photo in tagged], words]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     if is_learnt_model(folder) and read_learnt_spec(folder).learnt_from.get(_JOB) == digest:

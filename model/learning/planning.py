@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from toco.model.errors import TocoError
 from toco.model.learning.sample import choose_photos, tokens_a_photo
 from toco.model.learning.settings import ReportSettings, SampleSettings
 from toco.model.photos.classes import MAX_CLASSES, Vocabulary, fold
-from toco.model.photos.understanding import NO_MAPPING, Mapped, understand_all
+from toco.model.photos.understanding import NO_MAPPING, Mapped, understand
 
 
 class CannotLearn(TocoError):
@@ -59,39 +60,42 @@ def plan_learning(tags: Sequence[Sequence[str]], settings: SampleSettings | None
     return Plan(positions, tokens_a_photo(len(positions), settings), order)
 
 
-def job_words(written: Sequence[str] | None, vocabulary: Vocabulary, mapping: Mapped = NO_MAPPING) -> tuple[str, ...]:
-    """Return the classes that a photo's words mean, and the words themselves that mean none.
+def job_words(
+    tags: Iterable[Sequence[str] | None], vocabulary: Vocabulary, mapping: Mapped = NO_MAPPING
+) -> list[tuple[str, ...]]:
+    """Return of each photo the classes that its words mean, and the words themselves that mean none.
 
     What a mapping stands a word for is what is learnt, if no class means that. Words that may mean several classes are
     left out: they are asked about.
-
-    Args:
-        written: the photo's tags; None where the classifier chooses.
-        vocabulary: the model's classes.
-        mapping: see `mapping.fold_mapping`.
-    """
-    found = understand_all(written or (), vocabulary, mapping)
-    kept = (
-        word.understood or ((mapping.get(fold(word.written)) or word.written) if word.why == "unknown" else "")
-        for word in found
-    )
-    return tuple(dict.fromkeys(name for name in kept if name))
-
-
-def learnable(tags: Iterable[Sequence[str] | None], vocabulary: Vocabulary, mapping: Mapped = NO_MAPPING) -> list[str]:
-    """Return the words of a job that no class means, and that enough photos show to be learnt from.
 
     Args:
         tags: of each photo, as written; None where the classifier chooses.
         vocabulary: the model's classes.
         mapping: see `mapping.fold_mapping`.
     """
+
+    @cache  # most photos have words that others have too
+    def meaning(word: str) -> str:
+        found = understand(word, vocabulary, mapping)
+        return found.understood or ((mapping.get(fold(word)) or word) if found.why == "unknown" else "")
+
+    return [tuple(dict.fromkeys(filter(None, map(meaning, written or ())))) for written in tags]
+
+
+def learnable(words: Iterable[Sequence[str]], vocabulary: Vocabulary) -> list[str]:
+    """Return the words of a job that no class means, and that enough photos show to be learnt from.
+
+    Args:
+        words: of each photo; see `job_words`.
+        vocabulary: the model's classes.
+    """
     counts: Counter[str] = Counter()
     spelled: dict[str, str] = {}
-    for written in tags:
-        words = {fold(word): word for word in job_words(written, vocabulary, mapping)}
-        counts.update(words.keys())
-        spelled |= {folded: word for folded, word in words.items() if folded not in spelled}
+    for found in words:
+        folded = {fold(word): word for word in found}
+        counts.update(folded.keys())
+        for key, word in folded.items():
+            spelled.setdefault(key, word)
     known = {fold(name) for name in vocabulary.names}
     least = ReportSettings().least_photos
     return sorted(spelled[folded] for folded, photos in counts.items() if photos >= least and folded not in known)

@@ -8,6 +8,7 @@ References:
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from rapidfuzz import process
@@ -45,6 +46,7 @@ class ClassName:
     synonyms: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=65_536)  # the photos of a job have the same words
 def fold(tag: str) -> str:
     """Return the comparison form of a tag: case, spaces, hyphens and underscores do not count."""
     return re.sub(r"[\s_\-]+", "", tag.strip().casefold())

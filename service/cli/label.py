@@ -148,9 +148,9 @@ def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out
     """Learn the words that no class means from the photos themselves, and say how that went."""
     from toco.model.learning.job import LEARNT_FOLDER, JobLabeler, learn_job
     from toco.model.learning.learnt_spec import report_lines
-    from toco.model.learning.planning import learnable
+    from toco.model.learning.planning import job_words, learnable
 
-    words = learnable((photo.tags for photo in photos), labeler.vocabulary, mapping)
+    words = learnable(job_words((photo.tags for photo in photos), labeler.vocabulary, mapping), labeler.vocabulary)
     if not words:
         typer.echo("No word is shown by enough photos to be learnt.", err=True)
         return labeler

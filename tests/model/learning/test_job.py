@@ -9,7 +9,7 @@ from toco.model.labelling.labeler import Labeler, LabelRequest
 from toco.model.labelling.plan import PlannedPhoto
 from toco.model.learning.job import JobLabeler, learn_job
 from toco.model.learning.learnt_spec import report_lines
-from toco.model.learning.planning import learnable
+from toco.model.learning.planning import job_words, learnable
 from toco.model.options import preset_options
 
 OPTIONS = preset_options("fast").model_copy(update={"refine": "none"})
@@ -41,8 +41,9 @@ def learnt(labeler, photos, tmp_path_factory):
 
 def test_words_are_learnt_that_enough_photos_show_and_no_class_means(labeler, photos):
     tags = [photo.tags for photo in photos]
-    assert learnable(tags, labeler.vocabulary) == ["gadget"]
-    assert learnable([*tags, None, ()], labeler.vocabulary, {"gadget": "cat"}) == []
+    vocabulary = labeler.vocabulary
+    assert learnable(job_words(tags, vocabulary), vocabulary) == ["gadget"]
+    assert learnable(job_words([*tags, None, ()], vocabulary, {"gadget": "cat"}), vocabulary) == []
 
 
 def test_a_second_run_reads_what_the_first_has_learnt(labeler, photos, tmp_path):
