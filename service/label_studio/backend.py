@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from starlette.concurrency import run_in_threadpool
 
 from toco.jobs.api_keys import ApiKey
-from toco.jobs.job import DEFAULT_WORKSPACE, ItemRecord
+from toco.jobs.job import ItemRecord
 from toco.jobs.keys import project_key
 from toco.jobs.outbound import Outbound
 from toco.model.errors import TocoError
@@ -112,20 +112,20 @@ class LabelStudioBackend:
         self.late.stop()
         self._outbound.close()
 
-    def set_up(self, setup: Setup) -> str:
-        """Take a project's settings and return the model version that they give. Needs no warm model.
+    def set_up(self, setup: Setup, workspace: str) -> str:
+        """Take a project's settings and return the model version that they give a workspace. Needs no warm model.
 
         Raises:
             InvalidOption, ModelNotFound
         """
         options = parse_project_options(setup.extra_params)
-        version = self._version(options)
+        version = self._version(options, workspace)
         self._redis.set(project_key(setup.project), options.model_dump_json(), ex=_PROJECT_SECONDS)
         return version
 
-    def version(self, project: str = "") -> str:
-        """Return the model version that a project's predictions have now. Raises InvalidOption or ModelNotFound."""
-        return self._version(self._options(project))
+    def version(self, workspace: str) -> str:
+        """Return the model version of a project without settings. Raises InvalidOption or ModelNotFound."""
+        return self._version(ProjectOptions(), workspace)
 
     def note(self, event: Webhook) -> None:
         """Count an event, which the metrics show; an annotation that was saved becomes a revision of its item."""
@@ -266,7 +266,7 @@ class LabelStudioBackend:
         found = self._redis.get(project_key(project))
         return ProjectOptions.model_validate_json(found) if found else ProjectOptions()
 
-    def _version(self, options: ProjectOptions, workspace: str = DEFAULT_WORKSPACE) -> str:
+    def _version(self, options: ProjectOptions, workspace: str) -> str:
         spec = self._state.catalogue.find(options.model, workspace).spec
         return options.version(spec, frozen_options(spec, _job_request(options), self._state.settings).label)
 

@@ -71,16 +71,16 @@ def health() -> dict[str, str]:
 
 @router.post("/setup", summary="Take a project's settings")
 @router.post("/{secret}/setup")
-def setup(backend: Backend, _: Caller, body: Setup) -> dict[str, str]:
+def setup(backend: Backend, caller: Caller, body: Setup) -> dict[str, str]:
     """Answer with the model version that the settings give, without waiting for a warm model."""
-    return {"model_version": backend.set_up(body)}
+    return {"model_version": backend.set_up(body, caller.workspace)}
 
 
 @router.get("/versions", summary="Which model versions there are")
 @router.get("/{secret}/versions")
-def versions(backend: Backend, _: Caller) -> dict[str, list[str]]:
+def versions(backend: Backend, caller: Caller) -> dict[str, list[str]]:
     """Name the version of a project without settings of its own."""
-    return {"versions": [backend.version()]}
+    return {"versions": [backend.version(caller.workspace)]}
 
 
 @router.post("/predict", summary="Predict tasks")
@@ -99,16 +99,16 @@ def _knows_secret_or_key(request: Request, state: State, credentials: Credential
 
 @router.post("/webhook", status_code=201, dependencies=[Depends(_knows_secret_or_key)], summary="Hear of annotations")
 @router.post("/{secret}/webhook", status_code=201, dependencies=[Depends(_knows_secret_or_key)])
-def webhook(backend: Backend, body: Webhook) -> dict[str, str]:
-    """Count an event. It comes with the secret in its address, or with credentials."""
-    backend.note(body)
+async def webhook(state: State, backend: Backend, body: Webhook) -> dict[str, str]:
+    """Take an event. It comes with the secret in its address, or with credentials."""
+    await state.threads.tools.run(backend.note, body)
     return {"status": "noted"}
 
 
 @router.post("/pull", summary="Fetch a project's annotations")
-def pull(backend: Backend, caller: Caller, body: Pull) -> dict[str, object]:
+async def pull(state: State, backend: Backend, caller: Caller, body: Pull) -> dict[str, object]:
     """Make revisions of the annotations that are not yet."""
-    return asdict(backend.corrections.pull(body.project, caller, job=body.job))
+    return asdict(await state.threads.submissions.run(backend.corrections.pull, body.project, caller, job=body.job))
 
 
 def _bearer(request: Request) -> str | None:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.tiny_model import write_learnt_model
 from toco.jobs.api_keys import ApiKeys
 from toco.model.formats.label_studio import encode_brush_rle, labelling_config
 from toco.model.photos.classes import VOC
@@ -270,6 +271,19 @@ def _nobody():
 def key(live):
     _, token = ApiKeys(live.records()).create("label studio", frozenset({"label"}))
     return token
+
+
+def test_a_project_uses_a_model_of_its_keys_workspace(api, project, tiny_model, tmp_path):
+    service = api(auth=True)
+    state = service.app.state.toco
+    write_learnt_model(tmp_path / "words", tiny_model, ("mug",))
+    state.published.publish("farm-words", tmp_path / "words", workspace="farm")
+    body = {"project": project, "extra_params": {"model": "farm-words"}}
+    for workspace, status in (("farm", 200), ("zoo", 404)):
+        _, token = ApiKeys(state.records).create("label studio", frozenset({"label"}), workspace=workspace)
+        answer = service.post("/labelstudio/setup", json=body, auth=("x", token))
+        assert answer.status_code == status, answer.text
+    state.published.delete("farm-words", "farm")
 
 
 def test_basic_auth_takes_an_api_key_for_the_password(api, key, project):
