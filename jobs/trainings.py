@@ -259,12 +259,13 @@ class Trainings:
         self._redis.zrem(TRAININGS_TRASH, training)
 
 
-def require_trained(record: TrainingRecord) -> None:
-    """Raise TrainingConflict unless a training has led to a model that was not thrown away."""
+def require_trained(record: TrainingRecord) -> int:
+    """Return the version that a training led to. Raises TrainingConflict if there is none, or it was thrown away."""
     if record.state != "succeeded" or record.version is None:
         raise TrainingConflict(f"Training {record.id} is {record.state}.", fix="Wait until it has succeeded.")
     if record.decision == "discarded":
         raise TrainingConflict(f"The model of training {record.id} was thrown away.", fix="Train again.")
+    return record.version
 
 
 def _not_found(training: str) -> TrainingNotFound:

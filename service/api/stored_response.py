@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from email.utils import format_datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -19,6 +19,25 @@ from toco.service.api.state import AppState
 
 _SIGNED_SECONDS: Final = 300
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def file_responses(what: str, media_type: str) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `stored_response` for OpenAPI.
+
+    Args:
+        what: is sent, such as `zip`.
+        media_type: of it; `*/*` where that depends.
+    """
+    return {
+        200: {
+            "description": f"The {what}.",
+            "content": {media_type: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        206: {"description": f"The part of the {what} asked for."},
+        302: {"description": f"The {what} is at the address in `Location`."},
+        304: {"description": f"The {what} is the one that the client has."},
+        416: {"description": f"The range lies outside the {what}."},
+    }
 
 
 async def stored_response(

@@ -1,6 +1,6 @@
 """Files of an item: with entity tags, ranges and cache headers, or a redirect to where they are."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -15,17 +15,11 @@ from toco.service.api.cam_picture import cam_png
 from toco.service.api.problem import problems
 from toco.service.api.schemas import ItemId, JobId
 from toco.service.api.state import AppState, State
-from toco.service.api.stored_response import stored_response
+from toco.service.api.stored_response import file_responses, stored_response
 
 router = APIRouter(prefix="/v1/jobs/{job}/items/{item}", tags=["artifacts"])
 
-FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
-    206: {"description": "The part of the file asked for."},
-    302: {"description": "The file is at the address in `Location`."},
-    304: {"description": "The file is the one that the client has."},
-    416: {"description": "The range lies outside the file."},
-}
+_FILE: Final = file_responses("file", "*/*")
 _MEDIA_TYPES: Final = {name: f"image/{name.lower()}" for name in PHOTO_FORMATS}
 
 
@@ -39,7 +33,7 @@ class ArtifactNotFound(TocoError):
 @router.get(
     "/image",
     response_class=Response,
-    responses=problems(404, 413, 415) | FILE_RESPONSES,
+    responses=problems(404, 413, 415) | _FILE,
     summary="The image as it was sent",
 )
 async def get_image(request: Request, state: State, _: Reader, job: JobId, item: ItemId) -> Response:
@@ -54,7 +48,7 @@ async def get_image(request: Request, state: State, _: Reader, job: JobId, item:
 @router.get(
     "/artifacts/{name}",
     response_class=Response,
-    responses=problems(404) | FILE_RESPONSES,
+    responses=problems(404) | _FILE,
     summary="One artifact of an item",
 )
 async def get_artifact(
@@ -73,7 +67,7 @@ async def get_artifact(
 @router.get(
     "/cams/{tag}",
     response_class=Response,
-    responses=problems(404) | FILE_RESPONSES,
+    responses=problems(404) | _FILE,
     summary="The class activation map of one tag as a grey picture",
 )
 async def get_cam(

@@ -16,7 +16,7 @@ from toco.service.api.auth import Reader
 from toco.service.api.problem import problems
 from toco.service.api.schemas import ExportView, JobId
 from toco.service.api.state import State
-from toco.service.api.stored_response import stored_response
+from toco.service.api.stored_response import file_responses, stored_response
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["exports"])
@@ -73,17 +73,7 @@ def get_export(state: State, _: Reader, job: JobId, export: ExportId) -> ExportV
 @router.get(
     "/jobs/{job}/exports/{export}/download",
     response_class=Response,
-    responses=problems(404, 409)
-    | {
-        200: {
-            "description": "The zip.",
-            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-        },
-        206: {"description": "The part of the zip asked for."},
-        302: {"description": "The zip is at the address in `Location`."},
-        304: {"description": "The zip is the one that the client has."},
-        416: {"description": "The range lies outside the zip."},
-    },
+    responses=problems(404, 409) | file_responses("zip", "application/zip"),
     summary="Download a finished export",
 )
 async def download_export(request: Request, state: State, _: Reader, job: JobId, export: ExportId) -> Response:

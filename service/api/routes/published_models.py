@@ -14,7 +14,7 @@ from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.routes.models import ModelName
 from toco.service.api.state import State
-from toco.service.api.stored_response import stored_response
+from toco.service.api.stored_response import file_responses, stored_response
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
 
@@ -141,17 +141,7 @@ def compare_versions(
 @router.get(
     "/download",
     response_class=Response,
-    responses=problems(404)
-    | {
-        200: {
-            "description": "The zip.",
-            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-        },
-        206: {"description": "The part of the zip asked for."},
-        302: {"description": "The zip is at the address in `Location`."},
-        304: {"description": "The zip is the one that the client has."},
-        416: {"description": "The range lies outside the zip."},
-    },
+    responses=problems(404) | file_responses("zip", "application/zip"),
     summary="Download a published model",
 )
 async def download_model(
@@ -177,12 +167,12 @@ async def download_model(
 
 
 @router.delete("", status_code=204, responses=problems(404), summary="Delete a published model")
-def delete_model(state: State, caller: Labeller, name: ModelName) -> None:
+async def delete_model(state: State, caller: Labeller, name: ModelName) -> None:
     """Delete all versions. Jobs keep their labels and exports; those at work that need it fail."""
-    state.published.delete(name, caller.workspace)
+    await state.threads.store.run(state.published.delete, name, caller.workspace)
 
 
 @router.delete("/versions/{number}", status_code=204, responses=problems(404), summary="Delete a version")
-def delete_version(state: State, caller: Labeller, name: ModelName, number: Number) -> None:
+async def delete_version(state: State, caller: Labeller, name: ModelName, number: Number) -> None:
     """Delete one version; where it is current, the one before it is again."""
-    state.published.delete(name, caller.workspace, number)
+    await state.threads.store.run(state.published.delete, name, caller.workspace, number)

@@ -19,10 +19,9 @@ from toco.model.photos.classes import Vocabulary
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.request_body import bounded_body
-from toco.service.api.routes.artifacts import FILE_RESPONSES
 from toco.service.api.schemas import ItemId, JobId
 from toco.service.api.state import AppState, State
-from toco.service.api.stored_response import stored_response
+from toco.service.api.stored_response import file_responses, stored_response
 
 router = APIRouter(prefix="/v1/jobs/{job}/items/{item}", tags=["revisions"])
 
@@ -130,7 +129,7 @@ def list_revisions(
 @router.get(
     "/revisions/{number}/mask.png",
     response_class=Response,
-    responses=problems(404, 409) | FILE_RESPONSES,
+    responses=problems(404, 409) | file_responses("mask", "image/png"),
     summary="The mask of a revision",
 )
 async def get_revision_mask(

@@ -30,6 +30,7 @@ from toco.service.api.request_body import parsed_body
 from toco.service.api.request_context import until_gone
 from toco.service.api.routes.jobs import UnknownBody, fetched
 from toco.service.api.state import State
+from toco.service.api.stored_response import file_responses, stored_response
 from toco.service.api.submission import parse_options
 from toco.service.api.training_request import TrainingBody, TrainingCall
 from toco.service.api.training_views import TrainingDetails, TrainingPage, TrainingView
@@ -41,12 +42,6 @@ TrainingId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a traini
 
 _LOOK_SECONDS: Final = 0.5
 _SILENCE_SECONDS: Final = 15.0
-_PICTURE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "The picture.",
-        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
-    },
-}
 _FIELDS: Final[dict[str, Any]] = {
     "name": {"type": "string", "description": "Of the model; a new version of it if there is one."},
     "preset": {"type": "string", "enum": list(RECIPES)},
@@ -205,19 +200,22 @@ def resume_training(state: State, _: Labeller, training: TrainingId) -> Training
 def promote_training(state: State, _: Labeller, training: TrainingId) -> TrainingView:
     """Let the model's name stand for what this training made; jobs that name it use that from now on."""
     record = state.trainings.get(training)
-    require_trained(record)
-    state.published.promote(record.asked.name, record.version or 0, record.asked.workspace)
+    state.published.promote(record.asked.name, require_trained(record), record.asked.workspace)
     return TrainingView.of_record(state.trainings.decide(training, "promoted"))
 
 
 @router.post("/trainings/{training}/discard", responses=problems(404, 409), summary="Throw a trained model away")
-def discard_training(state: State, _: Labeller, training: TrainingId) -> TrainingView:
+async def discard_training(state: State, _: Labeller, training: TrainingId) -> TrainingView:
     """Delete the version that this training made; where it was current, the one before it is again."""
-    record = state.trainings.get(training)
-    require_trained(record)
-    with suppress(VersionNotFound, NotPublished):  # deleted there already
-        state.published.delete(record.asked.name, record.asked.workspace, record.version)
-    return TrainingView.of_record(state.trainings.decide(training, "discarded"))
+
+    def discard() -> TrainingRecord:
+        record = state.trainings.get(training)
+        version = require_trained(record)
+        with suppress(VersionNotFound, NotPublished):  # deleted there already
+            state.published.delete(record.asked.name, record.asked.workspace, version)
+        return state.trainings.decide(training, "discarded")
+
+    return TrainingView.of_record(await state.threads.store.run(discard))
 
 
 @router.delete("/trainings/{training}", status_code=204, responses=problems(404, 409), summary="Delete a training")
@@ -231,10 +229,11 @@ def delete_training(state: State, _: Labeller, training: TrainingId) -> None:
 @router.get(
     "/trainings/{training}/pictures/{number}/{which}",
     response_class=Response,
-    responses=problems(404) | _PICTURE,
+    responses=problems(404) | file_responses("picture", "image/jpeg"),
     summary="A photo that was kept aside with a model's mask",
 )
-def get_picture(
+async def get_picture(
+    request: Request,
     state: State,
     _: Reader,
     training: TrainingId,
@@ -242,9 +241,10 @@ def get_picture(
     which: Annotated[Literal["before", "after"], Path(description="The model before, or the trained one.")],
 ) -> Response:
     """Send the photo with the mask of one of the two models over it."""
-    state.trainings.get(training)
-    content = state.store.get(f"{training_run_prefix(training)}{PICTURES_FOLDER}/{number:02d}-{which}.jpg")
-    return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+    await run_in_threadpool(state.trainings.get, training)
+    name = f"{number:02d}-{which}.jpg"
+    key = f"{training_run_prefix(training)}{PICTURES_FOLDER}/{name}"
+    return await stored_response(request, state, key, media_type="image/jpeg", name=name)
 
 
 def _from_form(call: TrainingCall, form: FormData) -> tuple[TrainingRecord, bool]:

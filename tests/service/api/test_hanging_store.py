@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.trainings import make_training
 from toco.jobs.job import JobOptions, NewItem, Summary
 from toco.jobs.records import Records, connect
 from toco.jobs.settings import Settings, load_settings
 from toco.jobs.store import StorageUnavailable
+from toco.jobs.trainings import Trainings
 from toco.model.options import preset_options
 from toco.service.api.patient_store import PatientStore
 from toco.service.api.threads import BoundedThreads, Busy
@@ -57,10 +59,23 @@ def job(settings) -> str:
     records.redis.close()
 
 
+@pytest.fixture
+def training(settings) -> str:
+    """A training that is over."""
+    records = Records(connect(settings))
+    trainings = Trainings(records, lease_seconds=60)
+    training = make_training(trainings)
+    yield training
+    trainings.delete(training)
+    records.redis.close()
+
+
 @pytest.mark.slow
-def test_everything_else_answers_while_sixty_requests_hang(settings, job, jpeg):
+def test_everything_else_answers_while_sixty_requests_hang(settings, job, training, jpeg):
     item = f"/v1/jobs/{job}/items/000000"
-    paths = [f"{item}/image", f"{item}/artifacts/pseudo_mask.png", f"{item}/cams/cat", f"{item}/preview"] * 14
+    picture = f"/v1/trainings/{training}/pictures/0/after"
+    paths = [f"{item}/image", f"{item}/artifacts/pseudo_mask.png", f"{item}/cams/cat", f"{item}/preview"] * 4
+    paths += [picture] * 45  # more than the framework has threads
 
     async def story() -> tuple[list[httpx.Response], list[float], httpx.Response]:
         transport = httpx.ASGITransport(create_app(settings))
