@@ -1,10 +1,9 @@
 """Training models: asked for, followed, cancelled, resumed; the result promoted or thrown away."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import Annotated, Any, Final, Literal
 
@@ -20,11 +19,12 @@ from toco.jobs.published_models import NotPublished, VersionNotFound
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.store import training_run_prefix
 from toco.jobs.training import TrainingRecord
-from toco.jobs.trainings import TrainingNotFound, require_trained
+from toco.jobs.trainings import require_trained
 from toco.model.errors import InvalidOption
 from toco.model.training.recipes import RECIPES
 from toco.model.training.task_files import PICTURES_FOLDER
 from toco.service.api.auth import Labeller, Reader
+from toco.service.api.followed import LastEventId, followed
 from toco.service.api.problem import problems
 from toco.service.api.request_body import parsed_body
 from toco.service.api.request_context import until_gone
@@ -40,8 +40,6 @@ router = APIRouter(prefix="/v1", tags=["trainings"])
 
 TrainingId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a training.")]
 
-_LOOK_SECONDS: Final = 0.5
-_SILENCE_SECONDS: Final = 15.0
 _FIELDS: Final[dict[str, Any]] = {
     "name": {"type": "string", "description": "Of the model; a new version of it if there is one."},
     "preset": {"type": "string", "enum": list(RECIPES)},
@@ -158,27 +156,13 @@ async def follow_training(
     state: State,
     _: Reader,
     training: TrainingId,
-    last_event_id: Annotated[int, Header(ge=-1, description="Revision seen last.")] = -1,
+    last_event_id: LastEventId = -1,
 ) -> AsyncIterable[ServerSentEvent]:
     """Send `progress` with the training whenever it changed, and `end` when it is over."""
-    seen = last_event_id
-    silent_since = time.monotonic()
-    while not await request.is_disconnected():
-        try:
-            record = await run_in_threadpool(state.trainings.get, training)
-        except TrainingNotFound:
-            yield ServerSentEvent(event="deleted", data={"training": training})
-            return
-        if record.revision != seen or record.is_final:
-            name = "end" if record.is_final else "progress"
-            yield ServerSentEvent(event=name, id=str(record.revision), data=TrainingView.of_record(record))
-            seen, silent_since = record.revision, time.monotonic()
-            if record.is_final:
-                return
-        elif time.monotonic() - silent_since > _SILENCE_SECONDS:
-            yield ServerSentEvent(comment="still here")
-            silent_since = time.monotonic()
-        await asyncio.sleep(_LOOK_SECONDS)
+    look = partial(state.trainings.get, training)
+    named = {"training": training}
+    async for event in followed(request, look, TrainingView.of_record, seen=last_event_id, named=named):
+        yield event
 
 
 @router.post("/trainings/{training}/cancel", responses=problems(404), summary="Cancel a training")
