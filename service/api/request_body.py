@@ -1,6 +1,7 @@
-"""JSON bodies of routes that take other kinds of bodies as well."""
+"""Bodies of routes that take several kinds of them: described, read and checked."""
 
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -40,6 +41,28 @@ def parsed_body(kind: type[BodyT], content: bytes) -> BodyT:
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in ("body", *first["loc"]))
-        raise InvalidBody(f"{where}: {first['msg']}.", fix="See the API's description.") from None
+        raise InvalidBody(first_fault(error, "body"), fix="See the API's description.") from None
+
+
+def first_fault(error: ValidationError, *place: str) -> str:
+    """Return the first thing that does not fit, and where: below a place, if one is given."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in (*place, *first['loc']))}: {first['msg']}."
+
+
+def form_or_json(fields: Mapping[str, Any], kind: type[BaseModel], *, required: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe for OpenAPI a body that is a form or JSON.
+
+    Args:
+        fields: schemas of the form's fields.
+        kind: what the JSON holds; `description.py` must name it.
+        required: fields without which the form is none.
+    """
+    form = {"type": "object", "properties": dict(fields)} | ({"required": list(required)} if required else {})
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}},
+        },
+    }

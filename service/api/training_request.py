@@ -27,6 +27,7 @@ from toco.model.formats.artifacts import PSEUDO_MASK
 from toco.model.photos.understanding import Mapped
 from toco.model.training.recipes import RECIPES, RecipeName, TrainingSettings, require_trainable
 from toco.service.api.auth import use_quota
+from toco.service.api.request_body import first_fault
 from toco.service.api.schemas import Word
 from toco.service.api.state import AppState
 from toco.service.api.submission import ClientGone, Photo, TooManyFiles, look_at
@@ -199,9 +200,7 @@ class TrainingCall:
         try:
             settings = TrainingSettings.model_validate(RECIPES[self.body.preset].model_dump() | self.body.settings)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidOption(f"settings.{where}: {first['msg']}.", fix="See docs/training.md.") from None
+            raise InvalidOption(first_fault(error, "settings"), fix="See docs/training.md.") from None
         most = self.state.settings.max_training_steps
         if settings.all_steps > most:
             raise TrainingTooLarge(

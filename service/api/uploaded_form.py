@@ -26,6 +26,32 @@ _FIELD_BYTES: Final = 1024 * 1024
 _OTHER_FIELDS: Final = 100
 _WORDS: Final = TypeAdapter(dict[str, str])
 
+MANIFEST_FIELD: Final[dict[str, Any]] = {
+    "manifest": {"type": "string", "format": "binary", "description": "CSV, .xlsx or JSON of tags."}
+}
+MAPPING_FIELD: Final[dict[str, Any]] = {
+    "mapping": {
+        "type": "string",
+        "description": "Own words: a CSV file of word,class, a JSON object, or a kept mapping's name.",
+    }
+}
+PHOTO_FIELDS: Final[dict[str, Any]] = {
+    "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
+    "tags": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "One for all images or one an image, each comma-separated.",
+    },
+    "archive": {
+        "type": "string",
+        "format": "binary",
+        "description": "zip or tar; a table in it lists the tags of its own folder's photos.",
+    },
+    **MANIFEST_FIELD,
+    "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
+}
+"""How OpenAPI describes the fields that `form_photos`, and who calls it, read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -59,18 +85,18 @@ def job_request(form: FormData, mappings: Mappings, workspace: str, *, idempoten
         InvalidMapping, MappingNotFound
     """
     return JobRequest(
-        model=_text(form, "model"),
-        preset=_text(form, "preset") or "balanced",
-        options=parse_options(_text(form, "options")),
+        model=text_field(form, "model"),
+        preset=text_field(form, "preset") or "balanced",
+        options=parse_options(text_field(form, "options")),
         outputs=output_names(_texts(form, "outputs")),
-        unknown_tags=_choice(form, "unknown_tags", get_args(UnknownTags)),
+        unknown_tags=unknown_tags_field(form),
         mapping=form_mapping(form, mappings, workspace),
-        name=_text(form, "name")[:200],
+        name=text_field(form, "name")[:200],
         priority=_choice(form, "priority", ("batch", "interactive")),
-        webhook=_text(form, "webhook"),
-        webhook_secret=_text(form, "webhook_secret"),
+        webhook=text_field(form, "webhook"),
+        webhook_secret=text_field(form, "webhook_secret"),
         idempotency_key=idempotency_key,
-        learn_as=_text(form, "learn_as"),
+        learn_as=text_field(form, "learn_as"),
     )
 
 
@@ -108,6 +134,11 @@ def tag_field(values: Sequence[str]) -> tuple[str, ...] | None:
     return tags or None
 
 
+def unknown_tags_field(form: FormData) -> UnknownTags:
+    """Read what is done about words that are not understood. Raises InvalidOption."""
+    return cast("UnknownTags", _choice(form, "unknown_tags", get_args(UnknownTags)))
+
+
 def untagged_field(form: FormData) -> Untagged | None:
     """Read what becomes of photos that nothing lists; None where the field is missing. Raises InvalidOption."""
     return cast("Untagged | None", _choice(form, "untagged", ("", *UNTAGGED)) or None)
@@ -138,7 +169,8 @@ def form_photos(form: FormData, settings: Settings, *, upload: IO[bytes] | None 
     own = [tag_field([text]) for text in tags] if len(tags) > 1 else [None] * len(images)
     shared = tag_field(tags) if len(tags) == 1 else None
     with archives(files if upload is None else [*files, upload], settings) as opened:
-        manifest = _manifest(form)
+        table = sent_table(form)
+        manifest = None if table is None else PlacedTable("", table)
         known = find_tags(opened, names, manifest, shared=shared)
         of_images = known.pop()
         untagged = untagged_field(form)
@@ -247,24 +279,26 @@ def _image_photos(
             yield Photo(name, tags, content=image.file.read(most_bytes + 1), part=found.part_of(name))
 
 
-def _manifest(form: FormData) -> PlacedTable | None:
+def sent_table(form: FormData) -> TableReading | None:
+    """Read the field `manifest`: a file, or its text; None where it is missing. Raises InvalidTagFile."""
     value = form.get("manifest")
     if isinstance(value, UploadFile):
         value.file.seek(0)
-        return PlacedTable("", parse_table(value.file.read(MAX_TABLE_BYTES + 1), value.filename or "manifest"))
-    return PlacedTable("", parse_table(value.encode(), "manifest")) if value else None
+        return parse_table(value.file.read(MAX_TABLE_BYTES + 1), value.filename or "manifest")
+    return parse_table(value.encode(), "manifest") if value else None
 
 
 def _texts(form: FormData, name: str) -> list[str]:
     return [value for value in form.getlist(name) if isinstance(value, str)]
 
 
-def _text(form: FormData, name: str) -> str:
+def text_field(form: FormData, name: str) -> str:
+    """Read a field of text, stripped; empty where it is missing."""
     return (_texts(form, name) or [""])[0].strip()
 
 
 def _choice(form: FormData, name: str, choices: tuple[str, ...]) -> Any:
-    value = _text(form, name) or choices[0]
+    value = text_field(form, name) or choices[0]
     if value not in choices:
         raise InvalidOption(f"{name} = {value!r}.", fix=f"Use one of {', '.join(choices)}.")
     return value

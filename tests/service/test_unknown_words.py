@@ -164,6 +164,9 @@ def test_tags_are_looked_at_before(http, client):
         ("cat", "exact"),
     ]
     assert checked["model"] == "tiny"
+    refused = http.post("/v1/tags/check", files=files, data={"unknown_tags": "refuse"})
+    assert refused.status_code == 422
+    assert "mug" in refused.json()["detail"]
     assert http.post("/v1/tags/check", json={"tags": [3]}).status_code == 422
     assert http.post("/v1/tags/check", data={"model": ""}).status_code in {400, 422}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from tempfile import TemporaryFile
 from threading import Event
-from typing import IO, Annotated
+from typing import IO, Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
@@ -21,14 +21,17 @@ from toco.jobs.queue import QueueUnavailable
 from toco.model.errors import TocoError
 from toco.model.options import PRESETS
 from toco.model.photos.assignment import UNTAGGED
+from toco.model.photos.tag_check import UnknownTags
 from toco.service.api.auth import Admin, Labeller, Reader, seen_uploads
 from toco.service.api.problem import problems
-from toco.service.api.request_body import parsed_body
+from toco.service.api.request_body import form_or_json, parsed_body
 from toco.service.api.request_context import until_gone
 from toco.service.api.schemas import JobBody, JobDetails, JobId, JobPage, JobView, MadeJob, RetryView
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import JobRequest, Photo, Submission
 from toco.service.api.uploaded_form import (
+    MAPPING_FIELD,
+    PHOTO_FIELDS,
     Sent,
     archive_photos,
     archives,
@@ -52,51 +55,25 @@ class UnknownBody(TocoError):
     kind = "unsupported"
 
 
-_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                    "tags": {
-                        "type": "array",
-                        "items": {"type": "string"},
-                        "description": "One for all images or one an image, each comma-separated.",
-                    },
-                    "archive": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "zip or tar; a table in it lists the tags of its own folder's photos.",
-                    },
-                    "manifest": {"type": "string", "format": "binary", "description": "CSV, .xlsx or JSON of tags."},
-                    "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
-                    "name": {"type": "string"},
-                    "learn_as": {"type": "string", "description": "Name of the model of words that are learnt."},
-                    "model": {"type": "string"},
-                    "preset": {"type": "string", "enum": list(PRESETS)},
-                    "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
-                    "outputs": {"type": "array", "items": {"type": "string"}},
-                    "unknown_tags": {"type": "string", "enum": ["learn", "open", "refuse"]},
-                    "mapping": {
-                        "type": "string",
-                        "description": "Own words: a CSV file of word,class, a JSON object, or a kept mapping's name.",
-                    },
-                    "untagged": {
-                        "type": "string",
-                        "enum": ["", *UNTAGGED],
-                        "description": "Photos that nothing lists. Left out, the classifier tags all photos if no "
-                        "tags came at all; if some did, the others fail.",
-                    },
-                    "priority": {"type": "string", "enum": ["batch", "interactive"]},
-                    "webhook": {"type": "string"},
-                    "webhook_secret": {"type": "string"},
-                },
-            },
-        },
-        "application/json": {"schema": {"$ref": "#/components/schemas/JobBody"}},
+_FIELDS: Final[dict[str, Any]] = {
+    **PHOTO_FIELDS,
+    "name": {"type": "string"},
+    "learn_as": {"type": "string", "description": "Name of the model of words that are learnt."},
+    "model": {"type": "string"},
+    "preset": {"type": "string", "enum": list(PRESETS)},
+    "options": {"type": "string", "description": "Changes to the preset as a JSON object."},
+    "outputs": {"type": "array", "items": {"type": "string"}},
+    "unknown_tags": {"type": "string", "enum": list(get_args(UnknownTags))},
+    **MAPPING_FIELD,
+    "untagged": {
+        "type": "string",
+        "enum": ["", *UNTAGGED],
+        "description": "Photos that nothing lists. Left out, the classifier tags all photos if no tags came at all; "
+        "if some did, the others fail.",
     },
+    "priority": {"type": "string", "enum": ["batch", "interactive"]},
+    "webhook": {"type": "string"},
+    "webhook_secret": {"type": "string"},
 }
 
 
@@ -106,7 +83,7 @@ _BODY = {
     response_model=MadeJob,
     responses=problems(404, 409, 415)
     | {200: {"description": "This Idempotency-Key made the job before.", "model": MadeJob}},
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": form_or_json(_FIELDS, JobBody)},
     summary="Label many images",
 )
 async def create_job(

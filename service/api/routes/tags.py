@@ -1,25 +1,32 @@
 """Tags before photos are labelled: what each word would become; and mappings that are kept by name."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 
 from toco.jobs.learning import READING, Learning, NewLearning, notes
 from toco.jobs.mappings import NAME_PATTERN
 from toco.model.errors import InvalidOption
-from toco.model.photos.tables.reading import parse_table
 from toco.model.photos.tag_check import TagCheck, UnknownTags, check_tags, settle_unknown
 from toco.model.photos.tags import split_tags
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.request_body import parsed_body
+from toco.service.api.request_body import form_or_json, parsed_body
 from toco.service.api.schemas import CheckRequest, Word
 from toco.service.api.state import AppState, State
 from toco.service.api.submission import planned_learning
-from toco.service.api.uploaded_form import form_mapping, read_form
+from toco.service.api.uploaded_form import (
+    MANIFEST_FIELD,
+    MAPPING_FIELD,
+    form_mapping,
+    read_form,
+    sent_table,
+    text_field,
+    unknown_tags_field,
+)
 
 router = APIRouter(prefix="/v1", tags=["tags"])
 
@@ -55,29 +62,19 @@ class MappingBody(BaseModel):
     words: dict[Word, Word]
 
 
-_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/CheckRequest"}},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "manifest": {"type": "string", "format": "binary", "description": "A table of tags."},
-                    "tags": {"type": "array", "items": {"type": "string"}, "description": "The tags of a photo each."},
-                    "model": {"type": "string"},
-                    "mapping": {"type": "string", "description": "CSV file, JSON object, or a kept mapping's name."},
-                },
-            },
-        },
-    },
+_FIELDS: Final[dict[str, Any]] = {
+    **MANIFEST_FIELD,
+    "tags": {"type": "array", "items": {"type": "string"}, "description": "The tags of a photo each."},
+    "model": {"type": "string"},
+    **MAPPING_FIELD,
+    "unknown_tags": {"type": "string", "enum": list(get_args(UnknownTags))},
 }
 
 
 @router.post(
     "/tags/check",
     responses=problems(404, 415),
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": form_or_json(_FIELDS, CheckRequest)},
     summary="What each tag would become",
 )
 async def check(request: Request, state: State, caller: Reader) -> CheckView:
@@ -123,18 +120,15 @@ def _checked_body(state: AppState, workspace: str, body: CheckRequest) -> CheckV
 
 
 def _checked_form(state: AppState, workspace: str, form: FormData) -> CheckView:
-    manifest = form.get("manifest")
-    if isinstance(manifest, UploadFile):
-        manifest.file.seek(0)
-        table = parse_table(manifest.file.read(), manifest.filename or "manifest").table
-        tags = [tagged.tags for tagged in table.values()]
+    sent = sent_table(form)
+    if sent is not None:
+        tags = [tagged.tags for tagged in sent.table.values()]
     else:
         tags = [split_tags(value) for value in form.getlist("tags") if isinstance(value, str)]
     if not tags:
         raise InvalidOption("There are no tags to look at.", fix="Send a table as `manifest`, or `tags`.")
-    model = form.get("model")
     mapping = form_mapping(form, state.mappings, workspace)
-    return _checked(state, workspace, model if isinstance(model, str) else "", tags, mapping, "learn")
+    return _checked(state, workspace, text_field(form, "model"), tags, mapping, unknown_tags_field(form))
 
 
 def _checked(

@@ -26,7 +26,7 @@ from toco.model.training.task_files import PICTURES_FOLDER
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.followed import LastEventId, followed
 from toco.service.api.problem import problems
-from toco.service.api.request_body import parsed_body
+from toco.service.api.request_body import first_fault, form_or_json, parsed_body
 from toco.service.api.request_context import until_gone
 from toco.service.api.routes.jobs import UnknownBody, fetched
 from toco.service.api.state import State
@@ -34,7 +34,7 @@ from toco.service.api.stored_response import file_responses, stored_response
 from toco.service.api.submission import parse_options
 from toco.service.api.training_request import TrainingBody, TrainingCall
 from toco.service.api.training_views import TrainingDetails, TrainingPage, TrainingView
-from toco.service.api.uploaded_form import form_mapping, form_photos, read_form
+from toco.service.api.uploaded_form import MAPPING_FIELD, PHOTO_FIELDS, form_mapping, form_photos, read_form
 
 router = APIRouter(prefix="/v1", tags=["trainings"])
 
@@ -51,27 +51,8 @@ _FIELDS: Final[dict[str, Any]] = {
     },
     "model": {"type": "string", "description": "That it starts from. Left out: the default."},
     "complete_tags": {"type": "string", "enum": ["true", "false"]},
-    "mapping": {"type": "string", "description": "CSV file, JSON object, or a kept mapping's name."},
-    "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
-    "tags": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "One for all images or one an image, each comma-separated.",
-    },
-    "archive": {
-        "type": "string",
-        "format": "binary",
-        "description": "zip or tar; a table in it lists the tags of its own folder's photos.",
-    },
-    "manifest": {"type": "string", "format": "binary", "description": "CSV, .xlsx or JSON of tags."},
-    "upload": {"type": "string", "description": "Id of a finished resumable upload (zip or tar)."},
-}
-_BODY: Final[dict[str, Any]] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {"schema": {"type": "object", "properties": _FIELDS, "required": ["name"]}},
-        "application/json": {"schema": {"$ref": "#/components/schemas/TrainingBody"}},
-    },
+    **MAPPING_FIELD,
+    **PHOTO_FIELDS,
 }
 
 
@@ -81,7 +62,7 @@ _BODY: Final[dict[str, Any]] = {
     response_model=TrainingView,
     responses=problems(404, 409, 415)
     | {200: {"description": "This Idempotency-Key made the training before.", "model": TrainingView}},
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": form_or_json(_FIELDS, TrainingBody, required=["name"])},
     summary="Train a model",
 )
 async def create_training(
@@ -243,9 +224,7 @@ def _from_form(call: TrainingCall, form: FormData) -> tuple[TrainingRecord, bool
             **{name: value for name, value in said.items() if value or name == "name"},
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidOption(f"{where}: {first['msg']}.", fix="See the API's description.") from None
+        raise InvalidOption(first_fault(error), fix="See the API's description.") from None
     call = replace(call, body=body, mapping=form_mapping(form, call.state.mappings, call.caller.workspace))
     return _with_photos(call, form)
 
