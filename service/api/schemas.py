@@ -38,6 +38,11 @@ ItemId = Annotated[str, Path(pattern=ITEM_PATTERN, description="Id of an item: s
 Word = Annotated[str, Field(max_length=512)]
 
 
+def moment(seconds: float) -> datetime:
+    """Return when that was, as the API tells it; seconds count from 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 class StoredImage(BaseModel):
     """An image that is in the object store already."""
 
@@ -145,9 +150,9 @@ class JobView(BaseModel):
             total=job.total,
             counts=job.counts,
             cancel_requested=job.cancel_requested,
-            created_at=_moment(job.created_at),
-            started_at=_moment(job.started_at) if job.started_at else None,
-            finished_at=_moment(job.finished_at) if job.finished_at else None,
+            created_at=moment(job.created_at),
+            started_at=moment(job.started_at) if job.started_at else None,
+            finished_at=moment(job.finished_at) if job.finished_at else None,
             images_per_second=round(job.rate, 4),
             seconds_left=None if job.seconds_left is None else round(job.seconds_left, 1),
             revision=job.revision,
@@ -286,8 +291,8 @@ class ItemView(BaseModel):
                 ArtifactView(name=name, media_type=media_type(name), size=size, url=f"{here}/artifacts/{name}")
                 for name, size in made.items()
             ],
-            started_at=_moment(item.started_at) if item.started_at else None,
-            finished_at=_moment(item.finished_at) if item.finished_at else None,
+            started_at=moment(item.started_at) if item.started_at else None,
+            finished_at=moment(item.finished_at) if item.finished_at else None,
         )
 
 
@@ -366,11 +371,7 @@ class ExportView(BaseModel):
             left_out=list(export.left_out),
             size=export.size,
             error=export.error,
-            created_at=_moment(export.created_at),
+            created_at=moment(export.created_at),
             request=export.request,
             download_url=f"{here}/download" if export.state == "done" else None,
         )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -1,7 +1,7 @@
 """What the API tells of trainings."""
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
@@ -9,6 +9,7 @@ from toco.jobs.job import ItemError
 from toco.jobs.training import TrainingDecision, TrainingRecord, TrainingState
 from toco.model.training.figures import TrainingFigures
 from toco.model.training.recipes import TrainingSettings
+from toco.service.api.schemas import moment
 
 
 class TrainingView(BaseModel):
@@ -41,8 +42,8 @@ class TrainingView(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of_record(cls, record: TrainingRecord, **more: Any) -> "TrainingView":
-        """Show a training."""
+    def of_record(cls, record: TrainingRecord, **more: Any) -> Self:
+        """Show a training, with more that only a kind of view tells."""
         asked = record.asked
         return cls(
             id=record.id,
@@ -67,9 +68,9 @@ class TrainingView(BaseModel):
             decision=record.decision,
             cancel_requested=record.cancel_requested,
             figures=record.figures,
-            created_at=_moment(record.created_at),
-            started_at=_moment(record.started_at) if record.started_at else None,
-            finished_at=_moment(record.finished_at) if record.finished_at else None,
+            created_at=moment(record.created_at),
+            started_at=moment(record.started_at) if record.started_at else None,
+            finished_at=moment(record.finished_at) if record.finished_at else None,
             **more,
         )
 
@@ -85,7 +86,3 @@ class TrainingPage(BaseModel):
 
     trainings: list[TrainingView]
     next: str | None = Field(description="`cursor` of the next page; null on the last.")
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -1,6 +1,6 @@
 """Audits: how good are a job's labels? And what to look at next."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -15,7 +15,7 @@ from toco.model.evaluation.audit import AuditEstimate
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.routes.revisions import name_of, vocabulary_of
-from toco.service.api.schemas import ItemView, JobId
+from toco.service.api.schemas import ItemView, JobId, moment
 from toco.service.api.state import AppState, State
 
 router = APIRouter(prefix="/v1/jobs/{job}", tags=["audits"])
@@ -64,7 +64,7 @@ class AuditView(BaseModel):
             job=job,
             seed=audit.seed,
             who=audit.who,
-            created_at=datetime.fromtimestamp(audit.created_at, UTC),
+            created_at=moment(audit.created_at),
             complete=found.is_complete,
             photos=[
                 AuditPhoto(item=photo.item, name=found.names.get(photo.item, ""), checked=photo.item in found.checked)
@@ -86,8 +86,13 @@ class AuditSummary(BaseModel):
     @classmethod
     def of(cls, audit: Audit) -> "AuditSummary":
         """Show a record."""
-        moment = datetime.fromtimestamp(audit.created_at, UTC)
-        return cls(id=audit.id, seed=audit.seed, who=audit.who, created_at=moment, photos=len(audit.photos))
+        return cls(
+            id=audit.id,
+            seed=audit.seed,
+            who=audit.who,
+            created_at=moment(audit.created_at),
+            photos=len(audit.photos),
+        )
 
 
 class LeftView(BaseModel):

@@ -1,6 +1,6 @@
 """Models that jobs and trainings made: their versions, which of them is current, downloads, deletion."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -13,6 +13,7 @@ from toco.model.learning.learnt_spec import WordReport
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.routes.models import ModelName
+from toco.service.api.schemas import moment
 from toco.service.api.state import State
 from toco.service.api.stored_response import file_responses, stored_response
 
@@ -44,7 +45,7 @@ class VersionView(BaseModel):
             version=version.spec.version,
             kind=version.kind,
             current=current,
-            created_at=datetime.fromtimestamp(version.created_at, UTC),
+            created_at=moment(version.created_at),
             size=version.size,
             job=version.job,
             encoder=version.encoder,

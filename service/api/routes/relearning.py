@@ -1,6 +1,7 @@
 """Learning again from corrected labels: begun, followed, looked at, taken back."""
 
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -8,12 +9,13 @@ from pydantic import BaseModel, Field
 
 from toco.jobs.ids import ID_PATTERN
 from toco.jobs.job import ItemError
+from toco.jobs.queue import QueueUnavailable
 from toco.jobs.relearning import Relearning, State
 from toco.jobs.revisions import KnownRevision
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.routes.revisions import RevisionView, name_of
-from toco.service.api.schemas import JobId
+from toco.service.api.schemas import JobId, moment
 from toco.service.api.state import AppState
 from toco.service.api.state import State as Api
 
@@ -44,7 +46,7 @@ class RelearningView(BaseModel):
             job=found.job,
             state=found.state,
             who=found.who,
-            created_at=datetime.fromtimestamp(found.created_at, UTC),
+            created_at=moment(found.created_at),
             corrected=found.corrected,
             accepted=found.accepted,
             labelling=found.labelling,
@@ -87,7 +89,8 @@ def begin_relearning(state: Api, caller: Labeller, job: JobId) -> RelearningView
     Each new label is a revision. A job without corrected masks fails with `nothing_corrected`.
     """
     begun = state.relearnings.begin(job, name_of(caller))
-    state.queue.learn_again(job, begun.id)
+    with suppress(QueueUnavailable):  # the sweep queues it
+        state.queue.learn_again(job, begun.id)
     return RelearningView.of(begun)
 
 

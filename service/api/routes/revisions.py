@@ -1,7 +1,7 @@
 """Revisions of an item: listed, added to by masks that people made, gone back to."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -19,7 +19,7 @@ from toco.model.photos.classes import Vocabulary
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.request_body import bounded_body
-from toco.service.api.schemas import ItemId, JobId
+from toco.service.api.schemas import ItemId, JobId, moment
 from toco.service.api.state import AppState, State
 from toco.service.api.stored_response import file_responses, stored_response
 
@@ -89,7 +89,7 @@ class RevisionView(BaseModel):
             number=revision.number,
             how=revision.how,
             who=revision.who,
-            at=datetime.fromtimestamp(revision.at, UTC) if revision.at else None,
+            at=moment(revision.at) if revision.at else None,
             based_on=revision.based_on,
             current=known.is_current,
             decision=known.decision,

@@ -115,9 +115,7 @@ def list_trainings(
 def get_training(state: State, _: Reader, training: TrainingId) -> TrainingDetails:
     """Show a training with its losses so far."""
     record = state.trainings.get(training)
-    return TrainingDetails.model_validate(
-        TrainingView.of_record(record).model_dump() | {"history": state.trainings.losses(training)}
-    )
+    return TrainingDetails.of_record(record, history=state.trainings.losses(training))
 
 
 def _known_training(state: State, training: TrainingId) -> None:
