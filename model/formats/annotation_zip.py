@@ -10,7 +10,6 @@ References:
     docs.cvat.ai, "Segmentation Mask" and "CVAT for images 1.1" formats.
 """
 
-import io
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,13 +19,13 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from toco.model.errors import TocoError
 from toco.model.formats.drawn_regions import decode_box_runs, fill_polygon
 from toco.model.formats.sent_mask import InvalidMask
+from toco.model.photos.archives import DAMAGED
 from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
-from toco.model.photos.images import probe_image
+from toco.model.photos.images import read_image
 
 Mask = npt.NDArray[np.uint8]
 SizeOf = Callable[[str], tuple[int, int] | None]
@@ -125,14 +124,14 @@ def _colours(text: str, vocabulary: Vocabulary) -> dict[int, tuple[int, str]]:
 
 
 def _of_colours(name: str, data: bytes, colours: Mapping[int, tuple[int, str]], size: tuple[int, int]) -> SentMask:
-    header = probe_image(data, max_pixels=max(size[0] * size[1], 1))
-    if (header.height, header.width) != size:
+    picture = read_image(data, max_pixels=max(size[0] * size[1], 1))
+    if picture.original_size != size:
+        height, width = picture.original_size
         raise InvalidMask(
-            f"The mask has {header.width} x {header.height} pixels, the photo {size[1]} x {size[0]}.",
+            f"The mask has {width} x {height} pixels, the photo {size[1]} x {size[0]}.",
             fix="Annotate the photo that was labelled.",
         )
-    with Image.open(io.BytesIO(data)) as picture:
-        pixels = np.asarray(picture.convert("RGB"), np.uint32)
+    pixels = picture.pixels.astype(np.uint32)
     packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     shown, places = np.unique(packed, return_inverse=True)
     missing = [colour for colour in shown.tolist() if colour not in colours]
@@ -149,7 +148,8 @@ def _images(archive: zipfile.ZipFile, vocabulary: Vocabulary, size_of: SizeOf) -
     except ET.ParseError as error:
         raise InvalidAnnotations(f"{_ANNOTATIONS} is no XML: {error}.", fix="Export it again.") from None
     for image in root.iter("image"):
-        name = str(PurePosixPath(image.get("name", "")).with_suffix(""))
+        path = PurePosixPath(image.get("name", ""))
+        name = str(path.with_suffix("")) if path.name else ""
         size = size_of(name)
         if size is None:
             continue
@@ -169,13 +169,20 @@ def _drawn(name: str, image: ET.Element, vocabulary: Vocabulary, size: tuple[int
     mask = np.full(size, BACKGROUND, np.uint8)
     unknown: dict[str, None] = {}
     shapes = [shape for shape in image if shape.tag in ("mask", "polygon")]
-    for shape in sorted(shapes, key=lambda shape: int(shape.get("z_order", "0"))):
+    for shape in sorted(shapes, key=_order):
         label = shape.get("label", "")
         index = _index(label, vocabulary)
         if index == IGNORE:
             unknown[label] = None
         mask[_inside(shape, size)] = index
     return SentMask(name, mask, unknown=tuple(unknown))
+
+
+def _order(shape: ET.Element) -> int:
+    try:
+        return int(shape.get("z_order", "0"))
+    except ValueError:
+        raise _unreadable(shape) from None
 
 
 def _inside(shape: ET.Element, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -186,8 +193,12 @@ def _inside(shape: ET.Element, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
             return decode_box_runs(runs, (left, top, width, height), size)
         corners = [[float(part) for part in pair.split(",")] for pair in shape.get("points", "").split(";")]
     except ValueError:
-        raise InvalidMask(f"A {shape.tag} whose numbers cannot be read.", fix="Export it again.") from None
+        raise _unreadable(shape) from None
     return fill_polygon(corners, size)
+
+
+def _unreadable(shape: ET.Element) -> InvalidMask:
+    return InvalidMask(f"A {shape.tag} whose numbers cannot be read.", fix="Export it again.")
 
 
 def _index(label: str, vocabulary: Vocabulary) -> int:
@@ -204,6 +215,6 @@ def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     try:
         with archive.open(entry) as file:
             return file.read(most)
-    # `zipfile` raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    # `zipfile` raises RuntimeError for an encrypted entry, or a compression that it does not know.
+    except (*DAMAGED, RuntimeError) as error:
         raise InvalidAnnotations(f"{name} cannot be unpacked: {error}.", fix="Export it again.") from None

@@ -98,7 +98,7 @@ class PhotoArchive:
         try:
             with self._streams[name]() as stream:
                 return self._budget.read(name, stream)
-        except (*_DAMAGED, RuntimeError) as error:
+        except (*DAMAGED, RuntimeError) as error:
             raise UnreadableImage(f"The entry {name!r} cannot be unpacked: {error}.", fix="Pack it again.") from None
 
     def add(self, name: str, size: int, stream: Callable[[], IO[bytes]]) -> None:
@@ -163,14 +163,15 @@ def open_archive(file: IO[bytes], limits: ArchiveLimits) -> Iterator[PhotoArchiv
         yield archive
 
 
-_DAMAGED: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+DAMAGED: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+"""What reading an archive raises where it is damaged; `zipfile` raises RuntimeError as well, see `_damage_told`."""
 
 
 @contextmanager
 def _damage_told() -> Iterator[None]:
     try:
         yield
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Send a zip or a tar.") from None
     except RuntimeError as error:  # zipfile's word for kinds of packing that it does not know
         raise InvalidArchive(f"The archive cannot be read: {error}.", fix="Pack it anew.") from None
@@ -260,7 +261,7 @@ def _head(stream: Callable[[], IO[bytes]]) -> bytes:
     try:
         with stream() as opened:
             return opened.read(HEAD_BYTES)
-    except (*_DAMAGED, RuntimeError):
+    except (*DAMAGED, RuntimeError):
         return b""
 
 

@@ -42,6 +42,9 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+NOISE = png(np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8))
+
+
 def shapes(mask: np.ndarray, label: str) -> str:
     *runs, x1, y1, x2, y2 = encode_runs(mask)
     box = f'left="{x1}" top="{y1}" width="{x2 - x1 + 1}" height="{y2 - y1 + 1}"'
@@ -99,12 +102,30 @@ def test_masks_and_polygons_of_cvat_for_images_lie_in_drawing_order(tmp_path):
         ({"annotations.xml": images('<mask label="cat" rle="5" left="0" top="0" width="9" height="9"/>')}, "5 pixels"),
         ({"annotations.xml": images('<mask label="cat" rle="x" left="0" top="0" width="9" height="9"/>')}, "numbers"),
         ({"annotations.xml": images('<polygon label="cat" points="1,2;x,3"/>')}, "numbers"),
+        ({"annotations.xml": images('<polygon label="cat" points="1,2;3,3;4,9" z_order="top"/>')}, "numbers"),
+        ({"labelmap.txt": "cat:1,2,3::\n", "SegmentationClass/a.png": NOISE[:-4000]}, "cut short"),
     ],
 )
 def test_what_does_not_fit_is_told_photo_by_photo(tmp_path, files, said):
     (sent,) = read_annotation_zip(packed(tmp_path, files), VOC, sizes)
     assert sent.mask is None
     assert said in str(sent.error)
+
+
+def test_an_entry_whose_packed_bytes_are_damaged_is_told_and_not_the_end(tmp_path):
+    path = packed(tmp_path, {"labelmap.txt": "cat:1,2,3::\n", "SegmentationClass/a.png": b"\0" * 5000})
+    packed_bytes = bytearray(path.read_bytes())
+    start = packed_bytes.index(b"SegmentationClass/a.png") + len("SegmentationClass/a.png")
+    packed_bytes[start : start + 8] = b"\xff" * 8  # no block of deflate begins so
+    path.write_bytes(packed_bytes)
+    (sent,) = read_annotation_zip(path, VOC, sizes)
+    assert sent.mask is None
+    assert "cannot be unpacked" in str(sent.error)
+
+
+def test_an_image_without_a_name_is_left_out(tmp_path):
+    path = packed(tmp_path, {"annotations.xml": images(name="")})
+    assert list(read_annotation_zip(path, VOC, sizes)) == []
 
 
 def test_what_is_no_export_is_refused(tmp_path):
