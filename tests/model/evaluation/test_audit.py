@@ -36,11 +36,10 @@ def test_open_pixels_of_a_label_are_background_and_those_of_the_truth_do_not_cou
     truth = np.array([[CAT, 255, DOG, CAT]], np.uint8)
     found = check("cat", label, truth)
     assert (found.open_pixels, found.pixels) == (1, 3)
-    assert {(int(t), int(p)): int(found.counts[t, p]) for t, p in np.argwhere(found.counts)} == {
-        (CAT, CAT): 1,
-        (DOG, 0): 1,
-        (CAT, 0): 1,
-    }
+    in_truth, in_label, in_both = ({int(at): int(row[at]) for at in np.flatnonzero(row)} for row in found.areas)
+    assert in_truth == {CAT: 2, DOG: 1}
+    assert in_label == {CAT: 1, 0: 2}
+    assert in_both == {CAT: 1}
     with pytest.raises(InvalidOption, match="one size"):
         check("cat", label, truth.T)
 
@@ -62,11 +61,10 @@ def photos(count: int, seed: int) -> tuple[list[tuple[str, ...]], list[Checked]]
 def test_all_photos_checked_is_the_figure_itself():
     tags, found = photos(60, seed=0)
     said = estimate(found, Population.of(tags), VOC)
-    total = np.sum([entry.counts for entry in found], axis=0)
+    truth, label, both = np.sum([entry.areas for entry in found], axis=0)
     for entry in said.classes:
         index = {"background": 0, "cat": CAT, "dog": DOG}[entry.name]
-        union = total[index].sum() + total[:, index].sum() - total[index, index]
-        assert entry.estimate == pytest.approx(total[index, index] / union)
+        assert entry.estimate == pytest.approx(both[index] / (truth[index] + label[index] - both[index]))
     assert said.miou.estimate == pytest.approx(np.mean([entry.estimate for entry in said.classes]))
     assert (said.photos, said.population) == (60, 60)
 
@@ -108,4 +106,4 @@ def test_one_photo_says_next_to_nothing_and_none_is_told():
     with pytest.raises(InvalidOption, match="No photo"):
         estimate([], Population.of(tags), VOC)
     with pytest.raises(InvalidOption, match="no photos of 'cow'"):
-        estimate([Checked("cow", found[0].counts, 0, 1)], Population.of(tags), VOC)
+        estimate([Checked("cow", found[0].areas, 0, 1)], Population.of(tags), VOC)
