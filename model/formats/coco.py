@@ -13,6 +13,7 @@ References:
     cocodataset.org, "Data format", section 1 (object detection).
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -39,7 +40,10 @@ class CocoWriter(ExportWriter):
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
         super().__init__(sink, vocabulary, options)
-        self._lists: dict[str, tuple[JsonSpool, JsonSpool]] = {}  # photos and annotations, by part
+        # Photos and annotations, by part.
+        self._lists = defaultdict[str, tuple[JsonSpool, JsonSpool]](
+            lambda: (self.keep(JsonSpool()), self.keep(JsonSpool()))
+        )
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
@@ -48,7 +52,7 @@ class CocoWriter(ExportWriter):
         if photo:
             file_name = f"{stem}{photo[0]}"
             self.sink.write(f"images/{file_name}", photo[1])
-        images, annotations = self._lists_of(self.part_of(item))
+        images, annotations = self._lists[self.part_of(item)]
         image_id = len(images) + 1
         height, width = mask.shape
         images.add({"id": image_id, "file_name": file_name, "height": height, "width": width})
@@ -70,18 +74,13 @@ class CocoWriter(ExportWriter):
         """See `ExportWriter.finish`."""
         categories = [{"id": entry.index, "name": entry.name, "supercategory": ""} for entry in self.vocabulary]
         for part in listed_parts(self._lists) or [self.options.subset]:
-            images, annotations = self._lists_of(part)
+            images, annotations = self._lists[part]
             with self.sink.open(f"annotations/instances_{part}.json") as file:
                 file.write(b'{"info":{},"licenses":[],"categories":' + compact_json(categories) + b',\n"images":')
                 images.copy_to(file)
                 file.write(b',\n"annotations":')
                 annotations.copy_to(file)
                 file.write(b"}\n")
-
-    def _lists_of(self, part: str) -> tuple[JsonSpool, JsonSpool]:
-        if part not in self._lists:
-            self._lists[part] = self.keep(JsonSpool()), self.keep(JsonSpool())
-        return self._lists[part]
 
     def _instances(self, mask: npt.NDArray[np.uint8]) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
         for entry, region in classes_in(mask, self.vocabulary):

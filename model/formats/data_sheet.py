@@ -105,9 +105,10 @@ def _row(entry: ClassStatistics, parts: Sequence[str], pixels: int) -> str:
 
 
 def _label_options(by_digest: dict[str, Any]) -> Iterator[str]:
-    for digest, options in list(by_digest.items())[:1] if len(by_digest) == 1 else ():
+    if len(by_digest) == 1:
+        ((digest, options),) = by_digest.items()
         yield f"- Options of the labels ({digest}): `{json.dumps(options, sort_keys=True)}`."
-    if len(by_digest) > 1:
+    elif by_digest:
         yield "- The photos were labelled with several sets of options; each photo's `result.json` has its own."
 
 

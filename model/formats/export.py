@@ -156,7 +156,7 @@ def _count(counted: Counted, item: LabelledItem, options: ExportOptions) -> None
     """Count a photo whose mask was exported; raw CAMs alone may have none."""
     part = item.part or options.subset
     try:
-        before = item.pseudo_mask if options.mask == "pseudo_mask" else item.segmentation
+        before = item.tidied(options.mask)
         mask = item.tidied(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
     except TocoError:
         return
@@ -174,7 +174,7 @@ def _describe(writer: ExportWriter, counted: Counted, split: Split, about: Seque
 def _is_wholly_open(item: LabelledItem, options: ExportOptions) -> bool:
     """Say whether the mask that is exported holds nothing but 255; what is wrong with a photo its formats will say."""
     try:
-        mask = item.pseudo_mask if options.mask == "pseudo_mask" else item.segmentation
+        mask = item.tidied(options.mask)
     except TocoError:
         return False
     return bool((mask == IGNORE).all())

@@ -14,6 +14,7 @@ References:
 """
 
 import json
+from collections import defaultdict
 from typing import Any, ClassVar
 
 from toco.model.formats.artifacts import encode_mask
@@ -34,7 +35,7 @@ class HuggingFaceWriter(ExportWriter):
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
         super().__init__(sink, vocabulary, options)
-        self._rows: dict[str, LineSpool] = {}
+        self._rows = defaultdict[str, LineSpool](lambda: self.keep(LineSpool()))
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
@@ -52,17 +53,12 @@ class HuggingFaceWriter(ExportWriter):
         }
         self.sink.write(f"{part}/{row['file_name']}", photo)
         self.sink.write(f"{part}/{row['mask_file_name']}", encode_mask(mask))
-        self._rows_of(part).add(compact_json(row).decode())
+        self._rows[part].add(compact_json(row).decode())
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""
         for part in listed_parts(self._rows) or [self.options.subset]:
             with self.sink.open(f"{part}/metadata.jsonl") as file:
-                self._rows_of(part).copy_to(file)
+                self._rows[part].copy_to(file)
         names = {str(index): name for index, name in sorted(self.vocabulary.name_of_index.items())}
         self.sink.write("id2label.json", json.dumps(names, indent=1, ensure_ascii=False).encode())
-
-    def _rows_of(self, part: str) -> LineSpool:
-        if part not in self._rows:
-            self._rows[part] = self.keep(LineSpool())
-        return self._rows[part]

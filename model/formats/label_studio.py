@@ -13,7 +13,7 @@ References:
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 from urllib.parse import quote
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from toco.model.errors import InvalidArray
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.polygons import mask_to_polygons
+from toco.model.formats.polygons import Polygon, mask_to_polygons
 from toco.model.formats.regions import classes_in, require_mask
 from toco.model.formats.sink import Sink
 from toco.model.formats.spool import JsonSpool
@@ -144,20 +144,13 @@ class Canvas:
 
     def polygons(
         self,
-        mask: npt.NDArray[np.bool_],
+        found: Sequence[Polygon],
         label: str,
         *,
-        tolerance: float = 1.0,
-        min_area: int = 0,
         from_name: str | None = None,
         score: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Return a polygon region for each connected region of an (H, W) bool mask, the largest first.
-
-        Raises:
-            InvalidArray, InvalidOption: as `mask_to_polygons`.
-        """
-        found = mask_to_polygons(mask, tolerance=tolerance, min_area=min_area)
+        """Return a polygon region for each outline of a mask (see `mask_to_polygons`), the largest first."""
         regions = []
         for polygon in sorted(found, key=lambda polygon: -polygon.area):
             points = [[self._x(x), self._y(y)] for x, y in polygon.bridged().tolist()]
@@ -267,12 +260,6 @@ class LabelStudioWriter(ExportWriter):
             if self.options.regions == "brush":
                 yield canvas.brush(region, entry.name, score=score)
             else:
-                tolerance, min_area = self.options.tolerance, self.options.min_area
-                self.outlines.add(entry.name, region, mask_to_polygons(region, tolerance=tolerance, min_area=min_area))
-                yield from canvas.polygons(
-                    region,
-                    entry.name,
-                    tolerance=tolerance,
-                    min_area=min_area,
-                    score=score,
-                )
+                found = mask_to_polygons(region, tolerance=self.options.tolerance, min_area=self.options.min_area)
+                self.outlines.add(entry.name, region, found)
+                yield from canvas.polygons(found, entry.name, score=score)

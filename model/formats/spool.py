@@ -1,9 +1,11 @@
-"""Lists that are too long for memory, kept in a temporary file until the export is closed."""
+"""Lists that may be too long for memory, kept in a temporary file from some length on until the export is closed."""
 
 import json
 import shutil
 import tempfile
-from typing import IO, Any
+from typing import IO, Any, Final
+
+_IN_MEMORY: Final = 64 * 1024  # bytes of a spool
 
 
 def compact_json(value: Any) -> bytes:
@@ -12,10 +14,11 @@ def compact_json(value: Any) -> bytes:
 
 
 class Spool:
-    """Bytes that grow on disk."""
+    """Bytes that grow on disk once there are many."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
+        # A data set may have hundreds of parts, each with spools of its own: small ones take no open file.
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the spool
         self._count = 0
 
     def __len__(self) -> int:

@@ -11,7 +11,11 @@ References:
     VOC 2012 development kit, sections 3.2 and 7.
 """
 
+from collections import defaultdict
 from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from toco.model.formats.artifacts import encode_mask
 from toco.model.formats.item import LabelledItem
@@ -37,29 +41,24 @@ class VocWriter(ExportWriter):
 
     def __init__(self, sink: Sink, vocabulary: Vocabulary, options: ExportOptions) -> None:
         super().__init__(sink, vocabulary, options)
-        self._lists: dict[str, LineSpool] = {}
+        self._lists = defaultdict[str, LineSpool](lambda: self.keep(LineSpool()))
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        self.mask_of(item)
+        mask = self.mask_of(item)
         photo, stem = self.photo_of(item, jpeg_only=True), self.stem_of(item)
         if photo:
             self.sink.write(f"JPEGImages/{stem}{photo[0]}", photo[1])
-        self.write_labels(item, stem)
-        self._list_of(self.part_of(item)).add(stem)
+        self.write_labels(mask, stem)
+        self._lists[self.part_of(item)].add(stem)
 
-    def write_labels(self, item: LabelledItem, stem: str) -> None:
-        """Write what is known of a photo. Raises like `add`."""
-        self.sink.write(f"SegmentationClass/{stem}.png", encode_mask(self.mask_of(item)))
+    def write_labels(self, mask: npt.NDArray[np.uint8], stem: str) -> None:
+        """Write what is known of a photo, an (H, W) uint8 mask."""
+        self.sink.write(f"SegmentationClass/{stem}.png", encode_mask(mask))
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""
         for part in listed_parts(self._lists) or [self.options.subset]:
             with self.sink.open(f"{self.lists}/{part}.txt") as file:
-                self._list_of(part).copy_to(file)
+                self._lists[part].copy_to(file)
         self.sink.write("labels.txt", labels_list(self.vocabulary))
-
-    def _list_of(self, part: str) -> LineSpool:
-        if part not in self._lists:
-            self._lists[part] = self.keep(LineSpool())
-        return self._lists[part]

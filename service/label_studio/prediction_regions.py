@@ -128,9 +128,8 @@ class RegionBuilder:
                 yield area, canvas.brush(mask, label, from_name=name, score=score)
         elif control.kind == "polygon":
             tolerance, min_area = faithful_outline(found.mask, tolerance=options.tolerance, min_area=options.min_area)
-            for polygon in canvas.polygons(
-                found.mask, label, tolerance=tolerance, min_area=min_area, from_name=name, score=score
-            ):
+            outlines = mask_to_polygons(found.mask, tolerance=tolerance, min_area=min_area)
+            for polygon in canvas.polygons(outlines, label, from_name=name, score=score):
                 yield self._polygon_area(polygon["value"]["points"]), polygon
         elif control.kind == "rectangle":
             parts = connected_regions(found.mask, min_area=max(1, options.min_area))
