@@ -13,7 +13,7 @@ from toco.model.formats.item import LabelledItem
 from toco.model.formats.registry import open_writer
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import Split
-from toco.model.formats.statistics import Counted
+from toco.model.formats.statistics import Counted, PhotoCounts, count_photo
 from toco.model.formats.writer import ExportOptions, ExportWriter
 from toco.model.options import Frozen
 from toco.model.photos.classes import IGNORE, Vocabulary
@@ -124,7 +124,7 @@ def export_items(
         UnknownFormat: no such format.
         TocoError: what goes wrong is not one photo's fault, or is every photo's.
     """
-    report, counted = ExportReport(sinks), Counted(vocabulary)
+    report, counted = ExportReport(sinks), {name: Counted(vocabulary) for name in sinks}
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(open_writer(name, sink, vocabulary, options)) for name, sink in sinks.items()
@@ -143,24 +143,25 @@ def export_items(
                         raise
                     failed[name] = error
             report.count(item.name, failed)
-            if not failed:
-                _count(counted, item, options)
+            found = _counts(item, vocabulary, options) if len(failed) < len(writers) else None
+            if found:
+                for name in writers.keys() - failed.keys():
+                    counted[name].add(found)
             on_item(item, report)
         report.require_some()
-        for writer in writers.values():
-            _describe(writer, counted, split or Split(), about, audit)
+        for name, writer in writers.items():
+            _describe(writer, counted[name], split or Split(), about, audit)
     return report
 
 
-def _count(counted: Counted, item: LabelledItem, options: ExportOptions) -> None:
+def _counts(item: LabelledItem, vocabulary: Vocabulary, options: ExportOptions) -> PhotoCounts | None:
     """Count a photo whose mask was exported; raw CAMs alone may have none."""
-    part = item.part or options.subset
     try:
         before = item.tidied(options.mask)
         mask = item.tidied(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
     except TocoError:
-        return
-    counted.add(item.result, mask, part, before=before)
+        return None
+    return count_photo(item.result, mask, item.part or options.subset, vocabulary, before=before)
 
 
 def _describe(writer: ExportWriter, counted: Counted, split: Split, about: Sequence[str], audit: Sequence[str]) -> None:

@@ -4,6 +4,8 @@
 """
 
 from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Annotated, Any, Final
 
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from toco.model.formats.regions import classes_in
 from toco.model.formats.result import ItemResult
 from toco.model.formats.rle import OutlineCost
 from toco.model.formats.splits import Split, listed_parts
@@ -103,8 +106,53 @@ class Statistics(Frozen):
         return self.open_pixels / self.pixels if self.pixels else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PhotoCounts:
+    """What is counted of a photo, once, however many formats take it.
+
+    Attributes:
+        result: its description.
+        part: of the data set.
+        pixels: (256,) of each mask index.
+        regions: by class that it shows, in the order of the vocabulary.
+        tidied: pixels that small regions and holes changed.
+    """
+
+    result: ItemResult
+    part: str
+    pixels: npt.NDArray[np.int64]
+    regions: dict[str, int]
+    tidied: int
+
+
+def count_photo(
+    result: ItemResult,
+    mask: npt.NDArray[np.uint8],
+    part: str,
+    vocabulary: Vocabulary,
+    *,
+    before: npt.NDArray[np.uint8] | None = None,
+) -> PhotoCounts:
+    """Count a photo.
+
+    Args:
+        result: its description.
+        mask: (H, W) uint8 mask indices, as exported.
+        part: of the data set.
+        vocabulary: the classes of the mask.
+        before: the mask before small regions and holes were changed.
+    """
+    regions = {
+        entry.name: cv2.connectedComponents(region.astype(np.uint8), connectivity=4)[0] - 1
+        for entry, region in classes_in(mask, vocabulary)
+    }
+    changed = before is not None and before is not mask
+    tidied = int(np.count_nonzero(mask != before)) if changed else 0
+    return PhotoCounts(result, part, np.bincount(mask.ravel(), minlength=256), regions, tidied)
+
+
 class Counted:
-    """Counts a data set, photo by photo, in memory that grows with the number of classes alone.
+    """Counts what a format holds, photo by photo, in memory that grows with the number of classes alone.
 
     Args:
         vocabulary: the classes of the masks.
@@ -112,6 +160,7 @@ class Counted:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._index_of = {entry.name: entry.index for entry in vocabulary}
         self._photos = 0
         self._sums: Counter[str] = Counter()
         self._doubt = 0.0
@@ -126,19 +175,9 @@ class Counted:
         self._together: Counter[tuple[str, str]] = Counter()
         self.options: dict[str, Any] = {}  # of the labels, by digest
 
-    def add(
-        self, result: ItemResult, mask: npt.NDArray[np.uint8], part: str, *, before: npt.NDArray[np.uint8] | None = None
-    ) -> None:
-        """Count a photo.
-
-        Args:
-            result: its description.
-            mask: (H, W) uint8 mask indices, as exported.
-            part: of the data set.
-            before: the mask before small regions and holes were changed.
-        """
-        counts = np.bincount(mask.ravel(), minlength=256)
-        shown = [entry for entry in self._vocabulary if counts[entry.index]]
+    def add(self, photo: PhotoCounts) -> None:
+        """Add a photo."""
+        result, counts, part = photo.result, photo.pixels, photo.part
         self._photos += 1
         self._pixels += counts
         self._parts[part] += 1
@@ -147,21 +186,19 @@ class Counted:
         self._tagged.update(result.tags)
         self._doubt += result.doubt
         self._sums["doubtful"] += result.doubt > DOUBTFUL
-        self._sums["empty"] += not shown
+        self._sums["empty"] += not photo.regions
         self._sums["by_model"] += result.tag_source == "model"
         self._sums["by_person"] += result.by_person
-        if before is not None and before is not mask:
-            self._sums["tidied"] += int(np.count_nonzero(mask != before))
+        self._sums["tidied"] += photo.tidied
         if len(self.options) < 2:
             self.options.setdefault(result.options_digest, result.options)
-        for position, entry in enumerate(shown):
-            number, _ = cv2.connectedComponents((mask == entry.index).astype(np.uint8), connectivity=4)
-            self._regions[entry.name] += number - 1
-            self._shown.setdefault(entry.name, Counter())[part] += 1
-            share = counts[entry.index] / mask.size
-            bins = self._areas.setdefault(entry.name, [0] * len(AREA_BOUNDS))
+        for name, regions in photo.regions.items():
+            self._regions[name] += regions
+            self._shown.setdefault(name, Counter())[part] += 1
+            share = counts[self._index_of[name]] / counts.sum()
+            bins = self._areas.setdefault(name, [0] * len(AREA_BOUNDS))
             bins[int(np.searchsorted(AREA_BOUNDS, share))] += 1
-            self._together.update((entry.name, other.name) for other in shown[position + 1 :])
+        self._together.update(combinations(photo.regions, 2))
 
     def statistics(self, split: Split, outlines: OutlineCost | None = None) -> Statistics:
         """Return what was counted.

@@ -162,6 +162,17 @@ def test_statistics_count_what_the_masks_show(three, export, tmp_path):
     assert outlined.classes[0].outline_iou < 1
 
 
+def test_each_format_counts_the_photos_that_it_holds(make_item, tmp_path):
+    items = [make_item("a.jpg"), make_item(" b.jpg")]  # CVAT's list of frames would lose the second name
+    sinks = {name: FolderSink(tmp_path / name) for name in ("voc", "cvat")}
+    report = export_items(items, sinks, VOC, ExportOptions())
+    assert [(photo.name, photo.formats) for photo in report.left_out] == [(" b.jpg", ("cvat",))]
+    for name, photos in (("voc", 2), ("cvat", 1)):
+        found = Statistics.model_validate_json((tmp_path / name / "statistics.json").read_text())
+        assert (found.photos, found.classes[0].photos) == (photos, photos)
+        assert len((tmp_path / name / "photos.csv").read_text().splitlines()) == 1 + photos
+
+
 def test_outlines_that_keep_every_corner_cost_nothing(three, export, tmp_path):
     export(three, "coco-polygons", tolerance=0, min_area=0)
     assert json.loads((tmp_path / "coco-polygons/statistics.json").read_text())["outline_iou"] == 1
