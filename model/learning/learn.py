@@ -91,7 +91,7 @@ def learn_words(
     read_pixels: Callable[[int], Pixels],
     reader: TokenReader,
     *,
-    masks: Mapping[int, np.ndarray] | None = None,
+    masks: Mapping[int, Callable[[], np.ndarray]] | None = None,
     sample: SampleSettings | None = None,
     fit: FitSettings | None = None,
     report: ReportSettings | None = None,
@@ -105,8 +105,8 @@ def learn_words(
         read_pixels: returns the (H, W, 3) uint8 RGB pixels of the photo at a position of `tags`; may raise `TocoError`,
             then that photo is left out.
         reader: of the encoder.
-        masks: position to a person's mask (H, W) uint8, whose values are `1 + position of the word in plan.words`, 0
-            for background and 255 for open pixels; such photos are always learnt from, and count more.
+        masks: position to what reads a person's mask (H, W) uint8, whose values are `1 + position of the word in
+            plan.words`, 0 for background and 255 for open pixels; such photos are always learnt from, and count more.
         sample: which photos are learnt from.
         fit: how.
         report: when a word counts as learnt.
@@ -122,10 +122,9 @@ def learn_words(
     read: dict[int, SampledTokens] = {}
     for done, position in enumerate(positions):
         on_photo(done, len(positions))
+        mask = masks[position]() if position in masks else None
         try:
-            read[position] = thinned(
-                reader.read([read_pixels(position)])[0], plan.tokens, position, masks.get(position)
-            )
+            read[position] = thinned(reader.read([read_pixels(position)])[0], plan.tokens, position, mask)
         except TocoError:
             continue  # labelling reports it
     on_photo(len(positions), len(positions))

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from toco.model.errors import TocoError
 from toco.model.evaluation.evaluate import ConfusionMatrix, average_precision
 from toco.model.formats.artifacts import encode_jpeg
 from toco.model.labelling.labeler import Labeler
-from toco.model.learning.tokens import squared
-from toco.model.method.network import normalise_images
+from toco.model.labelling.tag_scores import tag_scores
 from toco.model.options import preset_options
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.model.photos.images import read_mask
@@ -135,7 +133,7 @@ def _look(
         except TocoError:  # it was readable at the door; a picture that breaks off later is judged as empty
             shown.append(frozenset())
         else:
-            scores[number] = _scores(labeler, label.photo.pixels)
+            scores[number] = tag_scores(labeler, label.photo.pixels)
             shown.append(
                 frozenset(tag for tag, row in zip(label.tags, label.class_report(), strict=True) if row["area"])
             )
@@ -163,15 +161,6 @@ def _rows(own: Vocabulary, classes: Vocabulary) -> npt.NDArray[np.uint8]:
 
 def _known(value: float, is_known: bool) -> float | None:
     return float(value) if is_known else None
-
-
-@torch.inference_mode()
-def _scores(labeler: Labeler, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return (C,) logits of the classifier."""
-    spec = labeler.spec
-    image = normalise_images(squared(pixels, spec.input_size).to(labeler.device.device), spec.mean, spec.std)
-    classified, _ = labeler.network(image)
-    return np.asarray(classified.logits[0].double().cpu().numpy())
 
 
 def _of_class(model: _Seen, photos: Sequence[KeptPhoto], name: str) -> tuple[float | None, float | None]:

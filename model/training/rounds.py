@@ -37,6 +37,7 @@ from toco.model.training.soft_labels import INDEX_FILE, write_soft_labels
 from toco.model.training.stopping import TrainingStopped
 from toco.model.training.trainer import Trainer
 from toco.model.weights_io.checkpoint import load_model
+from toco.model.whole_file import write_whole
 
 RESULTS_FILE = "rounds.json"
 PART = 200  # photos whose labels are written together
@@ -187,13 +188,20 @@ def _fitted(
 
 def _masks_of_words(
     photos: Sequence[TrainingPhoto], names: Sequence[str], words: Sequence[str]
-) -> dict[int, np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Return people's masks by the position of their photo, with `1 + position` of each class among the words."""
+) -> dict[int, Callable[[], np.ndarray[Any, np.dtype[np.uint8]]]]:
+    """Return what reads people's masks, with `1 + position` of each class among the words, by photo.
+
+    All of them at once are many times larger than the tokens that are kept of them.
+    """
     values = np.zeros(256, np.uint8)
     values[IGNORE] = IGNORE
     for position, word in enumerate(words):
         values[1 + names.index(word)] = 1 + position
-    return {number: values[read_mask(photo.mask)] for number, photo in enumerate(photos) if photo.mask is not None}
+
+    def read(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return values[read_mask(path)]
+
+    return {number: partial(read, photo.mask) for number, photo in enumerate(photos) if photo.mask is not None}
 
 
 def _write_part(
@@ -278,9 +286,7 @@ def _trainer(
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    unfinished.replace(path)
+    write_whole(path, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 def rounds_table(rows: Sequence[dict[str, Any]]) -> str:
