@@ -1,21 +1,10 @@
 /** The canvases of the editor: the photo, the mask over it, and what is being drawn. Each is drawn only when it changes. */
 
 import type { ZoomTransform } from 'd3-zoom';
-import { hatch, type View } from '../item/paint';
+import { fitted, hatch, type View } from '../item/paint';
 import type { Mask } from '../masks/mask';
 import { cssColour } from '../masks/palette';
 import { type Box, isEmpty, type Point } from '../masks/raster';
-
-/** Make a canvas as large as it is shown; returns its context and device pixels a CSS pixel, or null if it is hidden. */
-function fitted(canvas: HTMLCanvasElement): { context: CanvasRenderingContext2D; ratio: number } | null {
-  const ratio = window.devicePixelRatio || 1;
-  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
-  if (!width || !height) return null;
-  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext('2d')!;
-  context.resetTransform();
-  return { context, ratio };
-}
 
 const SMALLEST = 1200; // pixels across
 
@@ -81,11 +70,6 @@ export function drawMask(
   const width = Math.min(canvas.width, wanted.right) - left;
   const height = Math.min(canvas.height, wanted.bottom) - top;
   if (width <= 0 || height <= 0) return;
-  const place = (
-    target: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D,
-    x: number,
-    y: number,
-  ) => target.setTransform(scale, 0, 0, scale, zoom.x * ratio - x, zoom.y * ratio - y);
   // Of a part, some pixels around it too, which smoothing looks at.
   const around = Math.ceil(2 / scale) + 1;
   const box = part && {
@@ -103,24 +87,11 @@ export function drawMask(
   context.rect(left, top, width, height);
   context.clip();
   context.clearRect(left, top, width, height);
-  place(context, 0, 0);
+  context.setTransform(scale, 0, 0, scale, zoom.x * ratio, zoom.y * ratio);
   context.imageSmoothingEnabled = scale < 1;
   context.globalAlpha = look.opacity;
   context.drawImage(pictures.colours, ...at);
-  if (look.hatched) {
-    const holes = new OffscreenCanvas(width, height);
-    const target = holes.getContext('2d')!;
-    place(target, left, top);
-    target.imageSmoothingEnabled = false;
-    target.drawImage(pictures.ignored, ...at);
-    target.setTransform(1, 0, 0, 1, -left, -top);
-    target.globalCompositeOperation = 'source-in';
-    target.fillStyle = target.createPattern(hatch(ratio), 'repeat')!;
-    target.fillRect(left, top, width, height);
-    context.resetTransform();
-    context.globalAlpha = Math.min(1, 0.35 + look.opacity);
-    context.drawImage(holes, left, top);
-  }
+  if (look.hatched) hatch(context, pictures.ignored, at, { left, top, width, height }, look.opacity, ratio);
   context.restore();
 }
 

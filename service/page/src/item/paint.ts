@@ -29,17 +29,26 @@ export function paint(
   left: Scene | null,
   wipe: number,
 ): void {
-  const ratio = window.devicePixelRatio || 1;
-  const { clientWidth, clientHeight } = canvas;
-  const [width, height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
-  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-  if (!width || !height) return;
-  const context = canvas.getContext('2d')!;
-  context.resetTransform();
-  context.clearRect(0, 0, width, height);
+  const made = fitted(canvas);
+  if (!made) return;
+  const { context, ratio } = made;
+  context.clearRect(0, 0, canvas.width, canvas.height);
   const cut = left ? Math.round(wipe * ratio) : 0;
   if (left) paintScene(context, view, left, ratio, 0, cut);
-  paintScene(context, view, right, ratio, cut, width);
+  paintScene(context, view, right, ratio, cut, canvas.width);
+}
+
+/** Make a canvas as large as it is shown; returns its context and device pixels a CSS pixel, or null if it is hidden. */
+export function fitted(
+  canvas: HTMLCanvasElement,
+): { context: CanvasRenderingContext2D; ratio: number } | null {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (!width || !height) return null;
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext('2d')!;
+  context.resetTransform();
+  return { context, ratio };
 }
 
 function paintScene(
@@ -53,60 +62,67 @@ function paintScene(
   if (to <= from) return;
   const { width, height } = view.size;
   const scale = view.zoom.k * ratio;
-  const place = (target: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D) =>
-    target.setTransform(scale, 0, 0, scale, view.zoom.x * ratio, view.zoom.y * ratio);
+  const at = [0, 0, width, height] as const;
   context.save();
   context.beginPath();
   context.rect(from, 0, to - from, context.canvas.height);
   context.clip();
-  place(context);
+  context.setTransform(scale, 0, 0, scale, view.zoom.x * ratio, view.zoom.y * ratio);
   context.imageSmoothingQuality = 'high';
   // Enlarged pixels are shown as the squares that they are.
   context.imageSmoothingEnabled = scale < 2;
   // Under heat the photo is grey, so that its colours are not taken for scores.
   if (scene.heat) context.filter = 'grayscale(1)';
-  context.drawImage(view.photo, 0, 0, width, height);
+  context.drawImage(view.photo, ...at);
   context.filter = 'none';
   context.globalAlpha = scene.opacity;
   if (scene.heat) {
     context.imageSmoothingEnabled = true;
-    context.drawImage(scene.heat, 0, 0, width, height);
+    context.drawImage(scene.heat, ...at);
   }
   if (scene.mask) {
     context.imageSmoothingEnabled = scale < 1;
-    context.drawImage(scene.mask.colours, 0, 0, width, height);
+    context.drawImage(scene.mask.colours, ...at);
     if (scene.hatched) {
-      context.resetTransform();
-      context.globalAlpha = Math.min(1, 0.35 + scene.opacity);
-      const hatching = hatchingOf(scene.mask, context.canvas, place, width, height, ratio);
-      context.drawImage(hatching, 0, 0);
+      const all = { left: 0, top: 0, width: context.canvas.width, height: context.canvas.height };
+      hatch(context, scene.mask.ignored, at, all, scene.opacity, ratio);
     }
   }
   context.restore();
 }
 
-/** Lines over the ignored pixels, of one width at every zoom. */
-function hatchingOf(
-  mask: Mask,
-  { width: screenWidth, height: screenHeight }: HTMLCanvasElement,
-  place: (target: OffscreenCanvasRenderingContext2D) => void,
-  width: number,
-  height: number,
+/**
+ * Draw lines over ignored pixels, of one width at every zoom.
+ *
+ * @param context in the place of the photo; its place is lost.
+ * @param ignored picture of the pixels, drawn at `at` (x, y, width, height in photo pixels).
+ * @param part what is drawn of the canvas, in its own pixels.
+ */
+export function hatch(
+  context: CanvasRenderingContext2D,
+  ignored: OffscreenCanvas,
+  at: readonly [number, number, number, number],
+  part: { left: number; top: number; width: number; height: number },
+  opacity: number,
   ratio: number,
-): OffscreenCanvas {
-  const canvas = new OffscreenCanvas(screenWidth, screenHeight);
-  const context = canvas.getContext('2d')!;
-  place(context);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(mask.ignored, 0, 0, width, height);
+): void {
+  const lines = new OffscreenCanvas(part.width, part.height);
+  const target = lines.getContext('2d')!;
+  const { a, d, e, f } = context.getTransform();
+  target.setTransform(a, 0, 0, d, e - part.left, f - part.top);
+  target.imageSmoothingEnabled = false;
+  target.drawImage(ignored, ...at);
+  // The pattern hangs on the canvas, so that parts that are drawn anew fit what lies around them.
+  target.setTransform(1, 0, 0, 1, -part.left, -part.top);
+  target.globalCompositeOperation = 'source-in';
+  target.fillStyle = target.createPattern(patternOf(ratio), 'repeat')!;
+  target.fillRect(part.left, part.top, part.width, part.height);
   context.resetTransform();
-  context.globalCompositeOperation = 'source-in';
-  context.fillStyle = context.createPattern(hatch(ratio), 'repeat')!;
-  context.fillRect(0, 0, screenWidth, screenHeight);
-  return canvas;
+  context.globalAlpha = Math.min(1, 0.35 + opacity);
+  context.drawImage(lines, part.left, part.top);
 }
 
-export function hatch(ratio: number): OffscreenCanvas {
+function patternOf(ratio: number): OffscreenCanvas {
   const side = Math.round(HATCH_PERIOD * ratio);
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext('2d')!;

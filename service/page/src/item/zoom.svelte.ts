@@ -2,6 +2,7 @@
 
 import { select } from 'd3-selection';
 import { zoom, zoomIdentity, type ZoomTransform } from 'd3-zoom';
+import type { Point } from '../masks/raster';
 
 export const STEP = 1.4;
 const MOST_ZOOM = 64;
@@ -63,6 +64,18 @@ export class PhotoZoom {
   show(size: Size): void {
     this.#fitted = true;
     this.#size = size;
+  }
+
+  /** Place of a pointer, photo pixels. */
+  placeOf({ offsetX, offsetY }: { offsetX: number; offsetY: number }): Point {
+    const [x, y] = this.transform.invert([offsetX, offsetY]);
+    return { x, y };
+  }
+
+  /** A place as shares (0..1) of the photo, or null outside. */
+  shareOf({ x, y }: Point): Point | null {
+    const { width, height } = this.#size;
+    return x >= 0 && y >= 0 && x < width && y < height ? { x: x / width, y: y / height } : null;
   }
 
   showAll(): void {
