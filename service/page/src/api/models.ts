@@ -1,6 +1,7 @@
 /** Models: listed, made warm, chosen. */
 
-import { getBlob, getJson, send, sendJson } from './request';
+import { saveResponse } from './exports';
+import { getJson, send, sendJson } from './request';
 import type { Model, ModelList, ModelVersions, Options } from './types';
 
 export const listModels = (signal?: AbortSignal) => getJson<ModelList>('models', signal);
@@ -27,9 +28,9 @@ export const rollBackModel = (name: string) =>
 export const deleteModel = (name: string, number?: number) =>
   send(own(name, number === undefined ? '' : `/versions/${number}`), { method: 'DELETE' });
 
-/** A version as a zip that works when it is unpacked into a models folder. */
-export const downloadModel = (name: string, number: number) =>
-  getBlob(own(name, `/download?version=${number}`));
+/** Save a version as a zip that works when it is unpacked into a models folder. */
+export const saveModel = (name: string, number: number) =>
+  saveResponse(own(name, `/download?version=${number}`), `${name}-${number}.zip`);
 
 export const setDefaultModel = (name: string) =>
   sendJson<Model>('models/default', { method: 'PUT', json: { name } });

@@ -92,6 +92,12 @@ export async function getBlob(path: string, signal?: AbortSignal): Promise<Blob>
   return await (await send(path, { signal })).blob();
 }
 
+/** An `Idempotency-Key`; `crypto.randomUUID` is missing where the page does not come by https. */
+export function randomKey(): string {
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 export function waitOf(attempt: number): number {
   return Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
 }

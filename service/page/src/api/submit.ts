@@ -3,7 +3,7 @@
 import { connection, type Trouble } from '../state/connection.svelte';
 import { session } from '../state/session.svelte';
 import { Problem } from './problem';
-import { address, pause, waitOf } from './request';
+import { address, pause, randomKey, waitOf } from './request';
 import type { Job } from './types';
 
 /**
@@ -28,8 +28,7 @@ async function submit(
   signal: AbortSignal,
   trouble: Trouble,
 ): Promise<Job> {
-  const random = crypto.getRandomValues(new Uint8Array(16));
-  const idempotencyKey = Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const idempotencyKey = randomKey();
   for (let attempt = 0; ; attempt++) {
     const key = session.key;
     const answer = await attemptOnce(form, key, idempotencyKey, progress, signal);

@@ -1,5 +1,7 @@
 /** Short messages at the edge of the page, read out by screen readers. */
 
+import { explain, isAbort } from '../api/problem';
+
 export interface Notice {
   id: number;
   text: string;
@@ -17,6 +19,11 @@ class Notices {
     this.list = [...this.list.filter((notice) => notice.text !== text), { id, text, kind }].slice(-3);
     setTimeout(() => this.drop(id), SHOWN_MS[kind]);
   }
+
+  /** Say what went wrong; that nobody waits for an answer any more is nothing to say. */
+  readonly complain = (error: unknown): void => {
+    if (!isAbort(error)) this.say(explain(error), 'error');
+  };
 
   drop(id: number): void {
     this.list = this.list.filter((notice) => notice.id !== id);
