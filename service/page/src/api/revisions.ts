@@ -1,6 +1,6 @@
 /** Revisions of an item's label, and what strokes on its photo take. */
 
-import { getBlob, getJson, sendJson } from './request';
+import { getJson, sendJson } from './request';
 import type { Change, Job, Relearning, Revision, TakenRegion, Thresholds } from './types';
 
 export interface SentStroke {
@@ -11,9 +11,6 @@ export interface SentStroke {
 
 export const listRevisions = async (job: string, item: string, signal?: AbortSignal) =>
   (await getJson<{ revisions: Revision[] }>(`jobs/${job}/items/${item}/revisions`, signal)).revisions;
-
-export const getRevisionMask = (job: string, item: string, number: number, signal?: AbortSignal) =>
-  getBlob(`jobs/${job}/items/${item}/revisions/${number}/mask.png`, signal);
 
 /** Make a mask the current revision; refused (412) where another than `expected` is current by now. */
 export const putMask = (job: string, item: string, mask: Blob, expected: number, accept: boolean) =>

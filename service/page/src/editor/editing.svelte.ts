@@ -171,6 +171,7 @@ export class Editing {
   }
 
   undo(): void {
+    if (this.keeping) return; // which state is kept is told by its place
     this.#stop.abort();
     if (!this.#line) this.#repair(this.#history.undo());
   }

@@ -2,6 +2,7 @@
 
 import { getPreview } from '../api/items';
 import type { Item } from '../api/types';
+import { stateOf } from '../item/layers.svelte';
 
 export type PictureLayer = 'photo' | 'overlay';
 
@@ -25,7 +26,7 @@ class Pictures {
 
   /** Get the address of a picture; `give` is called once unless the returned function takes the wish back. */
   want(item: Item, layer: PictureLayer, give: (url: string) => void): () => void {
-    const key = `${item.job}/${item.id}/${layer}/${item.finished_at ?? ''}`;
+    const key = `${stateOf(item)}/${layer}`;
     const kept = this.#kept.get(key);
     if (kept) {
       this.#kept.delete(key);
