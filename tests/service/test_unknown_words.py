@@ -178,8 +178,10 @@ def test_a_mapping_is_kept_by_name_and_used_again(http, client, jpeg):
     item = client.label(jpeg(), ["k17", "mug"], mapping="house codes", **QUICK)["item"]
     assert item["summary"]["tags"] == ["cat"]
     assert [word["why"] for word in item["summary"]["words"]] == ["mapping", "mapping"]
-    again = http.post(f"/v1/jobs/{item['job']}/items/{item['id']}/relabel", json={"preset": "fast"}).json()
-    assert next(iter(client.items(client.wait(again["id"])["id"])))["summary"]["tags"] == ["cat"]
+    here = f"/v1/jobs/{item['job']}/items/{item['id']}"
+    client.wait(http.post(f"{here}/revisions", json={"preset": "fast"}).json()["id"])
+    again = http.get(here).json()
+    assert (again["revision"]["number"], again["summary"]["tags"]) == (1, ["cat"])
     client.delete_mapping("house codes")
     assert http.get("/v1/mappings/house codes").json()["code"] == "mapping_not_found"
     assert http.delete("/v1/mappings/house codes").status_code == 404

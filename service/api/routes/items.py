@@ -1,24 +1,18 @@
-"""Items of a job: found, judged, labelled again."""
+"""Items of a job: found and judged."""
 
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query
 
-from toco.jobs.api_keys import ApiKey
 from toco.jobs.item_index import ItemQuery
 from toco.jobs.job import Decision, ItemState
 from toco.jobs.records import MEASURES, Measure
-from toco.jobs.revising import ImageGone
 from toco.model.errors import TocoError
-from toco.model.formats.artifacts import Output
-from toco.model.photos.images import ImageHeader
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId, JobView
-from toco.service.api.state import AppState, State
-from toco.service.api.submission import JobRequest, Photo, Submission
+from toco.service.api.schemas import DecisionChange, ItemId, ItemPageView, ItemView, JobId
+from toco.service.api.state import State
 
 router = APIRouter(prefix="/v1/jobs/{job}/items", tags=["items"])
 
@@ -87,52 +81,6 @@ def decide(state: State, _: Labeller, job: JobId, item: ItemId, change: Decision
     """Store a person's verdict; exports can be limited by it."""
     state.records.decide(job, item, change.decision)
     return ItemView.of(state.records.item(job, item))
-
-
-class Relabel(BaseModel):
-    """How to label an item again."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"options": {"thresholds": {"high": 0.6, "low": 0.3}}}]}
-    )
-
-    tags: list[Annotated[str, Field(max_length=512)]] | None = Field(None, description="null: as they were.")
-    model: str = Field("", description="Empty: as it was.")
-    preset: str = Field("", description="Empty: as it was.")
-    options: dict[str, object] = Field({}, description="Changes to the preset.")
-    outputs: list[Output] = []
-
-
-@router.post(
-    "/{item}/relabel", status_code=202, responses=problems(404, 409), summary="Label an item again with other settings"
-)
-async def relabel(request: Request, state: State, caller: Labeller, job: JobId, item: ItemId, how: Relabel) -> JobView:
-    """Make a job of this one image; the item itself stays as it is."""
-    return await state.threads.store.run(_relabel, state, caller, job, item, how, request.state.request_id)
-
-
-def _relabel(state: AppState, caller: ApiKey, job: str, item: str, how: Relabel, request_id: str) -> JobView:
-    record = state.records.item(job, item)
-    of = state.records.job(job)
-    before = of.options
-    if not record.image_key:
-        raise ImageGone(f"The image of item {item} was refused and is not kept.", fix="Send it again.")
-    asked = JobRequest(
-        model=how.model or before.model,
-        preset=how.preset or before.label.preset,
-        options=dict(how.options),
-        outputs=tuple(how.outputs) or before.outputs,
-        unknown_tags=before.unknown_tags,
-        mapping=before.mapping,
-        name=record.name,
-        priority="interactive",
-        again=None if how.model else of,
-    )
-    tags = record.tags if how.tags is None else tuple(how.tags)
-    header = ImageHeader(record.format, record.width, record.height) if record.format else None
-    photo = Photo(record.name, tags, content=state.store.get(record.image_key), header=header)
-    submission = Submission(state, caller, asked, request_id=request_id)
-    return JobView.of(submission.submit([photo])[0])
 
 
 def _counted(**wanted: bool) -> dict[Measure, tuple[float, float]]:

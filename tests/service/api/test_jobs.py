@@ -287,16 +287,6 @@ def test_a_cam_is_shown_as_a_grey_picture(http, jpeg):
     assert http.get(f"{here}/image").headers["content-type"] == "image/jpeg"
 
 
-def test_an_item_is_labelled_again_with_other_settings(http, jpeg):
-    job = finished(http, submit(http, [("a.jpg", jpeg())], tags="cat")["id"])["id"]
-    settings = {"tags": ["dog"], "options": {"refine": "none", "thresholds": {"high": 0.6, "low": 0.2}}}
-    again = http.post(f"/v1/jobs/{job}/items/000000/relabel", json=settings).json()
-    finished(http, again["id"])
-    item = http.get(f"/v1/jobs/{again['id']}/items/000000").json()
-    assert (item["name"], item["summary"]["tags"]) == ("a.jpg", ["dog"])
-    assert http.get(f"/v1/jobs/{again['id']}").json()["options"]["label"]["thresholds"]["high"] == 0.6
-
-
 def test_images_are_labelled_where_they_are(http, live, jpeg):
     folder = live.folder / "objects" / "inputs"
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,6 @@ ROUTES = {
     ("get", f"{JOB}/items"): "read",
     ("get", ITEM): "read",
     ("patch", ITEM): "label",
-    ("post", f"{ITEM}/relabel"): "label",
     ("get", f"{JOB}/audits"): "read",
     ("post", f"{JOB}/audits"): "label",
     ("get", f"{JOB}/audits/{{audit}}"): "read",

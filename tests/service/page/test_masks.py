@@ -83,9 +83,8 @@ def test_thresholds_change_the_mask_at_once_as_the_server_would(item, http, fini
     assert np.array_equal(few[few > 0], many[few > 0])  # lowering it only adds pixels
 
     options = {"refine": "none", "thresholds": {"high": 0.4, "low": 0.25}}
-    again = http.post(f"/v1/jobs/{job}/items/000000/relabel", json={"options": options}).json()["id"]
-    finished(again)
-    content = http.get(f"/v1/jobs/{again}/items/000000/artifacts/pseudo_mask.png").content
+    finished(http.post(f"/v1/jobs/{job}/items/000000/revisions", json={"options": options}).json()["id"])
+    content = http.get(f"/v1/jobs/{job}/items/000000/artifacts/pseudo_mask.png").content
     server = np.array(Image.open(io.BytesIO(content)))
     # Scores come as 8 bits, so a pixel within 1/510 of a threshold may fall on its other side.
     assert np.mean(many == np.where(server == 255, 0, server)) > 0.99
