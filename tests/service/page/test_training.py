@@ -55,7 +55,7 @@ def test_a_job_is_trained_on_followed_and_the_model_promoted(trainer, open_page,
     page.get_by_role("button", name="Promote").click()
     expect(page.get_by_text("In use")).to_be_visible()
     page.get_by_role("button", name="Throw away").click()
-    expect(page.get_by_text("Thrown away")).to_be_visible()
+    expect(page.get_by_text("Thrown away", exact=True)).to_be_visible()
     page.get_by_role("link", name="All trainings").click()
     expect(page.get_by_role("link", name="lamps")).to_be_visible()
 
