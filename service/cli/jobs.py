@@ -13,6 +13,7 @@ from toco.model.photos.tag_check import TagCheck
 from toco.service.cli import audits, corrections, masks_back, relearning
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
+from toco.service.cli.progress_lines import ProgressLines
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
 from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
@@ -173,12 +174,13 @@ def export(
 
 
 def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console, key: str = "") -> str:
-    """Label a folder, showing progress; return the id of the job."""
+    """Label a folder, showing progress as lines; return the id of the job."""
     with connected(url, key) as client:
         job = client.label_folder(folder, tags=tags)
         for note in job["notes"]:
             console.print(note, soft_wrap=True, highlight=False)
-        ended = _follow(client, job["id"], console)
+        lines = ProgressLines("labelled", job["total"], stream=console.file)
+        ended = client.wait(job["id"], progress=lambda found: lines.show(_ended(found)))
         for item in client.items(job["id"]):
             console.print(_line(item, url), soft_wrap=True, highlight=False)
         return str(ended["id"])
@@ -211,11 +213,15 @@ def _follow(client: Client, job: str, console: Console) -> dict[str, Any]:
                 read = learning["photos_read"] + learning["photos_left_out"]
                 bar.update(task, total=learning["photos"], completed=read, description=f"learning: {learning['state']}")
                 return
-            counts = found["counts"]
-            ended = counts["done"] + counts["failed"] + counts["cancelled"]
-            bar.update(task, total=found["total"], completed=ended, description=found["state"])
+            bar.update(task, total=found["total"], completed=_ended(found), description=found["state"])
 
         return client.wait(job, progress=show_progress)
+
+
+def _ended(job: dict[str, Any]) -> int:
+    """Return how many photos of a job will not change any more."""
+    counts = job["counts"]
+    return int(counts["done"] + counts["failed"] + counts["cancelled"])
 
 
 def _finish(job: dict[str, Any]) -> None:

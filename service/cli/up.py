@@ -1,13 +1,18 @@
 """`toco up`: everything on this machine, until Ctrl-C."""
 
 import signal
+import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from toco.jobs.settings import load_settings
+from toco.model.errors import TocoError
+
+if TYPE_CHECKING:
+    from toco.service.one_machine.supervisor import Supervisor
 
 
 def up(
@@ -18,7 +23,6 @@ def up(
 ) -> None:
     """Start queue, store, worker and API on this machine; their state is kept in TOCO_DATA_DIR."""
     from toco.jobs.logs import set_up_logs
-    from toco.service.cli.jobs import label_folder
     from toco.service.one_machine.supervisor import Supervisor
 
     console = Console(stderr=True)
@@ -36,11 +40,39 @@ def up(
         console.print(
             f"[bold]Ready.[/bold]  page {url}/   API {url}/docs   logs {supervisor.log_folder}", soft_wrap=True
         )
-        if label is not None:
-            job = label_folder(url, label, tags=tags, console=console)
-            console.print(f"results {url}/v1/jobs/{job}/items", soft_wrap=True)
         console.print("Ctrl-C stops everything; what was done is kept.")
+        labelling = _Labelling(supervisor, label, tags=tags, console=console) if label is not None else None
         supervisor.watch()
     finally:
         with console.status("Stopping ..."):
             supervisor.stop()
+    if labelling is not None and labelling.error is not None:
+        raise labelling.error
+
+
+class _Labelling(threading.Thread):
+    """Labels a folder beside the watch over the parts, which starts again what ends meanwhile, and hears of Ctrl-C.
+
+    Attributes:
+        error: why it could not be labelled; then all is stopped.
+    """
+
+    def __init__(self, supervisor: "Supervisor", folder: Path, *, tags: Path | None, console: Console) -> None:
+        super().__init__(name="labelling", daemon=True)
+        self._supervisor, self._folder, self._tags, self._console = supervisor, folder, tags, console
+        self.error: TocoError | OSError | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Label the folder through the API."""
+        from toco.service.cli.jobs import label_folder
+
+        url = self._supervisor.url
+        try:
+            job = label_folder(url, self._folder, tags=self._tags, console=self._console)
+        except (TocoError, OSError) as error:
+            if not self._supervisor.is_stopping:
+                self.error = error
+                self._supervisor.request_stop()
+        else:
+            self._console.print(f"results {url}/v1/jobs/{job}/items", soft_wrap=True)

@@ -214,6 +214,11 @@ class Supervisor:
         """
         self._stopping = True
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the end was asked for."""
+        return self._stopping
+
     def stop(self) -> None:
         """Stop all parts at once, and then the queue server, which they need to hand back their work."""
         self._stopping = True

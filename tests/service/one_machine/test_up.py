@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from tests.service.live import QUICK, until
 from toco.service.one_machine.running import NOTE
@@ -75,7 +77,7 @@ def test_everything_starts_labels_stops_and_remembers(tmp_path, models_folder, p
     tags = tmp_path / "tags.csv"
     tags.write_text("a.jpg,cat\nb.png,dog\nfarm/c.jpg,horse\n")
     with Up(tmp_path / "data", models_folder, "--label", str(photos), "--tags", str(tags)) as first:
-        said = first.until_said("Ctrl-C")
+        said = first.until_said("results")
         assert "/docs" in said
         assert "pseudo_mask.png" in said
         job = httpx.get(f"{first.url}/v1/jobs").json()["jobs"][0]
@@ -156,6 +158,28 @@ def test_signals_that_come_at_once_end_it(tmp_path, models_folder):
             up.process.send_signal(signal.SIGTERM)
             up.process.send_signal(signal.SIGINT)
         assert up.process.wait(30) == 0
+
+
+def test_it_ends_while_it_labels_and_goes_on_when_it_is_started_again(tmp_path, models_folder):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(300):
+        Image.fromarray(np.full((40, 60, 3), number % 250, np.uint8)).save(folder / f"{number:03}.png")
+    with Up(tmp_path / "data", models_folder, "--label", str(folder)) as up:
+        up.until_said("Ctrl-C")
+        until(lambda: httpx.get(f"{up.url}/v1/jobs", timeout=30).json()["jobs"])
+        assert up.end(signal.SIGINT) == 0
+        assert "results" not in up.process.stderr.read()
+    with Up(tmp_path / "data", models_folder) as again:
+        again.until_said("Ctrl-C")
+        until(lambda: httpx.get(f"{again.url}/v1/jobs", timeout=30).json()["jobs"][0]["counts"]["done"] == 300, 120)
+
+
+def test_a_folder_that_cannot_be_labelled_ends_it_with_the_reason(tmp_path, models_folder):
+    (tmp_path / "empty").mkdir()
+    with Up(tmp_path / "data", models_folder, "--label", str(tmp_path / "empty")) as up:
+        up.until_said("no photo")
+        assert up.process.wait(60) == 2
 
 
 def test_it_ends_although_its_queue_server_is_dead(tmp_path, models_folder):
