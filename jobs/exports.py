@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,12 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from toco.jobs.audits import Audits, audit_lines
+from toco.jobs.builds import EXPORT, Builds
 from toco.jobs.data_sets import DataSets, Decisions, Member, read_members, write_members
 from toco.jobs.export_selection import ExportSelection
-from toco.jobs.ids import new_id
 from toco.jobs.job import ItemError
-from toco.jobs.keys import EXPORTS_ACTIVE, export_record, job_exports_key, job_key, lock_of
-from toco.jobs.logs import log_context
 from toco.jobs.migrations import SCHEMA
 from toco.jobs.model_catalogue import ModelCatalogue
 from toco.jobs.records import Records
@@ -40,13 +36,6 @@ class ExportNotFound(TocoError):
 
     code = "export_not_found"
     kind = "not_found"
-
-
-class ExportFailed(TocoError):
-    """An export cannot be built."""
-
-    code = "export_failed"
-    kind = "internal"
 
 
 class ExportRequest(BaseModel):
@@ -125,7 +114,7 @@ class Exports:
 
     def __init__(self, records: Records, store: Store, catalogue: ModelCatalogue) -> None:
         self._records = records
-        self._redis = records.redis
+        self._builds = Builds(records, EXPORT)
         self._data_sets = DataSets(records)
         self._store = store
         self._catalogue = catalogue
@@ -162,20 +151,14 @@ class Exports:
     def _open(self, job: str, request: ExportRequest, said: str, more: Mapping[str, str]) -> tuple[ExportRecord, bool]:
         text = request.as_text()
         export = hashlib.sha256(f"{said}:{text}".encode()).hexdigest()[:26]
-        fields: dict[str, str | int] = {
-            "schema": SCHEMA,
-            "request": text,
-            "state": "queued",
-            "error": "",
-            "left_out": "[]",
-        }
-        fields |= dict.fromkeys(("items", "total", "size", "skipped", "open_photos", "attempts"), 0)
-        new = self._records.open_export(job, export, fields | dict(more))
+        fields: dict[str, str | int] = {"schema": SCHEMA, "request": text, "left_out": "[]"}
+        fields |= dict.fromkeys(("items", "total", "size", "skipped", "open_photos"), 0)
+        new = self._builds.open(job, export, fields | dict(more))
         return self.get(job, export), new
 
     def get(self, job: str, export: str) -> ExportRecord:
         """Read an export. Raises ExportNotFound."""
-        found = self._redis.hgetall(export_record(export))
+        found = self._builds.fields(export)
         if found.get("job") != job or "request" not in found:
             raise ExportNotFound(f"Job {job} has no export {export!r}.", fix="Ask for one with POST.")
         return ExportRecord(
@@ -197,69 +180,35 @@ class Exports:
 
     def of_job(self, job: str) -> list[ExportRecord]:
         """Return a job's exports, the newest first. Raises JobNotFound."""
-        self._records.job(job)
-        return [self.get(job, export) for export in self._redis.zrevrange(job_exports_key(job), 0, -1)]
+        return [self.get(job, export) for export in self._builds.of_job(job)]
 
     def stalled(self, seconds: float) -> list[str]:
         """Return unfinished exports that nothing was heard of for a time, and note that they were looked at."""
-        found = self._redis.zrangebyscore(EXPORTS_ACTIVE, "-inf", time.time() - seconds)
-        for export in found:
-            self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
-        return list(found)
+        return self._builds.stalled(seconds)
 
     def build(self, export: str, *, lease_seconds: float, max_attempts: int) -> None:
-        """Build an export, unless it is built or someone is at it.
+        """Build an export, unless it is built or someone is at it; see `Builds.run`."""
 
-        Its message may come again while it is being built, if that takes long: nothing tells this from the end of the
-        process that built it but the silence, after which the sweep queues it again.
-        """
-        job = self._redis.hget(export_record(export), "job")
-        if not job:
-            return
-        with log_context(job=job, request_id=self._redis.hget(job_key(job), "request_id") or "", export=export):
-            record = self.get(job, export)
-            if record.state in ("done", "failed"):
-                return
-            lock = lock_of(export_record(export))
-            builder = new_id()
-            if not self._redis.set(lock, builder, nx=True, ex=math.ceil(lease_seconds)):
-                return
-            self._redis.zadd(EXPORTS_ACTIVE, {export: time.time()}, xx=True)
-            error: TocoError | None = None
-            attempts = int(self._redis.hget(export_record(export), "attempts") or 0)
-            self._note(export, attempts=attempts + 1)
-            if attempts >= max_attempts:
-                error = ExportFailed("The worker process ended at every attempt to build this export.")
-            else:
-                try:
-                    self._note(export, state="running")
-                    self._write(record, lock, lease_seconds)
-                except TocoError as found:
-                    error = found
-                except Exception as found:
-                    logger.exception("export failed")
-                    error = ExportFailed(f"{type(found).__name__}: {found}", fix="See the worker's log.")
-            if error is not None:
-                text = ItemError.of(error).model_dump_json()
-                self._note(export, state="failed", error=text)
-                logger.warning("export failed", extra={"detail": str(error)})
-            self._redis.zrem(EXPORTS_ACTIVE, export)
-            self._records.scripts.unlock(args=[lock, builder])
+        def write() -> bool:
+            self._write(export, lease_seconds)
+            return True
 
-    def _write(self, record: ExportRecord, lock: str, lease_seconds: float) -> None:
+        self._builds.run(export, write, lease_seconds=lease_seconds, max_attempts=max_attempts)
+
+    def _write(self, export: str, lease_seconds: float) -> None:
+        record = self.get(self._builds.fields(export)["job"], export)
         chosen = record.members or (Member(job=record.job, decisions=record.request.decisions),)
         options = record.request.options
         selection = ExportSelection(
             chosen, options, records=self._records, store=self._store, catalogue=self._catalogue
         )
-        self._note(record.id, total=sum(self._data_sets.photos(member) or 0 for member in chosen))
+        self._builds.note(record.id, total=sum(self._data_sets.photos(member) or 0 for member in chosen))
         key = export_key(record.job, record.id)
 
         def note(_item: LabelledItem, report: ExportReport) -> None:
             if (report.written + len(report.errors) + len(report.open_photos)) % _PROGRESS_ITEMS == 0:
-                self._note(record.id, items=report.written, skipped=len(report.errors))
-                self._redis.expire(lock, math.ceil(lease_seconds))
-                self._redis.zadd(EXPORTS_ACTIVE, {record.id: time.time()}, xx=True)
+                self._builds.note(record.id, items=report.written, skipped=len(report.errors))
+                self._builds.keep(record.id, lease_seconds=lease_seconds)
 
         wanted = record.request
         with self._store.writer(key) as stream, ZipSink(stream) as sink:
@@ -289,11 +238,7 @@ class Exports:
             "size": size,
             "left_out": shown,
         }
-        if not self._note(record.id, **done):
+        if not self._builds.note(record.id, **done):
             self._store.delete([key])  # its job was deleted meanwhile
         names = [entry.name for entry in left_out[:_SHOWN_LEFT_OUT]]
         logger.info("export built", extra={"items": report.written, "left_out": names, "bytes": size})
-
-    def _note(self, export: str, **fields: str | int) -> bool:
-        """Change an export's record; False, and nothing is written, if it was deleted meanwhile."""
-        return self._records.change(export_record(export), fields)

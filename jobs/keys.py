@@ -29,6 +29,7 @@
     trainings:trash                  sorted set of trainings whose objects are to be deleted, by when
     export:{export}                  an export; with :lock while it is built
     exports:active                   sorted set of unfinished exports by the last sign of life
+    job:{job}:reports, report:{report}, reports:active   likewise of reports, see `reports`
     upload:{upload}                  a resumable upload; with :lock while a piece comes in
     uploads                          sorted set of uploads by the end of their time
     webhooks, webhook_attempts       sorted set of `{job}:{round}` by the next attempt, and how many there were;
@@ -80,6 +81,7 @@ TRAININGS_TRASH: Final = f"{PREFIX}trainings:trash"
 JOBS_REVISING: Final = f"{PREFIX}jobs:revising"
 RELEARNINGS_ACTIVE: Final = f"{PREFIX}relearnings:active"
 EXPORTS_ACTIVE: Final = f"{PREFIX}exports:active"
+REPORTS_ACTIVE: Final = f"{PREFIX}reports:active"
 UPLOADS: Final = f"{PREFIX}uploads"
 WEBHOOKS: Final = f"{PREFIX}webhooks"
 WEBHOOK_ATTEMPTS: Final = f"{PREFIX}webhook_attempts"
@@ -221,6 +223,16 @@ def export_record(export: str) -> str:
     return f"{PREFIX}export:{export}"
 
 
+def job_reports_key(job: str) -> str:
+    """Key of a job's list of reports."""
+    return f"{job_key(job)}:reports"
+
+
+def report_record(report: str) -> str:
+    """Key of a report's hash."""
+    return f"{PREFIX}report:{report}"
+
+
 def upload_record(upload: str) -> str:
     """Key of an upload's hash."""
     return f"{PREFIX}upload:{upload}"
@@ -313,6 +325,8 @@ local function unreadkey(job) return jobkey(job) .. ':unread' end
 local function readingskey(job) return jobkey(job) .. ':readings' end
 local function exportskey(job) return jobkey(job) .. ':exports' end
 local function exportkey(export) return '{export_record("")}' .. export end
+local function reportskey(job) return jobkey(job) .. ':reports' end
+local function reportkey(report) return '{report_record("")}' .. report end
 local function publishednames(workspace) return '{published_names("")}' .. workspace end
 local function publishedkey(workspace, name) return publishednames(workspace) .. ':' .. name end
 local function workspacedefault(workspace) return '{workspace_default("")}' .. workspace end
@@ -324,6 +338,7 @@ local function relearningskey(job) return jobkey(job) .. ':relearnings' end
 local function relearningkey(job, id) return jobkey(job) .. ':relearning:' .. id end
 local function auditskey(job) return jobkey(job) .. ':audits' end
 local RELEARNINGS_ACTIVE = '{RELEARNINGS_ACTIVE}'
-local EXPORTS_ACTIVE, DELAYED = '{EXPORTS_ACTIVE}', '{DELAYED}'
+local EXPORTS_ACTIVE, REPORTS_ACTIVE = '{EXPORTS_ACTIVE}', '{REPORTS_ACTIVE}'
+local DELAYED = '{DELAYED}'
 """
 """The same names for the scripts."""

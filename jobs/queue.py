@@ -9,12 +9,15 @@ from kombu.exceptions import OperationalError
 
 from toco.jobs.broker import (
     ANSWER,
+    BATCH,
     BUILD_EXPORT,
+    COUNT_LABELS,
     DELETE_OBJECTS,
     DELETE_TRAINING,
     DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
     ERRANDS,
+    EXAMINE_TAGS,
     FIT_WORDS,
     INTERACTIVE,
     LABEL_SHARD,
@@ -31,6 +34,7 @@ from toco.jobs.broker import (
 from toco.jobs.job import JobRecord
 from toco.jobs.keys import DELAYED, SPEED, waiting_key
 from toco.jobs.records import Records
+from toco.jobs.reports import ReportKind
 from toco.jobs.settings import Settings
 from toco.model.errors import TocoError
 
@@ -102,6 +106,11 @@ class WorkQueue:
     def build_export(self, export: str) -> None:
         """Queue the building of an export. Raises QueueUnavailable."""
         self._send_once(BUILD_EXPORT, [export], ERRANDS)
+
+    def report(self, report: str, kind: ReportKind) -> None:
+        """Queue the making of a report, or of the next piece of it. Raises QueueUnavailable."""
+        task, queue = (EXAMINE_TAGS, BATCH) if kind == "doctor" else (COUNT_LABELS, ERRANDS)
+        self._send_once(task, [report], queue)
 
     def deliver_webhooks(self) -> None:
         """Ask for due webhooks to be sent. Raises QueueUnavailable."""

@@ -356,20 +356,6 @@ class Records:
             self.job(job)
         return sorted(moved or ())
 
-    def open_export(self, job: str, export: str, fields: Mapping[str, str | int]) -> bool:
-        """Record an export that is wanted, unless it is there already; one that failed begins anew.
-
-        Returns:
-            Whether it has to be queued.
-
-        Raises:
-            JobNotFound
-        """
-        new = self.scripts.export(args=[job, export, *(part for pair in fields.items() for part in pair)])
-        if new is None:
-            self.job(job)
-        return bool(new)
-
     def decide(self, job: str, item: str, decision: Decision | None) -> None:
         """Store a person's verdict on an item, or remove it. Raises JobNotFound or ItemNotFound."""
         if not self.scripts.decide(args=[job, item, decision or ""]):

@@ -115,6 +115,16 @@ def export_key(job: str, export: str) -> str:
     return f"jobs/{job}/exports/{export}.zip"
 
 
+def report_key(job: str, report: str) -> str:
+    """Key of what a report says."""
+    return f"jobs/{job}/reports/{report}.json"
+
+
+def report_part_key(job: str, report: str, part: int) -> str:
+    """Key of what was found out for a report so far, a piece."""
+    return f"jobs/{job}/reports/{report}-{part:06d}.json"
+
+
 def model_key(workspace: str, name: str, digest: str) -> str:
     """Key of the files of a version of a published model."""
     return f"models/{workspace}/{name}/{digest}.zip"

@@ -276,6 +276,10 @@ for _, export in ipairs(redis.call('ZRANGE', exportskey(job), 0, -1)) do
   redis.call('UNLINK', exportkey(export))
   redis.call('ZREM', EXPORTS_ACTIVE, export)
 end
+for _, report in ipairs(redis.call('ZRANGE', reportskey(job), 0, -1)) do
+  redis.call('UNLINK', reportkey(report))
+  redis.call('ZREM', REPORTS_ACTIVE, report)
+end
 for _, id in ipairs(redis.call('ZRANGE', relearningskey(job), 0, -1)) do
   redis.call('UNLINK', relearningkey(job, id), relearningkey(job, id) .. ':changes', relearningkey(job, id) .. ':lock')
   redis.call('ZREM', RELEARNINGS_ACTIVE, job .. ':' .. id)
@@ -287,22 +291,22 @@ redis.call('UNLINK', relearningskey(job), auditskey(job))
 for _, tag in ipairs(redis.call('SMEMBERS', tagskey(job))) do redis.call('UNLINK', setkey(job, 'tag', tag)) end
 for _, state in ipairs(STATES) do redis.call('UNLINK', statekey(job, state)) end
 for i = 2, #ARGV do redis.call('UNLINK', orderkey(job, ARGV[i])) end
-redis.call('UNLINK', key, tagskey(job), exportskey(job), unreadkey(job), readingskey(job),
+redis.call('UNLINK', key, tagskey(job), exportskey(job), reportskey(job), unreadkey(job), readingskey(job),
   setkey(job, 'decision', 'accept'), setkey(job, 'decision', 'reject'))
 for _, index in ipairs({JOBS, JOBS_ACTIVE, JOBS_FINISHED, JOBS_CREATING}) do redis.call('ZREM', index, job) end
 redis.call('ZADD', JOBS_TRASH, now, job)
 """
 
-# job, export, then the fields of a new one. Returns whether it has to be queued, as it is new or failed before; or
-# nothing if there is no such job
-_EXPORT = """
-local job, export = ARGV[1], ARGV[2]
+# job, what is to be built for it, its record, the job's list of such, the list of those unfinished, then the fields of
+# a new one. Returns whether it has to be queued, as it is new or failed before; or nothing if there is no such job
+_BUILD = """
+local job, build, record = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('EXISTS', jobkey(job)) == 0 then return false end
-local state = redis.call('HGET', exportkey(export), 'state')
+local state = redis.call('HGET', record, 'state')
 if state and state ~= 'failed' then return 0 end
-redis.call('HSET', exportkey(export), 'job', job, 'created_at', stamp(now), unpack(ARGV, 3))
-redis.call('ZADD', exportskey(job), now, export)
-redis.call('ZADD', EXPORTS_ACTIVE, now, export)
+redis.call('HSET', record, 'job', job, 'created_at', stamp(now), unpack(ARGV, 6))
+redis.call('ZADD', ARGV[4], now, build)
+redis.call('ZADD', ARGV[5], now, build)
 return 1
 """
 
@@ -355,7 +359,7 @@ class Transitions:
         self.decide = script(_DECIDE)
         self.open = script(_OPEN)
         self.delete = script(_DELETE)
-        self.export = script(_EXPORT)
+        self.build = script(_BUILD)
         self.note = script(_NOTE)
         self.unlock = script(_UNLOCK)
         self.take_piece = script(_TAKE_PIECE)

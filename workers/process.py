@@ -17,6 +17,7 @@ from toco.jobs.outbound import Outbound
 from toco.jobs.published_models import PublishedModels
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
+from toco.jobs.reports import Reports
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats, WorkerReport
 from toco.jobs.store import Store
@@ -59,6 +60,7 @@ class WorkerProcess:
         self.outbound = Outbound(settings)
         self.webhooks = Webhooks(settings, self.records, self.outbound)
         self.exports = Exports(self.records, self.store, self.catalogue)
+        self.reports = Reports(self.records, self.store, self.catalogue)
         self.trainings = Trainings(self.records, lease_seconds=settings.lease_seconds)
         self.sweep = Sweep(
             settings,

@@ -5,6 +5,7 @@ import threading
 import time
 
 from toco.jobs.broker import BATCH, INTERACTIVE
+from toco.jobs.builds import REPORT, Builds
 from toco.jobs.expired_uploads import any_expired_uploads
 from toco.jobs.exports import Exports
 from toco.jobs.keys import SWEEP, job_key
@@ -12,6 +13,7 @@ from toco.jobs.learning_records import LearningRecords
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import JobNotFound, Records
 from toco.jobs.relearning import Relearnings
+from toco.jobs.reports import kind_of
 from toco.jobs.revising import finished_revising
 from toco.jobs.settings import Settings
 from toco.jobs.trainings import Trainings
@@ -47,6 +49,7 @@ class Sweep:
         self._learning = LearningRecords(records)
         self._trainings = Trainings(records, lease_seconds=settings.lease_seconds)
         self._relearnings = Relearnings(records)
+        self._reports = Builds(records, REPORT)
 
     def run(self) -> None:
         """Look once, unless another worker did so just now."""
@@ -61,15 +64,22 @@ class Sweep:
         self._find_stalled()
         if self._webhooks.any_due():
             self._queue.deliver_webhooks()
+        self._queue_unfinished()
+        self._queue.pulse()
+        self._delete_old()
+
+    def _queue_unfinished(self) -> None:
+        """Queue again what is no item's: exports, reports, trainings, learning again."""
         for export in self._exports.stalled(self._settings.lease_seconds):
             self._queue.build_export(export)
+        for report in self._reports.stalled(self._settings.lease_seconds):
+            if kind := kind_of(self._reports.fields(report)):
+                self._queue.report(report, kind)
         for training in self._trainings.due():
             if self._trainings.look(training) == "queued":
                 self._queue.train(training)
         for job, relearning in self._relearnings.stalled(self._settings.lease_seconds):
             self._queue.learn_again(job, relearning)
-        self._queue.pulse()
-        self._delete_old()
 
     def _find_stalled(self) -> None:
         """Queue items again whose message was lost: with a worker that died, or an API that died before sending it.

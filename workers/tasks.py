@@ -20,10 +20,12 @@ from celery.signals import (
 from toco.jobs.broker import (
     ANSWER,
     BUILD_EXPORT,
+    COUNT_LABELS,
     DELETE_OBJECTS,
     DELETE_TRAINING,
     DELETE_UPLOADS,
     DELIVER_WEBHOOKS,
+    EXAMINE_TAGS,
     FIT_WORDS,
     LABEL_QUEUES,
     LABEL_SHARD,
@@ -48,6 +50,7 @@ from toco.workers.learning import TokenShard, WordFit
 from toco.workers.learning_again import adjusted, learn_again
 from toco.workers.leases import give_back
 from toco.workers.process import WorkerProcess
+from toco.workers.reports import make_report
 from toco.workers.shard import Shard
 from toco.workers.training import TrainingRun, delete_training_objects
 
@@ -117,6 +120,14 @@ def make_worker(settings: Settings, queues: tuple[str, ...]) -> Celery:  # noqa:
     @app.task(name=BUILD_EXPORT, time_limit=_EXPORT_LIMIT_SECONDS)  # type: ignore[untyped-decorator] # celery has no types
     def build_export(export: str) -> None:
         process().exports.build(export, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts)
+
+    @app.task(name=COUNT_LABELS, time_limit=_EXPORT_LIMIT_SECONDS)  # type: ignore[untyped-decorator] # celery has no types
+    def count_labels(report: str) -> None:
+        make_report(process(), report)
+
+    @app.task(name=EXAMINE_TAGS)  # type: ignore[untyped-decorator] # celery has no types
+    def examine_tags(report: str) -> None:
+        make_report(process(), report)
 
     @app.task(name=DELIVER_WEBHOOKS)  # type: ignore[untyped-decorator] # celery has no types
     def deliver_webhooks() -> None:

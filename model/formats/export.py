@@ -13,7 +13,7 @@ from toco.model.formats.item import LabelledItem
 from toco.model.formats.registry import open_writer
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import Split
-from toco.model.formats.statistics import Counted, PhotoCounts, count_photo
+from toco.model.formats.statistics import Counted, PhotoCounts, Statistics, count_photo
 from toco.model.formats.writer import ExportOptions, ExportWriter
 from toco.model.options import Frozen
 from toco.model.photos.classes import IGNORE, Vocabulary
@@ -152,6 +152,37 @@ def export_items(
         for name, writer in writers.items():
             _describe(writer, counted[name], split or Split(), about, audit)
     return report
+
+
+def count_items(
+    items: Iterable[LabelledItem],
+    vocabulary: Vocabulary,
+    options: ExportOptions,
+    *,
+    split: Split,
+    on_item: Callable[[], None] = lambda: None,
+) -> Statistics:
+    """Count photos as an export would, without writing any.
+
+    Args:
+        items: the photos.
+        vocabulary: the classes of the masks.
+        options: which masks, and which photos.
+        split: how the items' parts were made.
+        on_item: called after each photo.
+
+    Raises:
+        TocoError: what goes wrong is not one photo's fault.
+    """
+    counted = Counted(vocabulary)
+    for item in items:
+        found = None
+        if options.open_photos or not _is_wholly_open(item, options):
+            found = _counts(item, vocabulary, options)
+        if found:
+            counted.add(found)
+        on_item()
+    return counted.statistics(split)
 
 
 def _counts(item: LabelledItem, vocabulary: Vocabulary, options: ExportOptions) -> PhotoCounts | None:

@@ -21,6 +21,7 @@ from toco.jobs.published_models import PublishedModels
 from toco.jobs.queue import WorkQueue
 from toco.jobs.records import Records, connect
 from toco.jobs.relearning import Relearnings
+from toco.jobs.reports import Reports
 from toco.jobs.revisions import Revisions
 from toco.jobs.settings import Settings
 from toco.jobs.stats import Stats
@@ -53,6 +54,7 @@ class AppState:
     learning: LearningRecords
     catalogue: ModelCatalogue
     exports: Exports
+    reports: Reports
     data_sets: DataSets
     stats: Stats
     keys: ApiKeys
@@ -88,6 +90,7 @@ class AppState:
             learning=LearningRecords(records),
             catalogue=catalogue,
             exports=Exports(records, store, catalogue),
+            reports=Reports(records, store, catalogue),
             data_sets=DataSets(records),
             stats=Stats(records),
             keys=ApiKeys(records),

@@ -53,6 +53,19 @@ def put_mask(
     typer.echo(f"revision {made['number']}")
 
 
+@app.command("decide")
+def decide(
+    job: JobArgument,
+    item: ItemArgument,
+    decision: Annotated[Literal["accept", "reject", "undo"], typer.Argument(help="A verdict, or none any more.")],
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Accept or reject a label; exports can be limited by it."""
+    with connected(url, key) as client:
+        client.decide(job, item, None if decision == "undo" else decision)
+
+
 @app.command("revisions")
 def revisions(job: JobArgument, item: ItemArgument, url: Url = "", key: Key = "") -> None:
     """List what the label of an item was and is, the newest first."""

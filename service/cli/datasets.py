@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from toco.service.cli import reports
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import FORMAT_NAMES, ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.service_options import Key, Url, connected
@@ -16,6 +17,8 @@ app = typer.Typer(
     help="Keep, count and export data sets: items of several jobs under one name.",
     no_args_is_help=True,
 )
+
+app.add_typer(reports.data_sets)
 
 Name = Annotated[str, typer.Argument(help="Name of the data set.")]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,8 +14,8 @@ from toco.service.cli.words import WordMap, read_word_map
 if TYPE_CHECKING:
     from toco.model.photos.tag_doctor import Finding
 
-_SHOWN: Final = 20
-_TITLES: Final = {
+SHOWN: Final = 20
+TITLES: Final = {
     "wrong_tag": "Tags that the photo does not seem to show",
     "missing_tag": "Classes that the photo seems to show, without a tag",
     "looks_alike": "Photos that look alike",
@@ -83,12 +84,25 @@ def doctor(
 
 
 def _print(found: "list[Finding]") -> None:
-    count = Counter(finding.kind for finding in found)
+    listed = [(finding.kind, finding.score, finding.detail, finding.photos, "") for finding in found]
+    for line in finding_lines(listed):
+        typer.echo(line)
+
+
+def finding_lines(found: Sequence[tuple[str, float, str, Sequence[str], str]]) -> Iterator[str]:
+    """Yield findings as lines of text, kind by kind, the first of each.
+
+    Args:
+        found: kind, score, detail, photos and what would mend it, in order.
+    """
+    count = Counter(kind for kind, *_ in found)
     for kind, number in count.items():
-        typer.echo(f"{_TITLES[kind]}: {number}")
-        shown = [finding for finding in found if finding.kind == kind][:_SHOWN]
-        for finding in shown:
-            names = f" ({', '.join(finding.photos[:3])})" if kind == "looks_alike" else ""
-            typer.echo(f"  {finding.score:.2f}  {finding.detail}{names}")
+        yield f"{TITLES[kind]}: {number}"
+        shown = [entry for entry in found if entry[0] == kind][:SHOWN]
+        for _, score, detail, photos, cure in shown:
+            names = f" ({', '.join(photos[:3])})" if kind == "looks_alike" else ""
+            yield f"  {score:.2f}  {detail}{names}"
+            if cure:
+                yield f"        {cure}"
         if number > len(shown):
-            typer.echo(f"  ... {number - len(shown)} more; --json lists all")
+            yield f"  ... {number - len(shown)} more; --json lists all"

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from toco.model.options import PRESETS
 from toco.model.photos.tag_check import TagCheck
-from toco.service.cli import audits, corrections, masks_back, relearning
+from toco.service.cli import audits, corrections, masks_back, relearning, reports
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.progress_lines import ProgressLines
@@ -29,6 +29,7 @@ app.add_typer(corrections.app)
 app.add_typer(relearning.app)
 app.add_typer(audits.app)
 app.add_typer(masks_back.app)
+app.add_typer(reports.app)
 
 
 @app.command("submit")

@@ -38,7 +38,7 @@ def _listed(
 
 
 class AsyncClient:
-    """`Client` with the same methods, awaited; `jobs`, `items`, `revisions` and `changes` return lists of all pages.
+    """`Client` with the same methods, awaited; those that yield, such as `items` and `findings`, return whole lists.
 
     Args:
         url, key, timeout_seconds: as of `Client`.
@@ -99,6 +99,12 @@ class AsyncClient:
     keep_data_set = _awaited(Client.keep_data_set)
     delete_data_set = _awaited(Client.delete_data_set)
     export_data_set = _awaited(Client.export_data_set)
+    report = _awaited(Client.report)
+    report_data_set = _awaited(Client.report_data_set)
+    reports = _awaited(Client.reports)
+    findings = _listed(Client.findings)
+    cure = _awaited(Client.cure)
+    statistics = _awaited(Client.statistics)
     models = _awaited(Client.models)
     model = _awaited(Client.model)
     model_versions = _awaited(Client.model_versions)

@@ -28,6 +28,7 @@ from toco.service.client.masks_back import MasksBack
 from toco.service.client.own_models import OwnModels
 from toco.service.client.packing import assigned, pack
 from toco.service.client.relearning import LearningAgain
+from toco.service.client.reports import Reporting
 from toco.service.client.trainings import TrainsModels
 
 Progress = Callable[[JsonObject], None]
@@ -62,7 +63,7 @@ class ServiceError(TocoError):
         self.code = str(self.problem.get("code") or type(self).code)
 
 
-class Client(LearningAgain, Auditing, DataSetCalls, OwnModels, TrainsModels, MasksBack):
+class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, TrainsModels, MasksBack):
     """Talks to a running service. Safe to use from several threads.
 
     Requests that change nothing, and those with an idempotency key or an expected revision, are sent again when the
@@ -317,17 +318,22 @@ class Client(LearningAgain, Auditing, DataSetCalls, OwnModels, TrainsModels, Mas
         return self._exported(f"/v1/jobs/{job}/exports", wanted, Path(target), progress)
 
     def _exported(self, path: str, wanted: JsonObject, target: Path, progress: Progress | None) -> Path:
-        found = self._send("POST", path, json=wanted).json()
+        return self._download(self._built(path, wanted, progress)["download_url"], target)
+
+    def _built(self, path: str, wanted: JsonObject, progress: Progress | None) -> JsonObject:
+        """Ask for an export or a report, and wait until it is done; `path` ends in the one or the other."""
+        kind = path.rpartition("/")[2]
+        found = dict(self._send("POST", path, json=wanted).json())
         while found["state"] in ("queued", "running"):
             time.sleep(0.25)
-            found = self._send("GET", f"/v1/jobs/{found['job']}/exports/{found['id']}").json()
+            found = dict(self._send("GET", f"/v1/jobs/{found['job']}/{kind}/{found['id']}").json())
             if progress is not None:
                 progress(found)
         if progress is not None:
             progress(found)
         if found["state"] == "failed":
-            raise ServiceError(f"The export failed: {found['error']['detail']}", problem=found["error"])
-        return self._download(found["download_url"], target)
+            raise ServiceError(f"The {kind[:-1]} failed: {found['error']['detail']}", problem=found["error"])
+        return found
 
     def _download(self, path: str, target: Path, **arguments: Any) -> Path:
         try:

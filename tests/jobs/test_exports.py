@@ -24,8 +24,8 @@ def export(exports, records, make_job) -> str:
 def test_a_message_that_comes_again_during_the_work_starts_nothing(exports, export, records, monkeypatch):
     begun = []
 
-    def write(record, _lock, _seconds):
-        begun.append(record.id)
+    def write(export, _seconds):
+        begun.append(export)
         exports.build(export, lease_seconds=30, max_attempts=3)
 
     monkeypatch.setattr(exports, "_write", write)
@@ -48,7 +48,7 @@ def test_after_a_dead_process_it_is_the_sweep_that_brings_the_next(exports, expo
     assert exports.stalled(30) == [export]
     records.redis.delete(f"toco:export:{export}:lock")  # it runs out at the same time
     built = []
-    monkeypatch.setattr(exports, "_write", lambda record, *_: built.append(record.id))
+    monkeypatch.setattr(exports, "_write", lambda export, *_: built.append(export))
     exports.build(export, lease_seconds=1, max_attempts=3)
     assert built == [export]
 

@@ -17,6 +17,7 @@ SITE = [
     path.read_text("utf-8")
     for path in (
         ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md")), ROOT / "docs" / "data-sets.md",
+        ROOT / "docs" / "tags.md",
     )
 ]  # fmt: skip
 BLOCKS = [

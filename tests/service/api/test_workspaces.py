@@ -34,6 +34,11 @@ ROUTES = {
     ("post", f"{JOB}/exports"): "read",
     ("get", f"{JOB}/exports/{{export}}"): "read",
     ("get", f"{JOB}/exports/{{export}}/download"): "read",
+    ("get", f"{JOB}/reports"): "read",
+    ("post", f"{JOB}/reports"): "label",
+    ("get", f"{JOB}/reports/{{report}}"): "read",
+    ("get", f"{JOB}/reports/{{report}}/findings"): "read",
+    ("get", f"{JOB}/reports/{{report}}/statistics"): "read",
     ("get", f"{JOB}/items"): "read",
     ("get", ITEM): "read",
     ("patch", ITEM): "label",
@@ -91,6 +96,7 @@ ROUTES = {
     ("put", "/v1/data_sets/{name}"): "label",
     ("delete", "/v1/data_sets/{name}"): "label",
     ("post", "/v1/data_sets/{name}/exports"): "read",
+    ("post", "/v1/data_sets/{name}/reports"): "label",
     ("get", "/v1/mappings"): "read",
     ("get", "/v1/mappings/{name}"): "read",
     ("put", "/v1/mappings/{name}"): "label",
@@ -156,6 +162,7 @@ def things(state):
             "which": "after",
             "relearning": "0" * 26,
             "audit": "0" * 26,
+            "report": "0" * 26,
         }
 
     return make
