@@ -43,7 +43,7 @@ check: lint ## Lint and the quick tests: under two minutes
 .PHONY: test
 test: lint ## Lint and all tests, the slow real-program ones too
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov --cov-report=
-	$(BIN)/python -m pytest -m slow --cov --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --cov --cov-append --cov-report=term:skip-covered
 	$(BIN)/python -m coverage report --include='model/*' --skip-covered --fail-under=95
 
 .PHONY: stories

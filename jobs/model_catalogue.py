@@ -185,6 +185,26 @@ def find_models(models_dir: Path | None, *, read: Callable[[Path], KnownModel] =
     return found
 
 
+def model_at(folder: Path, models_dir: Path | None = None) -> tuple[KnownModel, KnownModel]:
+    """Return the model of a folder, and the one whose network it labels with: itself, or what its words stand on.
+
+    Args:
+        folder: of a whole model, or of learnt words.
+        models_dir: where the model may lie on which words were learnt, beside the one that ships.
+
+    Raises:
+        InvalidCheckpoint, InvalidLearntModel: as `read_whole`.
+        ModelBroken: the model on which the words were learnt is not here.
+    """
+    known = read_whole(folder)
+    if not known.encoder:
+        return known, known
+    encoder = encoder_among(find_models(models_dir).known.values(), known.encoder)
+    if encoder is None:
+        raise _not_here(known)
+    return on_encoder(known, encoder), encoder
+
+
 def encoder_among(models: Iterable[KnownModel], digest: str) -> KnownModel | None:
     """Return the model whose encoder learnt words name, or None."""
     return next((model for model in models if not model.encoder and encoder_digest(model.spec) == digest), None)
@@ -219,6 +239,13 @@ def on_encoder(known: KnownModel, encoder: KnownModel) -> KnownModel:
 
 def _no_encoder(known: KnownModel) -> str:
     return f"The model on whose encoder ({known.encoder[:12]}...) its words were learnt is not here."
+
+
+def _not_here(known: KnownModel) -> ModelBroken:
+    return ModelBroken(
+        f"The model {known.spec.name!r} cannot be used: {_no_encoder(known)}",
+        fix="Put that model into the models folder, or learn the words again.",
+    )
 
 
 def _name_at_least(folder: Path) -> str:
@@ -286,10 +313,7 @@ class ModelCatalogue:
         published = self._published.all(known.workspace) if self._published and known.workspace else []
         encoder = encoder_among((*found.known.values(), *_versions(published)), known.encoder)
         if encoder is None:
-            raise ModelBroken(
-                f"The model {known.spec.name!r} cannot be used: {_no_encoder(known)}",
-                fix="Put that model into the models folder, or learn the words again.",
-            )
+            raise _not_here(known)
         return encoder
 
     def folder_of(self, known: KnownModel) -> Path:

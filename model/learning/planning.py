@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from toco.model.errors import TocoError
 from toco.model.learning.sample import choose_photos, tokens_a_photo
 from toco.model.learning.settings import ReportSettings, SampleSettings
 from toco.model.photos.classes import MAX_CLASSES, Vocabulary, fold
 from toco.model.photos.understanding import NO_MAPPING, Mapped, understand
+
+ONLY_BESIDE_WHOLE: Final = "Words are learnt beside a whole model; this one is of learnt words itself."
 
 
 class CannotLearn(TocoError):

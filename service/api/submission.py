@@ -27,6 +27,7 @@ from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
 from toco.model.formats.splits import part_called
 from toco.model.learning.learnt_spec import require_tags
+from toco.model.learning.planning import ONLY_BESIDE_WHOLE
 from toco.model.options import SegmentationOptions
 from toco.model.photos.classes import Vocabulary
 from toco.model.photos.images import ImageHeader, probe_image
@@ -375,7 +376,7 @@ def planned_learning(
         mapping: the user's own words, folded.
     """
     if known.encoder:
-        return NewLearning(why_not="Words are learnt beside a whole model; this one is of learnt words itself.")
+        return NewLearning(why_not=ONLY_BESIDE_WHOLE)
     return plan_of_job(name, tags, known.spec.vocabulary, mapping)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from toco.service.cli.labelling import Device, Model, find_tags, load_labeler, progress
+from toco.service.cli.labelling import Device, Model, chosen_model, find_tags, load_labeler, progress
 from toco.service.cli.words import WordMap, read_word_map
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def doctor(
         raise InvalidOption("There are no tags to look at.", fix="Use --tags FILE, or a table beside the photos.")
     for line in (*assignment.lines(), *collection.notes()):
         typer.echo(line, err=True)
-    mapping, labeler = read_word_map(word_map), load_labeler(model, device)
+    mapping, labeler = read_word_map(word_map), load_labeler(chosen_model(model)[1].folder, device)
     photos, broken = [], 0
     with progress("Looking", len(assignment.tagged)) as finished:
         for name, tagged in assignment.tagged.items():

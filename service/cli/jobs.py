@@ -180,7 +180,7 @@ def label_folder(url: str, folder: Path, *, tags: Path | None, console: Console,
         job = client.label_folder(folder, tags=tags)
         for note in job["notes"]:
             console.print(note, soft_wrap=True, highlight=False)
-        lines = ProgressLines("labelled", job["total"], stream=console.file)
+        lines = ProgressLines("labelled", job["total"])
         ended = client.wait(job["id"], progress=lambda found: lines.show(_ended(found)))
         for item in client.items(job["id"]):
             console.print(_line(item, url), soft_wrap=True, highlight=False)

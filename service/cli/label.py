@@ -16,6 +16,7 @@ from toco.service.cli.labelling import (
     Preset,
     Runtime,
     Settings,
+    chosen_model,
     find_tags,
     format_names,
     load_labeler,
@@ -97,7 +98,6 @@ def label(
     from toco.model.photos.collection import read_folder
     from toco.model.photos.tag_check import check_tags, settle_unknown
     from toco.model.photos.tags import split_tags
-    from toco.model.spec import DEFAULT_MODEL, read_spec
 
     wanted_formats = format_names(formats)
     wanted = set(require_outputs(split_tags(outputs)))
@@ -117,17 +117,21 @@ def label(
 
     from toco.model.labelling.folder_run import FolderRun, RunSummary
     from toco.model.labelling.plan import plan_photos
+    from toco.model.learning.planning import ONLY_BESIDE_WHOLE
 
     plan = plan_photos(source, collection, assignment, untagged=untagged)
     photos = plan.photos
     summary = RunSummary(skipped=plan.skipped, failures=dict(plan.failures))
     mapping = read_word_map(word_map)
-    vocabulary = read_spec(model or DEFAULT_MODEL).vocabulary
-    check = check_tags((photo.tags for photo in photos if photo.tags), vocabulary, mapping)
+    known, _ = chosen_model(model)
+    check = check_tags((photo.tags for photo in photos if photo.tags), known.spec.vocabulary, mapping)
     # What can be learnt is learnt once the model is there; this says what becomes of the rest.
-    learning = unknown_tags == "learn" and bool(check.open_words)
-    for line in (*check_lines(check), *settle_unknown("open" if learning else unknown_tags, check)):
+    wanted_words = unknown_tags == "learn" and bool(check.open_words)
+    learning = wanted_words and not known.encoder
+    for line in (*check_lines(check), *settle_unknown("open" if wanted_words else unknown_tags, check)):
         typer.echo(line, err=True)
+    if wanted_words and not learning:
+        typer.echo(ONLY_BESIDE_WHOLE, err=True)
     labeler = load_labeler(model, device, runtime)
     if learning:
         labeler = _with_learnt_words(labeler, photos, out, mapping)

@@ -25,15 +25,19 @@ from toco.model.cost import TooCostly, photo_cost, require_affordable
 from toco.model.errors import InvalidOption
 from toco.model.options import PRESETS, LabelOptions
 from toco.model.runtimes import AskedRuntime
-from toco.model.spec import DEFAULT_MODEL, ModelSpec, read_spec
+from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.service.cli.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
+    from toco.jobs.model_catalogue import KnownModel
     from toco.model.labelling.labeler import Labeler
     from toco.model.photos.assignment import Assignment
     from toco.model.photos.collection import Collection
 
-Model = Annotated[Path | None, typer.Option("--model", help="Model folder. Default: the model in the package.")]
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", help="Folder of a model, or of learnt words. Default: the model in the package."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Runtime = Annotated[
     AskedRuntime | None,
@@ -47,6 +51,22 @@ Settings = Annotated[
 Crf = Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the dense CRF.")]
 
 
+def chosen_model(model: Path | None) -> tuple["KnownModel", "KnownModel"]:
+    """Return the model of a folder, and the one whose network it labels with, from TOCO_MODELS_DIR or the package.
+
+    Args:
+        model: its folder, or that of learnt words; None for the package's own.
+
+    Raises:
+        InvalidCheckpoint, InvalidLearntModel: there is no such model.
+        ModelBroken: the model on which the words were learnt is not here.
+    """
+    from toco.jobs.model_catalogue import model_at
+    from toco.jobs.settings import load_settings
+
+    return model_at(model or DEFAULT_MODEL, load_settings().models_dir)
+
+
 def make_options(preset: str, settings: Sequence[str] | None, *, model: Path | None, **changes: object) -> LabelOptions:
     """Return the options of a preset with the changes of the command line.
 
@@ -58,10 +78,10 @@ def make_options(preset: str, settings: Sequence[str] | None, *, model: Path | N
 
     Raises:
         InvalidOption: a pair does not fit.
-        InvalidCheckpoint: there is no such model.
+        InvalidCheckpoint, InvalidLearntModel, ModelBroken: see `chosen_model`.
         TooCostly: even the smallest photo would take more memory or time than TOCO_MAX_PHOTO_... allow.
     """
-    spec = read_spec(model or DEFAULT_MODEL)
+    spec = chosen_model(model)[0].spec
     options = spec.label_options(preset, **parse_settings(settings, changes))
     _weigh(spec, options)
     return options
@@ -125,24 +145,33 @@ def load_labeler(model: Path | None, device: str, runtime: AskedRuntime | None =
     """Load a model; this is where torch is imported.
 
     Args:
-        model: its folder.
+        model: its folder, or that of learnt words.
         device: see `Labeler`.
         runtime: what its encoder runs on; None takes that of the settings.
 
     Raises:
-        InvalidCheckpoint, DeviceUnavailable
+        InvalidCheckpoint, InvalidLearntModel, ModelBroken, DeviceUnavailable
     """
     from toco.jobs.settings import load_settings
     from toco.model.labelling.labeler import Labeler
 
     chosen = load_settings()
-    return Labeler.from_folder(
-        model,
+    known, whole = chosen_model(model)
+    labeler = Labeler.from_folder(
+        whole.folder,
         device=device,
         threads=chosen.threads or None,
         runtime=runtime or chosen.runtime,
         cache=chosen.cache_dir,
     )
+    if known.folder is None or not known.encoder:
+        return labeler
+    from toco.model.learning.label import LearntLabeler
+    from toco.model.learning.learnt_model import load_learnt_model
+    from toco.model.learning.tokens import ModelTokens
+
+    reader = ModelTokens(labeler.network, labeler.spec, labeler.device)
+    return LearntLabeler(reader, load_learnt_model(known.folder), threads=chosen.threads or None)
 
 
 def find_tags(

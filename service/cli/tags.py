@@ -8,7 +8,7 @@ import typer
 
 from toco.service.cli import doctor
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
-from toco.service.cli.labelling import Model
+from toco.service.cli.labelling import Model, chosen_model
 from toco.service.cli.words import WordMap, read_word_map, word_line
 
 app = typer.Typer(cls=ReportingGroup, help="Look at tables of tags and their words.", no_args_is_help=True)
@@ -73,14 +73,13 @@ def check(
     """
     from toco.model.photos.tables.reading import read_table
     from toco.model.photos.tag_check import check_tags
-    from toco.model.spec import DEFAULT_MODEL, read_spec
 
     path = Path(words[0])
     if len(words) == 1 and path.exists():
         written = [tagged.tags for tagged in read_table(path).table.values()]
     else:
         written = [(word,) for word in words]
-    found = check_tags(written, read_spec(model or DEFAULT_MODEL).vocabulary, read_word_map(word_map))
+    found = check_tags(written, chosen_model(model)[0].spec.vocabulary, read_word_map(word_map))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
     else:
