@@ -13,7 +13,8 @@ from toco.model.errors import TocoError
 from toco.model.evaluation.breakdown import Breakdown, Rows
 from toco.model.evaluation.evaluate import Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options
-from toco.model.labelling.labeler import Labeler, LabelRequest, _Job, _Maps
+from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.learning.adjust import Adjustment, adjusted_cams
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions, preset_options
@@ -36,8 +37,8 @@ class Photo:
 
     sample: Sample
     tags: tuple[str, ...]
-    job: _Job
-    maps: _Maps
+    job: PhotoJob
+    maps: PhotoMaps
 
 
 class CorrectedJob:
@@ -63,7 +64,7 @@ class CorrectedJob:
     def label(self, photo: Photo, options: LabelOptions, adjustment: Adjustment | None = None) -> Label:
         """Label a photo from its maps."""
         cams = photo.maps.cams if adjustment is None else adjusted_cams(photo.maps, adjustment)
-        maps = _Maps(
+        maps = PhotoMaps(
             channels=photo.maps.channels,
             tag_source="user",
             tag_probabilities=photo.maps.tag_probabilities,
@@ -107,7 +108,7 @@ class CorrectedJob:
                 np.savez(kept, cams=cams, tokens=tokens, prob=maps.tag_probabilities, channels=np.array(maps.channels))
             return Photo(sample, tags, decoded, maps)
         with np.load(kept) as found:
-            maps = _Maps(
+            maps = PhotoMaps(
                 channels=tuple(int(channel) for channel in found["channels"]),
                 tag_source="user",
                 tag_probabilities=found["prob"],

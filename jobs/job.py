@@ -101,6 +101,7 @@ class NewItem:
         width, height: in pixels by its header, 0 where it was not read.
         tags: as the user wrote them; None means that the classifier shall find them.
         part: of the data set that its table names, such as `val`, or empty.
+        masks_key: where the masks without classes are that are merged into its label, or empty.
         error: why it was refused before any work, or None.
         revises: the item of another job whose revision its label becomes.
     """
@@ -114,6 +115,7 @@ class NewItem:
     height: int = 0
     tags: tuple[str, ...] | None = None
     part: str = ""
+    masks_key: str = ""
     error: ItemError | None = None
     revises: RevisedItem | None = None
 
@@ -131,6 +133,7 @@ class NewItem:
             "height": self.height,
             "tags": json.dumps(self.tags) if self.tags is not None else "",
             "part": self.part,
+            "masks_key": self.masks_key,
             "attempts": 0,
             "error": self.error.model_dump_json() if self.error else "",
             "rejected": int(self.error is not None and not self.image_key),
@@ -199,6 +202,7 @@ class ItemRecord:
         summary: of the current revision.
         revision: the current one.
         latest: number of the newest one.
+        masks_key: where the masks without classes are that are merged into its label, or empty.
         revises: the item of another job whose revision its label becomes.
     """
 
@@ -222,6 +226,7 @@ class ItemRecord:
     revision: Revision = field(default_factory=Revision)
     latest: int = 0
     part: str = ""
+    masks_key: str = ""
     revises: RevisedItem | None = None
 
     @property
@@ -263,6 +268,7 @@ class ItemRecord:
             revision=Revision.of_item(found),
             latest=int(found.get("latest") or 0),
             part=found.get("part", ""),  # older records have none
+            masks_key=found.get("masks_key", ""),  # likewise
             revises=RevisedItem.model_validate_json(found["revises"]) if found.get("revises") else None,
         )
 

@@ -99,5 +99,6 @@ def _new_item(item: ItemRecord, tags: tuple[str, ...] | None) -> NewItem:
         width=item.width,
         height=item.height,
         tags=tags,
+        masks_key=item.masks_key,
         revises=RevisedItem(item=item.id, based_on=item.revision.number),
     )

@@ -90,6 +90,11 @@ def image_key(job: str, item: str) -> str:
     return f"jobs/{job}/images/{item}"
 
 
+def masks_key(job: str, item: str, digest: str) -> str:
+    """Key of the masks without classes that came with an item's photo."""
+    return f"jobs/{job}/masks/{item}-{digest}"
+
+
 def artifact_key(job: str, item: str, name: str) -> str:
     """Key of one artifact of an item."""
     return f"jobs/{job}/artifacts/{item}/{name}"

@@ -106,6 +106,22 @@ class SegmentationOptions(Frozen):
     crf: CrfSettings | None = None
 
 
+class MaskMerge(Frozen):
+    """Which masks that come from elsewhere, without classes, belong to which class of a label.
+
+    Attributes:
+        within: more than this share (0..1) of the mask lies in the class's region,
+        covers: or it covers this share of it, and of no other class's,
+        filled: while this share of the mask lies in it: a mask of nearly the whole photo covers everything.
+        rest: what becomes of pixels of a class that has masks, but none there: `keep` them, or leave them `open`.
+    """
+
+    within: Share = 0.5
+    covers: Share = 0.85
+    filled: Share = 0.25
+    rest: Literal["keep", "open"] = "open"
+
+
 class LabelOptions(Frozen):
     """All settings of one labelling run.
 
@@ -124,6 +140,7 @@ class LabelOptions(Frozen):
             photo at a time on a processor, which gains nothing from more.
         tag_threshold: probability from which the classifier's own tags are taken when an image has none.
         precision: `float32` as published, or `auto`: bfloat16 where the device has it.
+        masks: how masks that come from elsewhere are merged; without such masks it plays no part.
     """
 
     preset: PresetName = "balanced"
@@ -137,10 +154,12 @@ class LabelOptions(Frozen):
     batch_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
     tag_threshold: Unit = 0.5
     precision: Literal["auto", "float32"] = "auto"
+    masks: MaskMerge = MaskMerge()
 
     def digest(self) -> str:
         """Return 12 hex digits that change with any setting."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        usual = {"masks"} if self.masks == MaskMerge() else None  # older versions, which had none, give the same
+        return hashlib.sha256(self.model_dump_json(exclude=usual).encode()).hexdigest()[:12]
 
 
 PRESETS: dict[PresetName, LabelOptions] = {

@@ -25,7 +25,9 @@ from toco.jobs.store import Store, artifact_key, revision_key
 from toco.jobs.summary import summarise
 from toco.model.errors import TocoError
 from toco.model.formats.artifacts import ALL_OUTPUTS, RESULT, encode_artifacts, encode_result
+from toco.model.formats.mask_files import read_masks, unpack_masks
 from toco.model.formats.result import result_of
+from toco.model.method.mask_merge import ForeignMask
 from toco.model.options import LabelOptions
 from toco.model.photos.images import DecodedImage, read_image
 from toco.workers.leases import LeaseKeeper, give_back
@@ -173,8 +175,17 @@ class Shard:
             source = partial(self._opened, record.image_key)
             asked = self._job.options
             yield LabelRequest(
-                source, record.tags, name=record.id, unknown_tags=asked.unknown_tags, mapping=asked.mapping
+                source,
+                record.tags,
+                name=record.id,
+                unknown_tags=asked.unknown_tags,
+                mapping=asked.mapping,
+                masks=partial(self._masks, record.masks_key) if record.masks_key else None,
             )
+
+    def _masks(self, key: str, size: tuple[int, int]) -> list[ForeignMask]:
+        """Fetch and read the masks that came with a photo; the threads of the labeler that decode call this."""
+        return read_masks(unpack_masks(self._store.get(key)), size)
 
     def _opened(self, key: str, long_side: int) -> DecodedImage:
         """Fetch and decode a photo; the threads of the labeler that decode call this."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AliasChoices, Field, JsonValue
 
 from toco.model.method.label import Label, TagSource
+from toco.model.method.mask_merge import MaskCounts
 from toco.model.options import Frozen, LabelOptions
 from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.understanding import UnderstoodTag
@@ -70,6 +71,7 @@ class ItemResult(Frozen):
         classes: a row a tag, in the order of `tags`.
         timings: seconds a stage.
         weak_tags: tags that were learnt weakly: what stands beside them may be taken for them.
+        masks: masks from elsewhere that were merged in; None where there were none.
         by_person: the mask was drawn or corrected by a person; scores are 1 then, as nobody but that person can say.
     """
 
@@ -93,6 +95,7 @@ class ItemResult(Frozen):
     classes: tuple[ClassResult, ...]
     timings: dict[str, float] = {}
     weak_tags: tuple[str, ...] = ()
+    masks: MaskCounts | None = None
     by_person: bool = False
 
     @property
@@ -147,6 +150,7 @@ def result_of(
         words=label.words,
         open_tags=label.open_tags,
         weak_tags=label.weak_tags,
+        masks=label.masks,
         empty_tags=tuple(row["name"] for row in rows if not row["area"]),
         model_version=model_version,
         options=options.model_dump(mode="json"),

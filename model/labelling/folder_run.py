@@ -33,6 +33,7 @@ from toco.model.formats.artifacts import (
 from toco.model.formats.artifacts import SEGMENTATION as SEGMENTATION_FILE
 from toco.model.formats.export import ExportReport, export_items
 from toco.model.formats.item import LabelledItem
+from toco.model.formats.mask_files import digest_of, read_masks
 from toco.model.formats.result import result_of
 from toco.model.formats.sink import FolderSink
 from toco.model.formats.splits import Split, split_photos
@@ -86,6 +87,7 @@ class RunSummary:
         wholly_open: photos of whose mask every pixel is open; exports leave them out.
         empty_tags: tagged classes that a mask does not show, by number of photos.
         tagged_by_model: photos whose tags the classifier chose.
+        with_masks: photos that masks from elsewhere were merged into.
         capped: photos that were shrunk for refinement, their masks mapped back to their own size.
         of_several: files of several pictures (frames, pages), of which the first is labelled.
         pixels, ignored_pixels: of all finished pseudo masks.
@@ -103,6 +105,7 @@ class RunSummary:
     wholly_open: int = 0
     empty_tags: Counter[str] = field(default_factory=Counter)
     tagged_by_model: int = 0
+    with_masks: int = 0
     capped: int = 0
     of_several: int = 0
     pixels: int = 0
@@ -131,6 +134,7 @@ class RunSummary:
             "wholly_open_photos": self.wholly_open,
             "empty_tags": dict(self.empty_tags.most_common()),
             "tagged_by_model": self.tagged_by_model,
+            "with_masks": self.with_masks,
             "capped": self.capped,
             "of_several": self.of_several,
             "seconds": self.seconds,
@@ -147,6 +151,7 @@ class RunSummary:
         self.wholly_open += result.ignore_ratio == 1.0
         self.empty_tags.update(result.empty_tags)
         self.tagged_by_model += result.tag_source == "model"
+        self.with_masks += result.masks is not None
         self.capped += result.capped
         self.of_several += result.pictures > 1
         for entry in result.classes:
@@ -297,7 +302,8 @@ class FolderRun:
                 on_event("resumed")
                 continue
             asked[photo.name] = photo, question
-            yield LabelRequest(photo.path, photo.tags, photo.name, mapping=self._mapping)
+            masks = partial(read_masks, photo.masks) if photo.masks else None
+            yield LabelRequest(photo.path, photo.tags, photo.name, mapping=self._mapping, masks=masks)
 
     def _folder(self, photo: PlannedPhoto) -> Path:
         return self._out / ARTIFACTS / photo.name
@@ -311,7 +317,7 @@ class FolderRun:
             "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
             "model_version": self._labeler.spec.version,
             "options_digest": self._options.digest(),
-        }
+        } | ({"masks": digest_of(photo.masks)} if photo.masks else {})
 
     def _words(self, tags: Sequence[str]) -> tuple[UnderstoodTag, ...]:
         return understand_all(tags, self._labeler.spec.vocabulary, self._mapping)

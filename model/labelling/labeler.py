@@ -16,13 +16,16 @@ from toco.model.cost import photos_at_once
 from toco.model.crf.backend import CrfBackend
 from toco.model.crf.choice import crf_backend
 from toco.model.errors import TocoError
-from toco.model.labelling.asked_tags import AskedTags, asked_tags
+from toco.model.formats.mask_files import of_arrays
+from toco.model.labelling.asked_tags import asked_tags
 from toco.model.labelling.schedule import in_batches, side_by_side
 from toco.model.labelling.sources import Source, load_source, to_size
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.method.affinity import spread
-from toco.model.method.cams import lifted, normalise_cams, resize, scaled_input, upsample_pair
+from toco.model.method.cams import added, at_size, lifted, normalise_cams, resize, scaled_input, upsample_pair
 from toco.model.method.device import Device, choose_device
-from toco.model.method.label import Label, TagSource
+from toco.model.method.label import Label
+from toco.model.method.mask_merge import ForeignMask, merge_into_label
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
 from toco.model.method.open_pixels import leave_open, unclaimed
 from toco.model.method.pseudo_mask import crf_pseudo_mask, threshold_pseudo_mask
@@ -35,7 +38,6 @@ from toco.model.method.segmentation import (
 )
 from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
 from toco.model.photos.classes import IGNORE
-from toco.model.photos.images import DecodedImage
 from toco.model.photos.tag_check import UnknownTags
 from toco.model.photos.understanding import NO_MAPPING, Mapped
 from toco.model.runtimes import AskedRuntime, RuntimeName, cache_folder, choose_runtime
@@ -55,6 +57,7 @@ class LabelRequest:
         name: how to call the photo in reports.
         unknown_tags: what is done about words that are not understood; nothing is learnt here.
         mapping: the user's own words; see `mapping.fold_mapping`.
+        masks: gives masks without classes of a photo of (H, W) pixels, upright; called by the threads that decode.
     """
 
     source: Source
@@ -62,29 +65,7 @@ class LabelRequest:
     name: str = ""
     unknown_tags: UnknownTags = "open"
     mapping: Mapped = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Job:
-    """A decoded photo on its way."""
-
-    photo: DecodedImage
-    asked: AskedTags
-    timings: dict[str, float]
-
-
-@dataclass(slots=True)
-class _Maps:
-    """What the device made of a photo, on the CPU, at the photo's working size."""
-
-    channels: tuple[int, ...]
-    tag_source: TagSource
-    tag_probabilities: npt.NDArray[np.float32]
-    cams: npt.NDArray[np.float32]  # (K, h, w)
-    segmentation: npt.NDArray[np.float32] | None  # (K + 1, h, w) probabilities
-    segmentation_channels: tuple[int, ...]
-    objects: npt.NDArray[np.float32] | None  # (1 + K, h, w) as of `object_maps`, where a word is left open
-    tokens: npt.NDArray[np.float16] | None = None  # (h, w, d), see `Label`
+    masks: Callable[[tuple[int, int]], Sequence[ForeignMask]] | None = None
 
 
 class Labeler:
@@ -175,13 +156,22 @@ class Labeler:
         options: LabelOptions | None = None,
         *,
         mapping: Mapped = NO_MAPPING,
+        masks: Sequence[npt.NDArray[np.bool_]] = (),
     ) -> Label:
         """Label one photo.
 
+        Args:
+            source: see `LabelRequest`.
+            tags: likewise.
+            options: see `label`.
+            mapping: see `LabelRequest`.
+            masks: (H, W) bool, masks without classes of the upright photo, merged as `options.masks` says.
+
         Raises:
-            TocoError: what is wrong with the photo or its tags.
+            TocoError: what is wrong with the photo, its tags or its masks.
         """
-        ((_, result),) = self.label([LabelRequest(source, tags, mapping=mapping)], options)
+        given = partial(of_arrays, masks) if len(masks) else None
+        ((_, result),) = self.label([LabelRequest(source, tags, mapping=mapping, masks=given)], options)
         if isinstance(result, TocoError):
             raise result
         return result
@@ -229,13 +219,14 @@ class Labeler:
     def _cam_size(self, options: LabelOptions) -> int:
         return options.cam.size or self.spec.input_size
 
-    def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
+    def _decode(self, request: LabelRequest, options: LabelOptions) -> PhotoJob:
         started = time.perf_counter()
         asked = asked_tags(request.tags, self.vocabulary, policy=request.unknown_tags, mapping=request.mapping)
         photo = load_source(request.source, options.long_side)
-        return _Job(photo, asked, {"decode": time.perf_counter() - started})
+        masks = request.masks(photo.original_size) if request.masks else ()
+        return PhotoJob(photo, asked, {"decode": time.perf_counter() - started}, masks)
 
-    def _run_batch(self, jobs: list[_Job], options: LabelOptions) -> list[Callable[[], Label]]:
+    def _run_batch(self, jobs: list[PhotoJob], options: LabelOptions) -> list[Callable[[], Label]]:
         """Run the network on the photos of a batch; return what is left to do for each."""
         started = time.perf_counter()
         maps = self._run_network(jobs, options) if jobs else []
@@ -244,12 +235,12 @@ class Labeler:
             job.timings["network"] = seconds / len(jobs)
         return [partial(self._refine, job, found, options) for job, found in zip(jobs, maps, strict=True)]
 
-    def _label_decoded(self, job: _Job, options: LabelOptions) -> Label:
+    def _label_decoded(self, job: PhotoJob, options: LabelOptions) -> Label:
         (refine,) = self._run_batch([job], options)
         return refine()
 
     @torch.inference_mode()
-    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
+    def _run_network(self, jobs: list[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
         """Run the network on the photos of a batch and bring the tagged maps to the CPU."""
         device, cam = self.device.device, options.cam
         dtype = self.device.dtype if options.precision == "auto" else None
@@ -280,22 +271,22 @@ class Labeler:
                         continue
                     picked = [position, position + len(jobs)] if cam.flip else [position]
                     maps = self._tagged(found, picked, chosen, options)
-                    sums[position] = _added(sums[position], upsample_pair(maps, square, flip=cam.flip))
+                    sums[position] = added(sums[position], upsample_pair(maps, square, flip=cam.flip))
                     if decoded is not None:
                         belief = gated_probabilities(decoded[picked], chosen)
-                        beliefs[position] = _added(
+                        beliefs[position] = added(
                             beliefs[position], share_of_scale(belief, square, scales=len(cam.scales), flip=cam.flip)
                         )
                         if jobs[position].asked.has_open:
                             shown = object_maps(decoded[picked], chosen)
-                            objects[position] = _added(
+                            objects[position] = added(
                                 objects[position], share_of_scale(shown, square, scales=len(cam.scales), flip=cam.flip)
                             )
             segmentations = [
                 self._segment(network, job, chosen, options) for job, chosen in zip(jobs, channels, strict=True)
             ]
         return [
-            _Maps(
+            PhotoMaps(
                 channels=chosen,
                 tag_source="user" if job.asked.channels is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
@@ -332,7 +323,7 @@ class Labeler:
         tensor = torch.from_numpy(pixels).to(self.device.device).permute(2, 0, 1)[None]
         return resize(normalise_images(tensor, self.spec.mean, self.spec.std), size)
 
-    def _chosen(self, job: _Job, probabilities: Tensor, options: LabelOptions) -> tuple[int, ...]:
+    def _chosen(self, job: PhotoJob, probabilities: Tensor, options: LabelOptions) -> tuple[int, ...]:
         if job.asked.channels is not None:
             return job.asked.channels
         return tuple(torch.nonzero(probabilities >= options.tag_threshold).flatten().tolist())
@@ -347,7 +338,7 @@ class Labeler:
         return raw
 
     def _finished(
-        self, job: _Job, summed_cams: Tensor | None, belief: Tensor | None, options: LabelOptions
+        self, job: PhotoJob, summed_cams: Tensor | None, belief: Tensor | None, options: LabelOptions
     ) -> npt.NDArray[np.float32]:
         """Return the maps (K, h, w) of a photo at its working size.
 
@@ -356,11 +347,11 @@ class Labeler:
         size = job.photo.pixels.shape[:2]
         if summed_cams is None:
             return np.zeros((0, *size), np.float32)
-        return _at_size(self._mixed(summed_cams, belief, options), size)
+        return at_size(self._mixed(summed_cams, belief, options), size)
 
-    def _open_objects(self, job: _Job, objects: Tensor | None) -> npt.NDArray[np.float32] | None:
+    def _open_objects(self, job: PhotoJob, objects: Tensor | None) -> npt.NDArray[np.float32] | None:
         """Return what the decoder sees (see `object_maps`) at a photo's working size, where a word is left open."""
-        return _at_size(objects, job.photo.pixels.shape[:2]) if job.asked.has_open and objects is not None else None
+        return at_size(objects, job.photo.pixels.shape[:2]) if job.asked.has_open and objects is not None else None
 
     def _mixed(self, summed_cams: Tensor, belief: Tensor | None, options: LabelOptions) -> Tensor:
         """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
@@ -368,7 +359,7 @@ class Labeler:
         return cams if belief is None else cams.lerp(belief, self._decoder_weight(options))
 
     def _segment(
-        self, network: ToCoNetwork, job: _Job, channels: tuple[int, ...], options: LabelOptions
+        self, network: ToCoNetwork, job: PhotoJob, channels: tuple[int, ...], options: LabelOptions
     ) -> tuple[npt.NDArray[np.float32] | None, tuple[int, ...]]:
         """Return (K + 1, h, w) decoder probabilities of one photo at its working size, and their classes."""
         settings = options.segmentation
@@ -385,7 +376,7 @@ class Labeler:
         )
         return logits[0].softmax(dim=0).cpu().numpy(), kept
 
-    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+    def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         """Refine CAMs, and map the result to the photo's own size. Uses no torch; see `_finished`."""
         started = time.perf_counter()
         indices = [self.vocabulary.indices[channel] for channel in maps.channels]
@@ -421,25 +412,27 @@ class Labeler:
                 segmentation = leave_open(segmentation, indices, maps.objects)
         job.timings["refine"] = time.perf_counter() - started
         original = job.photo.original_size
+        started = time.perf_counter()
+        # What a word may own that is left open is not for a mask to take that only covers another's region.
+        mask, segmentation, counts = merge_into_label(
+            to_size(mask, original),
+            None if segmentation is None else to_size(segmentation, original),
+            job.masks,
+            options.masks,
+            covering=not job.asked.has_open,
+        )
+        job.timings |= {"masks": time.perf_counter() - started} if counts else {}
         return Label(
             vocabulary=self.vocabulary,
             tags=tuple(self.vocabulary.names[channel] for channel in maps.channels),
             tag_source=maps.tag_source,
             words=job.asked.words,
             cams=maps.cams,
-            pseudo_mask=to_size(mask, original),
-            segmentation=None if segmentation is None else to_size(segmentation, original),
+            pseudo_mask=mask,
+            segmentation=segmentation,
             tag_probabilities=maps.tag_probabilities,
             photo=job.photo,
             tokens=maps.tokens,
+            masks=counts,
             timings=job.timings,
         )
-
-
-def _at_size(maps: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Return maps (1, k, S, S) as (k, h, w)."""
-    return np.asarray(resize(maps, size)[0].cpu().numpy(), np.float32)
-
-
-def _added(total: Tensor | None, maps: Tensor) -> Tensor:
-    return maps if total is None else total + maps

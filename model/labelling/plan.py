@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toco.model.errors import TocoError
+from toco.model.formats.mask_files import FoundMasks, MaskFile
 from toco.model.photos.assignment import Assignment, LeftOut, Untagged
 from toco.model.photos.collection import Collection
 
@@ -17,12 +18,14 @@ class PlannedPhoto:
         path: the file.
         tags: as written; empty for background alone; None lets the classifier choose.
         part: of the data set that its table names, as written, or empty.
+        masks: files of masks without classes to merge.
     """
 
     name: str
     path: Path
     tags: tuple[str, ...] | None
     part: str = ""
+    masks: tuple[MaskFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,12 @@ class Plan:
 
 
 def plan_photos(
-    root: Path, collection: Collection, assignment: Assignment, *, untagged: Untagged | None = None
+    root: Path,
+    collection: Collection,
+    assignment: Assignment,
+    *,
+    untagged: Untagged | None = None,
+    masks: FoundMasks | None = None,
 ) -> Plan:
     """Decide about each photo of a folder.
 
@@ -50,7 +58,9 @@ def plan_photos(
         collection: what it holds.
         assignment: the photos' tags.
         untagged: what becomes of photos that nothing lists; see `Assignment.tags_of`.
+        masks: of the photos, without classes.
     """
+    masks_of = masks.files if masks else {}
     planned, skipped = [], 0
     failures = dict(collection.refused)
     for name in collection.photos:
@@ -62,5 +72,5 @@ def plan_photos(
             failures[name] = error
         else:
             path = root if root.is_file() else root / name
-            planned.append(PlannedPhoto(name, path, tags, assignment.part_of(name)))
+            planned.append(PlannedPhoto(name, path, tags, assignment.part_of(name), masks_of.get(name, ())))
     return Plan(tuple(planned), failures, skipped)

@@ -25,7 +25,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from toco.model.errors import TocoError
-from toco.model.labelling.labeler import Labeler, LabelRequest, _Job, _Maps
+from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.method.label import Label
 from toco.model.options import Frozen, LabelOptions
 from toco.model.photos.classes import BACKGROUND
@@ -134,7 +135,7 @@ class Adjustment:
         return found
 
 
-def corrected_photo(maps: _Maps, mask: npt.NDArray[np.uint8], indices: Sequence[int]) -> Corrected | None:
+def corrected_photo(maps: PhotoMaps, mask: npt.NDArray[np.uint8], indices: Sequence[int]) -> Corrected | None:
     """Bring a corrected mask and the maps of its photo to the grid of its tokens.
 
     Args:
@@ -215,20 +216,20 @@ class AdjustedLabeler(Labeler):
         """Return how many photos go through the device at once."""
         return self._inner.batch_size(options)
 
-    def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
+    def _decode(self, request: LabelRequest, options: LabelOptions) -> PhotoJob:
         return self._inner._decode(request, options)  # noqa: SLF001 - one labeler around the other
 
-    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
+    def _run_network(self, jobs: list[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
         found = self._inner._run_network(jobs, options)  # noqa: SLF001 - one labeler around the other
         for maps in found:
             maps.cams = adjusted_cams(maps, self._adjustment)
         return found
 
-    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+    def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         return self._inner._refine(job, maps, options)  # noqa: SLF001 - see above
 
 
-def adjusted_cams(maps: _Maps, adjustment: Adjustment) -> npt.NDArray[np.float32]:
+def adjusted_cams(maps: PhotoMaps, adjustment: Adjustment) -> npt.NDArray[np.float32]:
     """Return the maps (K, h, w) of a photo in 0..1 with what was learnt again; the same where there is no tag."""
     if not maps.channels or maps.tokens is None:
         return maps.cams

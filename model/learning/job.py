@@ -13,8 +13,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toco.model.labelling.labeler import Labeler, _Job, _Maps
+from toco.model.labelling.labeler import Labeler
 from toco.model.labelling.plan import PlannedPhoto
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.learning.label import LearntLabeler
 from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
@@ -108,8 +109,8 @@ class JobLabeler(Labeler):
             labeler.threads,
         )
 
-    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:
-        maps: dict[int, _Maps] = {}
+    def _run_network(self, jobs: list[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
+        maps: dict[int, PhotoMaps] = {}
         for labeler in (self._known, self._learnt):
             mine = [position for position, job in enumerate(jobs) if self._labeler_of(job) is labeler]
             if mine:
@@ -117,16 +118,16 @@ class JobLabeler(Labeler):
                 maps |= dict(zip(mine, found, strict=True))
         return [maps[position] for position in range(len(jobs))]
 
-    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+    def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         labeler = self._labeler_of(job)
         label = labeler._refine(self._as_asked_of(labeler, job), maps, options)  # noqa: SLF001 - see above
         return dataclasses.replace(label, vocabulary=self.vocabulary)
 
-    def _labeler_of(self, job: _Job) -> Labeler:
+    def _labeler_of(self, job: PhotoJob) -> Labeler:
         channels = job.asked.channels or ()
         return self._learnt if any(channel >= len(self._known.vocabulary) for channel in channels) else self._known
 
-    def _as_asked_of(self, labeler: Labeler, job: _Job) -> _Job:
+    def _as_asked_of(self, labeler: Labeler, job: PhotoJob) -> PhotoJob:
         if labeler is self._known or job.asked.channels is None:
             return job
         channels = labeler.vocabulary.channels(self.vocabulary.names[channel] for channel in job.asked.channels)

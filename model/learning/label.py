@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from toco.model.crf.choice import crf_backend
-from toco.model.labelling.labeler import Labeler, LabelRequest, _Job, _Maps
+from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.learning.fit import word_probabilities
 from toco.model.learning.learnt_model import LearntModel
 from toco.model.learning.learnt_spec import InvalidLearntModel, labeler_spec, require_tags
@@ -102,22 +103,22 @@ class LearntLabeler(Labeler):
         self.crf = crf_backend("auto" if crf == "auto" else "lattice" if crf == "lattice" else "pydensecrf")
         self.threads = threads or all_threads()
 
-    def _decode(self, request: LabelRequest, options: LabelOptions) -> _Job:
+    def _decode(self, request: LabelRequest, options: LabelOptions) -> PhotoJob:
         job = super()._decode(request, options)
         require_tags(self.spec.name, job.asked.channels)
         return job
 
-    def _run_network(self, jobs: list[_Job], options: LabelOptions) -> list[_Maps]:  # noqa: ARG002 - one scale, always
+    def _run_network(self, jobs: list[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:  # noqa: ARG002 - one scale, always
         return [
             self._maps(job, found)
             for job, found in zip(jobs, self.reader.read([job.photo.pixels for job in jobs]), strict=True)
         ]
 
-    def _maps(self, job: _Job, found: PhotoTokens) -> _Maps:
+    def _maps(self, job: PhotoJob, found: PhotoTokens) -> PhotoMaps:
         channels = job.asked.channels or ()
         size = job.photo.pixels.shape[:2]
         maps = _at_size(word_maps(found, self.model, channels), size)
-        return _Maps(
+        return PhotoMaps(
             channels=tuple(channels),
             tag_source="user",
             tag_probabilities=maps.reshape(len(channels), size[0] * size[1])
@@ -130,7 +131,7 @@ class LearntLabeler(Labeler):
             tokens=found.tokens.reshape(*found.grid, -1).numpy(),
         )
 
-    def _refine(self, job: _Job, maps: _Maps, options: LabelOptions) -> Label:
+    def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         label = super()._refine(job, maps, options)
         names = [self.vocabulary.names[channel] for channel in maps.channels]
         label = dataclasses.replace(label, weak_tags=tuple(name for name in names if name in self.weak))

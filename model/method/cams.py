@@ -6,6 +6,8 @@ References:
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -209,3 +211,13 @@ def region_mask(score: Tensor, *, thresholds: Thresholds = VOC_THRESHOLDS) -> Te
     mask = torch.ones_like(score, dtype=torch.int16)
     mask = mask.masked_fill(score <= thresholds.low, 0)
     return mask.masked_fill(score >= thresholds.high, 2)
+
+
+def at_size(maps: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return maps (1, k, S, S) as (k, h, w), on the CPU."""
+    return np.asarray(resize(maps, size)[0].cpu().numpy(), np.float32)
+
+
+def added(total: Tensor | None, maps: Tensor) -> Tensor:
+    """Return a sum that begins with nothing."""
+    return maps if total is None else total + maps

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from toco.model.method.mask_merge import MaskCounts
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.model.photos.images import DecodedImage
 from toco.model.photos.understanding import UnderstoodTag
@@ -29,6 +30,7 @@ class Label:
         photo: the photo at the working size, at which its CAMs were refined; smaller than its own where it was capped.
         tokens: (h, w, d) float16, last patch tokens of the photo's scale 1 on their grid; None where there are none.
         weak_tags: tags that were learnt weakly: what stands beside them may be taken for them.
+        masks: masks from elsewhere that were merged in; None where there were none.
         timings: seconds a stage.
     """
 
@@ -43,6 +45,7 @@ class Label:
     photo: DecodedImage
     tokens: npt.NDArray[np.float16] | None = None
     weak_tags: tuple[str, ...] = ()
+    masks: MaskCounts | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     @property

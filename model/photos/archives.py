@@ -85,11 +85,16 @@ class PhotoArchive:
         self._budget = budget
         self._streams: dict[str, Callable[[], IO[bytes]]] = {}
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all plain files that are not the system's own, photos or not."""
+        return tuple(self._streams)
+
     def read(self, name: str) -> bytes:
-        """Unpack a photo or a table.
+        """Unpack a file.
 
         Args:
-            name: one of the collection's.
+            name: one of `files`.
 
         Raises:
             UnreadableImage: this entry is damaged.

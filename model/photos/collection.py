@@ -125,14 +125,14 @@ def finish(found: Collection) -> Collection:
     return found
 
 
-def read_folder(root: Path, *, but: Path | None = None) -> Collection:
+def read_folder(root: Path, *, but: Iterable[Path | None] = ()) -> Collection:
     """List what a folder holds, through and through.
 
     Links to files are followed, links to folders are not.
 
     Args:
         root: the folder, or one photo.
-        but: a folder to pass over: results that lie in the same place.
+        but: folders to pass over: results and masks that lie in the same place.
 
     Raises:
         UnreadableImage: there is no such file or folder.
@@ -143,7 +143,7 @@ def read_folder(root: Path, *, but: Path | None = None) -> Collection:
         return found
     if not root.is_dir():
         raise UnreadableImage(f"There is no file or folder {str(root)!r}.", fix="Check the path.")
-    passed = None if but is None else but.resolve()
+    passed = {path.resolve() for path in but if path is not None}
     for folder, folders, files in os.walk(root):
         base = Path(folder)
         kept = []
@@ -154,7 +154,7 @@ def read_folder(root: Path, *, but: Path | None = None) -> Collection:
                 found.leave_out(name, "hidden or the system's own")
             elif path.is_symlink():
                 found.leave_out(name, "a link to a folder")
-            elif path.resolve() != passed:
+            elif path.resolve() not in passed:
                 kept.append(child)
         folders[:] = kept
         for child in files:

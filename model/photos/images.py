@@ -59,6 +59,8 @@ _HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"
 _EITHER_BRANDS: Final = frozenset({b"mif1", b"msf1"})  # AVIF or HEIF: the brands behind tell
 _REDUCED: Final = 254  # TIFF tag NewSubfileType; its first bit: a reduced copy of another picture of the file
 
+_MARKS: Final = frozenset({"1", "L", "P", "LA", "RGB", "RGBA", "I;16", "I;16B", "I"})  # whole numbers or colours
+
 _one_huge = threading.Lock()
 
 
@@ -206,6 +208,37 @@ def read_mask(
                 fix="Store masks as palette or 8-bit grey PNG.",
             )
         return np.array(_loaded(image, source))
+
+
+def read_stored(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> npt.NDArray[np.uint8 | np.uint16 | np.int32]:
+    """Read a picture whose values or colours are marks: as they are stored, palette colours not applied.
+
+    Args:
+        source: a PNG or TIFF, or its content.
+        max_pixels: limit on width times height.
+        max_bytes: limit on the encoded size.
+
+    Returns:
+        (H, W) or (H, W, 3) whole numbers; what is wholly transparent is 0.
+
+    Raises:
+        UnsupportedImageFormat: of a format that changes colours a little, or of other samples.
+        UnreadableImage, ImageTooLarge: like `read_image`.
+    """
+    with _opened(source, max_pixels, max_bytes) as image:
+        if _format(image) not in ("PNG", "TIFF") or image.mode not in _MARKS:
+            raise UnsupportedImageFormat(
+                f"{_name(source)} is {_format(image)} of samples of kind {image.mode!r}.", fix="Store masks as PNG."
+            )
+        found = np.array(_loaded(image, source))
+        if found.dtype == np.bool_:
+            return found.astype(np.uint8)
+        if image.mode in ("LA", "RGBA"):
+            found[found[..., -1] == 0] = 0
+            return found[..., 0] if image.mode == "LA" else found[..., :3]
+        return found
 
 
 def is_photo(head: bytes) -> bool:

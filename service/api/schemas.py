@@ -64,6 +64,9 @@ class JobBody(BaseModel):
 
     items: list[StoredImage] = []
     upload: Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}$|^$")] = Field("", description="A finished upload's id.")
+    masks: Annotated[str, Field(pattern=rf"{ID_PATTERN[:-1]}$|^$")] = Field(
+        "", description="A finished upload of masks without classes (see the form's `masks`), merged into the labels."
+    )
     name: Annotated[str, Field(max_length=200)] = ""
     model: str = ""
     preset: str = "balanced"

@@ -21,7 +21,7 @@ from toco.jobs.model_names import require_name
 from toco.jobs.outbound import refuse_forbidden
 from toco.jobs.queue import QueueUnavailable
 from toco.jobs.settings import Settings
-from toco.jobs.store import ObjectNotFound, image_key, require_key
+from toco.jobs.store import ObjectNotFound, image_key, masks_key, require_key
 from toco.model.cost import Cost, photo_cost, require_affordable
 from toco.model.errors import InvalidOption, TocoError
 from toco.model.formats.artifacts import Output
@@ -121,6 +121,7 @@ class Photo:
         key: of the object store, or empty.
         header: what is known of the content already; None lets the submission look.
         error: why it cannot be labelled; it becomes a failed item.
+        masks: masks without classes to merge into its label, packed; see `pack_masks`.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Photo:
     header: ImageHeader | None = None
     error: TocoError | None = None
     part: str = ""
+    masks: bytes = b""
 
 
 class Submission:
@@ -297,7 +299,7 @@ class Submission:
         if photo.error is not None:
             return NewItem(name, "", tags=photo.tags, error=ItemError.of(photo.error))
         if photo.content is None:
-            return self._existing(name, photo)
+            return self._existing(job, position, name, photo)
         key = image_key(job, item_id(position))
         digest = hashlib.sha256(photo.content).hexdigest()
         try:
@@ -309,6 +311,7 @@ class Submission:
             size = len(photo.content)
             return NewItem(name, "", digest=digest, size=size, tags=photo.tags, error=ItemError.of(error))
         self._state.store.put(key, photo.content)
+        masks = self._store_masks(job, position, photo)
         return NewItem(
             name,
             key,
@@ -319,9 +322,18 @@ class Submission:
             height=header.height,
             tags=photo.tags,
             part=part_called(photo.part),
+            masks_key=masks,
         )
 
-    def _existing(self, name: str, photo: Photo) -> NewItem:
+    def _store_masks(self, job: str, position: int, photo: Photo) -> str:
+        """Keep the masks that came with a photo, unread: the worker reads them. Returns their key, or nothing."""
+        if not photo.masks:
+            return ""
+        key = masks_key(job, item_id(position), hashlib.sha256(photo.masks).hexdigest()[:16])
+        self._state.store.put(key, photo.masks)
+        return key
+
+    def _existing(self, job: str, position: int, name: str, photo: Photo) -> NewItem:
         """Describe a photo that stays where it is; the worker reads its header before decoding it."""
         prefix = self._caller.inputs(self._state.settings.input_prefix)
         if not prefix or not photo.key.startswith(prefix) or ".." in photo.key.split("/"):
@@ -335,7 +347,8 @@ class Submission:
             found = self._state.store.head(photo.key)
         except ObjectNotFound as error:
             return NewItem(name, photo.key, tags=photo.tags, error=ItemError.of(error))
-        return NewItem(name, photo.key, size=found.size, tags=photo.tags, part=part_called(photo.part))
+        masks = self._store_masks(job, position, photo)
+        return NewItem(name, photo.key, size=found.size, tags=photo.tags, part=part_called(photo.part), masks_key=masks)
 
     def _promise(self, items: Sequence[NewItem]) -> Promise | None:
         if not self._request.idempotency_key:
@@ -343,6 +356,7 @@ class Submission:
         said = [self.options.model_dump_json(), self._request.name, self._request.webhook]
         said += [self._request.learn_as] if self._request.learn_as else []
         said += [f"{item.name}:{item.digest or item.image_key}:{item.tags}{item.part}" for item in items]
+        said += [item.masks_key.rpartition("-")[2] for item in items if item.masks_key]
         fingerprint = hashlib.sha256("\n".join(said).encode()).hexdigest()
         return Promise(self._caller.id, self._request.idempotency_key, fingerprint)
 

@@ -59,11 +59,13 @@ class Sent:
 
     Attributes:
         photos: taken one by one, so that few are in memory at once.
+        names: of all of them.
         tables: those that were read.
         notes: what does not fit, and what was left out.
     """
 
     photos: Iterator[Photo]
+    names: tuple[str, ...] = ()
     tables: tuple[TableReading, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -177,7 +179,12 @@ def form_photos(form: FormData, settings: Settings, *, upload: IO[bytes] | None 
         entries = list(zip(images, names, own, strict=False))
         sent = [_image_photos(entries, of_images, untagged, settings.max_image_bytes)]
         sent += [archive_photos(archive, found, untagged) for archive, found in zip(opened, known, strict=True)]
-        yield Sent(chain.from_iterable(sent), *told([*known, of_images] if manifest is None else [of_images], opened))
+        all_names = (*names, *(name for archive in opened for name in archive.collection.photos))
+        yield Sent(
+            chain.from_iterable(sent),
+            all_names,
+            *told([*known, of_images] if manifest is None else [of_images], opened),
+        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from toco.service.cli import audits, corrections, masks_back, relearning, report
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.progress_lines import ProgressLines
+from toco.service.cli.labelling import Masks
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
 from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
@@ -36,6 +37,7 @@ app.add_typer(reports.app)
 def submit(
     folder: Annotated[Path, typer.Argument(help="Photos.")],
     tags: Annotated[Path | None, typer.Option(help="Table, JSON or COCO file, or folder of VOC XML.")] = None,
+    masks: Masks = None,
     model: Annotated[str, typer.Option(help="Empty: the default.")] = "",
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "balanced",
     unknown_tags: UnknownWords = "learn",
@@ -61,7 +63,7 @@ def submit(
     if untagged:
         wanted["untagged"] = untagged
     with connected(url, key) as client:
-        job = client.label_folder(folder, tags=tags, on_check=_show_check, preset=preset, **wanted)
+        job = client.label_folder(folder, tags=tags, masks=masks, on_check=_show_check, preset=preset, **wanted)
         for note in job["notes"]:
             typer.echo(note, err=True)
         typer.echo(job["id"])

@@ -12,11 +12,13 @@ from toco.service.cli.exporting import FORMAT_NAMES, ExportSettings, Seed, Split
 from toco.service.cli.labelling import (
     Crf,
     Device,
+    Masks,
     Model,
     Preset,
     Runtime,
     Settings,
     chosen_model,
+    find_foreign_masks,
     find_tags,
     format_names,
     load_labeler,
@@ -52,6 +54,7 @@ def label(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag of every photo; may be repeated.")] = None,
     tags_from_folders: Annotated[bool, typer.Option(help="Each photo's folder is named for its tags.")] = False,
+    masks: Masks = None,
     preset: Preset = "balanced",
     formats: Annotated[
         str,
@@ -103,7 +106,7 @@ def label(
     wanted = set(require_outputs(split_tags(outputs)))
     if "npz" in wanted_formats:
         wanted.add("cam")
-    collection = read_folder(source, but=out)
+    collection = read_folder(source, but=(out, masks))
     if not collection.photos and not collection.refused:
         raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
     assignment = find_tags(collection, table=tags, tags=tag, from_folders=tags_from_folders)
@@ -112,14 +115,15 @@ def label(
             "No tags are given.",
             fix="Use --tags FILE, --tag NAME, --tags-from-folders, a table beside the photos, or --untagged model.",
         )
-    for line in (*assignment.lines(), *collection.notes()):
+    found_masks = find_foreign_masks(masks, collection)
+    for line in (*assignment.lines(), *collection.notes(), *(found_masks.notes() if found_masks else ())):
         typer.echo(line, err=True)
 
     from toco.model.labelling.folder_run import FolderRun, RunSummary
     from toco.model.labelling.plan import plan_photos
     from toco.model.learning.planning import ONLY_BESIDE_WHOLE
 
-    plan = plan_photos(source, collection, assignment, untagged=untagged)
+    plan = plan_photos(source, collection, assignment, untagged=untagged, masks=found_masks)
     photos = plan.photos
     summary = RunSummary(skipped=plan.skipped, failures=dict(plan.failures))
     mapping = read_word_map(word_map)
@@ -196,6 +200,8 @@ def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
         typer.echo(f"{'class':20} {'photos':>7} {'area %':>7}")
         for name, photos in summary.photos_with_class.most_common():
             typer.echo(f"{name:20} {photos:7} {100 * summary.pixels_of_class[name] / summary.pixels:7.2f}")
+    if summary.with_masks:
+        typer.echo(f"Merged with masks from elsewhere: {summary.with_masks} photos")
     if summary.capped:
         typer.echo(f"Refined at {long_side} pixels and mapped back to their own size: {summary.capped} photos")
     if summary.of_several:

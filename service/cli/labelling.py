@@ -30,6 +30,7 @@ from toco.service.cli.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from toco.jobs.model_catalogue import KnownModel
+    from toco.model.formats.mask_files import FoundMasks
     from toco.model.labelling.labeler import Labeler
     from toco.model.photos.assignment import Assignment
     from toco.model.photos.collection import Collection
@@ -47,6 +48,13 @@ Preset = Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=JSON", help="Change one setting of the preset, such as cam.scales=[1.0,0.5]."),
+]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of masks without classes, made elsewhere: cow.png, cow.json (COCO run lengths) or a folder cow/ "
+        "of PNGs for cow.jpg; or one COCO file. Those of a class are merged into the label."
+    ),
 ]
 Crf = Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the dense CRF.")]
 
@@ -205,6 +213,22 @@ def find_tags(
     else:
         placed = [] if tags else place_tables(collection)
     found = assign(collection.photos, placed, others=tags or None)
+    found.require_match()
+    return found
+
+
+def find_foreign_masks(root: Path | None, collection: "Collection") -> "FoundMasks | None":
+    """Find masks without classes of the photos of a folder.
+
+    Raises:
+        InvalidMask: there is no such folder or file.
+        NoMaskMatches: it holds masks of none of the photos.
+    """
+    if root is None:
+        return None
+    from toco.model.formats.mask_files import find_masks, folder_files
+
+    found = find_masks(folder_files(root), collection.photos)
     found.require_match()
     return found
 

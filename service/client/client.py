@@ -26,7 +26,7 @@ from toco.service.client.corrections import JsonObject
 from toco.service.client.data_sets import DataSetCalls
 from toco.service.client.masks_back import MasksBack
 from toco.service.client.own_models import OwnModels
-from toco.service.client.packing import assigned, pack
+from toco.service.client.packing import assigned, pack, pack_files
 from toco.service.client.relearning import LearningAgain
 from toco.service.client.reports import Reporting
 from toco.service.client.trainings import TrainsModels
@@ -126,6 +126,7 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
         folder: Path | str,
         *,
         tags: Path | str | Mapping[str, Sequence[str]] | None = None,
+        masks: Path | str | None = None,
         progress: Progress | None = None,
         on_check: Progress | None = None,
         **settings: Any,
@@ -136,6 +137,8 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
             folder: searched through and through.
             tags: a table, JSON or COCO file, a folder of VOC XML, or tags by photo name; None takes the tables that
                 lie among the photos, and where there is none, the classifier tags all photos.
+            masks: folder of masks without classes, made elsewhere, that are merged into the labels: `cow.png`,
+                `cow.json` (COCO run lengths) or a folder `cow/` of PNGs for `cow.jpg`; or one COCO file.
             progress: called with `{"sent": bytes, "total": bytes}` while photos are sent.
             on_check: called with the answer of `check_tags` before anything is sent.
             settings: `name`, `model`, `preset`, `options`, `outputs`, `priority`, `webhook`, `learn_as` (name of the
@@ -149,6 +152,7 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
 
         Raises:
             ServiceError, InvalidTagFile, NoRowMatches
+            InvalidMask: there is no such file or folder of masks.
         """
 
         def check(words: list[tuple[str, ...]]) -> None:
@@ -158,8 +162,12 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
                 if on_check is not None:
                     on_check(found)
 
-        upload, notes, listed = self._send_folder(folder, tags, progress, check)
+        upload, notes, listed = self._send_folder(folder, tags, progress, check, masks)
         body: JsonObject = {"upload": upload, "name": Path(folder).resolve().name}
+        if masks is not None:
+            with TemporaryFile() as packed:
+                pack_files(packed, Path(masks))
+                body["masks"] = self._upload(packed, progress)
         if listed:
             body["untagged"] = "refuse"
         key = {"idempotency-key": new_id()}
@@ -172,6 +180,7 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
         tags: Path | str | Mapping[str, Sequence[str]] | None,
         progress: Progress | None,
         on_words: Callable[[list[tuple[str, ...]]], None],
+        masks: Path | str | None = None,
     ) -> tuple[str, list[str], bool]:
         """Upload all photos under a folder with their tags.
 
@@ -180,6 +189,7 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
             tags: as of `label_folder`.
             progress: called while photos are sent.
             on_words: called with the tags of each photo before anything is sent.
+            masks: a folder to pass over.
 
         Returns:
             Id of the upload; what was understood and what does not fit; whether any table lists photos.
@@ -188,7 +198,7 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
             ServiceError, InvalidTagFile, NoRowMatches
         """
         root = Path(folder)
-        collection = read_folder(root)
+        collection = read_folder(root, but=() if masks is None else (Path(masks),))
         if not collection.photos:
             raise ServiceError(f"There is no photo in {str(root)!r}.", fix="Check the path.")
         assignment = assigned(collection, tags)

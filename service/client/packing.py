@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from toco.model.formats.mask_files import folder_files
 from toco.model.photos.assignment import Assignment, PlacedTable, assign, in_memory, place_tables
 from toco.model.photos.collection import Collection
 from toco.model.photos.images import UnreadableImage
@@ -57,3 +58,13 @@ def pack(file: IO[bytes], root: Path, collection: Collection, assignment: Assign
             entry = tarfile.TarInfo("manifest.jsonl")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
+
+
+def pack_files(file: IO[bytes], root: Path) -> None:
+    """Write a folder of masks as a tar, or a single file under its name. Raises InvalidMask if there is none."""
+    with tarfile.open(fileobj=file, mode="w", dereference=True) as archive:
+        for entry in folder_files(root):
+            content = entry.load()
+            header = tarfile.TarInfo(entry.name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))

@@ -11,7 +11,7 @@ from typing import IO, Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse
 
 from toco.jobs.api_keys import ApiKey
@@ -41,6 +41,7 @@ from toco.service.api.uploaded_form import (
     read_form,
     told,
 )
+from toco.service.api.uploaded_masks import with_masks
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -57,6 +58,13 @@ class UnknownBody(TocoError):
 
 _FIELDS: Final[dict[str, Any]] = {
     **PHOTO_FIELDS,
+    "masks": {
+        "type": "string",
+        "format": "binary",
+        "description": "Masks without classes, made elsewhere, that are merged into the labels: zip or tar of cow.png, "
+        "cow.json (COCO run lengths) or a folder cow/ of PNGs for cow.jpg, or one COCO file; or the id of a finished "
+        "resumable upload of one.",
+    },
     "name": {"type": "string"},
     "learn_as": {"type": "string", "description": "Name of the model of words that are learnt."},
     "model": {"type": "string"},
@@ -130,11 +138,17 @@ def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
     submission = call.submission(
         job_request(form, call.state.mappings, call.caller.workspace, idempotency_key=call.idempotency_key)
     )
-    upload = form.get("upload")
     with ExitStack() as stack:
-        given = isinstance(upload, str) and upload
-        file = stack.enter_context(closing(fetched(call.state, call.caller, str(upload)))) if given else None
-        sent = stack.enter_context(form_photos(form, call.state.settings, upload=file))
+
+        def of_upload(field: str) -> IO[bytes] | None:
+            value = form.get(field)
+            given = isinstance(value, str) and value
+            return stack.enter_context(closing(fetched(call.state, call.caller, str(value)))) if given else None
+
+        sent = stack.enter_context(form_photos(form, call.state.settings, upload=of_upload("upload")))
+        sent_masks = form.get("masks")
+        file = sent_masks.file if isinstance(sent_masks, UploadFile) else of_upload("masks")
+        sent = stack.enter_context(with_masks(sent, file, call.state.settings))
         return *submission.submit(sent.photos), sent
 
 
@@ -164,16 +178,21 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
         )
         for image in body.items
     ]
-    if not body.upload:
-        return *submission.submit(photos), Sent(iter(()))
-    with (
-        closing(fetched(call.state, call.caller, body.upload)) as file,
-        archives([file], call.state.settings) as opened,
-    ):
-        found = find_tags(opened)
-        tables, notes = told(found, opened)
-        packed = archive_photos(opened[0], found[0], body.untagged)
-        return *submission.submit(chain(photos, packed)), Sent(iter(()), tables, notes)
+    with ExitStack() as stack:
+
+        def of_upload(upload: str) -> IO[bytes]:
+            return stack.enter_context(closing(fetched(call.state, call.caller, upload)))
+
+        sent = Sent(iter(photos), tuple(photo.name for photo in photos))
+        if body.upload:
+            opened = stack.enter_context(archives([of_upload(body.upload)], call.state.settings))
+            found = find_tags(opened)
+            packed = archive_photos(opened[0], found[0], body.untagged)
+            names = (*sent.names, *opened[0].collection.photos)
+            sent = Sent(chain(photos, packed), names, *told(found, opened))
+        masks = of_upload(body.masks) if body.masks else None
+        sent = stack.enter_context(with_masks(sent, masks, call.state.settings))
+        return *submission.submit(sent.photos), sent
 
 
 def fetched(state: AppState, caller: ApiKey, upload: str) -> IO[bytes]:

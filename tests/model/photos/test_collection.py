@@ -78,7 +78,7 @@ def test_odd_files_refuse_only_themselves(folder):
 
 
 def test_results_in_the_same_place_are_passed_over(folder):
-    assert read_folder(folder, but=folder / "b").photos == ["a.jpg", "photo.2024-01-15"]
+    assert read_folder(folder, but=[folder / "b", None]).photos == ["a.jpg", "photo.2024-01-15"]
 
 
 def test_a_folder_that_is_not_there(tmp_path):
