@@ -130,6 +130,7 @@ def inputs() -> dict[str, Odd]:
     found |= {
         f"exif-{number}.jpg": Odd(turned(number), quarter if number >= 5 else (HEIGHT, WIDTH)) for number in (3, 6, 7)
     }
+    found["exif-6.tif"] = Odd(turned(6, "TIFF"), quarter)
     found["exif-8.heic"] = Odd(turned(8, "HEIF"), quarter)
     found["thin.png"] = Odd(encoded(picture(1, 300), "PNG"), (1, 300))
     found["wide.jpg"] = Odd(encoded(picture(20, 2000), "JPEG"), (20, 2000))

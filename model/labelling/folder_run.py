@@ -42,7 +42,6 @@ from toco.model.labelling.labeler import LabelRequest
 from toco.model.labelling.plan import PlannedPhoto
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
-from toco.model.photos.images import UnreadableImage
 from toco.model.photos.understanding import NO_MAPPING, Mapped, UnderstoodTag, understand_all
 from toco.model.spec import ModelSpec
 from toco.model.whole_file import write_whole
@@ -226,7 +225,7 @@ class FolderRun:
         failed = set(failures)
         for photo in photos:
             if photo.name not in failed:
-                load, load_image = _loader(self._folder(photo)), partial(_read_photo, photo.path)
+                load, load_image = _loader(self._folder(photo)), photo.content
                 yield LabelledItem(photo.name, load, load_image=load_image, part=parts.get(photo.name, ""))
 
     def export(
@@ -303,7 +302,7 @@ class FolderRun:
                 continue
             asked[photo.name] = photo, question
             masks = partial(read_masks, photo.masks) if photo.masks else None
-            yield LabelRequest(photo.path, photo.tags, photo.name, mapping=self._mapping, masks=masks)
+            yield LabelRequest(photo.source, photo.tags, photo.name, mapping=self._mapping, masks=masks)
 
     def _folder(self, photo: PlannedPhoto) -> Path:
         return self._out / ARTIFACTS / photo.name
@@ -311,13 +310,17 @@ class FolderRun:
     def _question(self, photo: PlannedPhoto) -> dict[str, Any]:
         with photo.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {
-            "image_sha256": digest,
-            "tags": None if photo.tags is None else list(photo.tags),
-            "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
-            "model_version": self._labeler.spec.version,
-            "options_digest": self._options.digest(),
-        } | ({"masks": digest_of(photo.masks)} if photo.masks else {})
+        return (
+            {
+                "image_sha256": digest,
+                "tags": None if photo.tags is None else list(photo.tags),
+                "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
+                "model_version": self._labeler.spec.version,
+                "options_digest": self._options.digest(),
+            }
+            | ({"masks": digest_of(photo.masks)} if photo.masks else {})
+            | ({} if photo.page is None else {"page": photo.page})
+        )
 
     def _words(self, tags: Sequence[str]) -> tuple[UnderstoodTag, ...]:
         return understand_all(tags, self._labeler.spec.vocabulary, self._mapping)
@@ -364,13 +367,6 @@ def _settle(name: str, error: TocoError | None, summary: RunSummary, on_event: C
     else:
         summary.failures[name] = error
     on_event("done" if error is None else "failed")
-
-
-def _read_photo(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableImage(f"{str(path)!r} cannot be opened: {error.strerror}.", fix="Check the path.") from None
 
 
 def _loader(folder: Path) -> Callable[[str], bytes | None]:

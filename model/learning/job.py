@@ -15,6 +15,7 @@ from pathlib import Path
 
 from toco.model.labelling.labeler import Labeler
 from toco.model.labelling.plan import PlannedPhoto
+from toco.model.labelling.sources import load_source
 from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.learning.label import LearntLabeler
 from toco.model.learning.learn import learn_words
@@ -25,7 +26,6 @@ from toco.model.learning.settings import FitSettings
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.label import Label
 from toco.model.options import LabelOptions
-from toco.model.photos.images import read_image
 from toco.model.photos.understanding import NO_MAPPING, Mapped
 
 LEARNT_FOLDER = "learnt"
@@ -62,7 +62,7 @@ def learn_job(
     found = learn_words(
         f"{labeler.spec.name}-words",
         words,
-        lambda position: read_image(tagged[position].path, long_side=reader.side).pixels,
+        lambda position: load_source(tagged[position].source, reader.side).pixels,
         reader,
         on_photo=on_photo,
     )

@@ -144,7 +144,7 @@ def probe_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, max_bytes
         UnreadableImage: there is no such file, or the header is broken.
         ImageTooLarge: over a limit.
     """
-    with _opened(source, max_pixels, max_bytes) as image:
+    with opened_image(source, max_pixels, max_bytes) as image:
         return ImageHeader(_format(image), image.width, image.height)
 
 
@@ -169,11 +169,12 @@ def read_image(
         UnreadableImage: there is no such file, or it is truncated or corrupt.
         ImageTooLarge: over a limit; nothing was decoded.
     """
-    with _opened(source, max_pixels, max_bytes) as image:
+    with opened_image(source, max_pixels, max_bytes) as image:
         width, height = image.size
         target = shrunk_size(width, height, long_side)
         image.draft(None, target)  # does nothing but for JPEGs of at least twice the target
         pictures = _pictures(image)
+        turned_tiff = isinstance(image, TiffImagePlugin.TiffImageFile) and turns(_orientation(image))
         with _huge() if image.width * image.height > HUGE_PIXELS else nullcontext():
             rgb = shrunk_rgb(_loaded(image, source), target, band_pixels=HUGE_PIXELS // 4)
         orientation = _orientation(image)
@@ -181,7 +182,8 @@ def read_image(
             rgb = upright(rgb, orientation)
             if orientation >= 5:  # a quarter turn
                 width, height = height, width
-        return DecodedImage(np.array(rgb), (height, width), _format(image), turns(orientation), pictures)
+        turned = turned_tiff or turns(orientation)  # loading a TIFF turns it upright
+        return DecodedImage(np.array(rgb), (height, width), _format(image), turned, pictures)
 
 
 def read_mask(
@@ -201,7 +203,7 @@ def read_mask(
         UnsupportedImageFormat: it is no image, or one in colour or of more than 8 bits.
         UnreadableImage, ImageTooLarge: like `read_image`.
     """
-    with _opened(source, max_pixels, max_bytes) as image:
+    with opened_image(source, max_pixels, max_bytes) as image:
         if image.mode not in ("P", "L"):
             raise UnsupportedImageFormat(
                 f"{_name(source)} has samples of kind {image.mode!r}, not class indices.",
@@ -227,7 +229,7 @@ def read_stored(
         UnsupportedImageFormat: of a format that changes colours a little, or of other samples.
         UnreadableImage, ImageTooLarge: like `read_image`.
     """
-    with _opened(source, max_pixels, max_bytes) as image:
+    with opened_image(source, max_pixels, max_bytes) as image:
         if _format(image) not in ("PNG", "TIFF") or image.mode not in _MARKS:
             raise UnsupportedImageFormat(
                 f"{_name(source)} is {_format(image)} of samples of kind {image.mode!r}.", fix="Store masks as PNG."
@@ -279,8 +281,12 @@ def _opener(kind: str) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
 
 
 @contextmanager
-def _opened(source: Path | bytes, max_pixels: int, max_bytes: int) -> Iterator[ImageFile.ImageFile]:
-    """Open a photo with its header read and its limits checked."""
+def opened_image(source: Path | bytes, max_pixels: int, max_bytes: int) -> Iterator[ImageFile.ImageFile]:
+    """Open a photo with its header read and its limits checked.
+
+    Raises:
+        UnsupportedImageFormat, UnreadableImage, ImageTooLarge: as `probe_image`.
+    """
     try:
         file: IO[bytes] = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
         size = source.stat().st_size if isinstance(source, Path) else len(source)
@@ -359,7 +365,7 @@ def _loaded(image: ImageFile.ImageFile, source: Path | bytes) -> ImageFile.Image
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """Return the EXIF orientation of a loaded photo; broken metadata says "upright"."""
+    """Return the EXIF orientation of a photo; broken metadata says "upright"."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 - as for corrupt pixels; the photo itself is fine

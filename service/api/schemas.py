@@ -29,6 +29,7 @@ from toco.model.formats.artifacts import Output
 from toco.model.formats.export import NotExported
 from toco.model.options import PresetName
 from toco.model.photos.assignment import Untagged
+from toco.model.photos.pages import Pages
 from toco.model.photos.tables.reading import TableReading
 from toco.model.photos.tag_check import TagCheck, UnknownTags
 from toco.service.api.model_views import ClassView, LearningView
@@ -78,6 +79,9 @@ class JobBody(BaseModel):
         None,
         description="Photos of the upload that nothing lists. null: the classifier tags all photos if no tags came at "
         "all; if some did, the others fail.",
+    )
+    pages: Pages = Field(
+        "first", description="Of a TIFF of many pages in the upload, label the first or each; of `items`, the first."
     )
     learn_as: Annotated[str, Field(max_length=64)] = Field(
         "", description="Name of the model of words that are learnt."

@@ -17,6 +17,7 @@ from toco.model.formats.artifacts import Output, require_outputs
 from toco.model.photos.archives import ArchiveLimits, ArchiveTooLarge, PhotoArchive, open_archive
 from toco.model.photos.assignment import UNTAGGED, Assignment, LeftOut, PlacedTable, Untagged, assign, place_tables
 from toco.model.photos.mapping import InvalidMapping, parse_mapping
+from toco.model.photos.pages import Pages
 from toco.model.photos.tables.reading import MAX_TABLE_BYTES, TableReading, parse_table
 from toco.model.photos.tag_check import UnknownTags
 from toco.model.photos.tags import split_tags
@@ -144,6 +145,11 @@ def unknown_tags_field(form: FormData) -> UnknownTags:
 def untagged_field(form: FormData) -> Untagged | None:
     """Read what becomes of photos that nothing lists; None where the field is missing. Raises InvalidOption."""
     return cast("Untagged | None", _choice(form, "untagged", ("", *UNTAGGED)) or None)
+
+
+def pages_field(form: FormData) -> Pages:
+    """Read which pages of a TIFF are labelled. Raises InvalidOption."""
+    return cast("Pages", _choice(form, "pages", get_args(Pages)))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.progress_lines import ProgressLines
 from toco.service.cli.labelling import Masks
+from toco.service.cli.labelling import Masks, PagesOption
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
 from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
@@ -38,6 +39,7 @@ def submit(
     folder: Annotated[Path, typer.Argument(help="Photos.")],
     tags: Annotated[Path | None, typer.Option(help="Table, JSON or COCO file, or folder of VOC XML.")] = None,
     masks: Masks = None,
+    pages: PagesOption = "first",
     model: Annotated[str, typer.Option(help="Empty: the default.")] = "",
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "balanced",
     unknown_tags: UnknownWords = "learn",
@@ -57,7 +59,7 @@ def submit(
 ) -> None:
     """Send a folder of photos and label them."""
     mapping = read_word_map(Path(word_map)) if Path(word_map).is_file() else word_map
-    wanted: dict[str, Any] = {"model": model, "mapping": mapping, "unknown_tags": unknown_tags}
+    wanted: dict[str, Any] = {"model": model, "mapping": mapping, "unknown_tags": unknown_tags, "pages": pages}
     if learn_as:
         wanted["learn_as"] = learn_as
     if untagged:

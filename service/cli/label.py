@@ -14,6 +14,7 @@ from toco.service.cli.labelling import (
     Device,
     Masks,
     Model,
+    PagesOption,
     Preset,
     Runtime,
     Settings,
@@ -55,6 +56,7 @@ def label(
     tag: Annotated[list[str] | None, typer.Option(help="A tag of every photo; may be repeated.")] = None,
     tags_from_folders: Annotated[bool, typer.Option(help="Each photo's folder is named for its tags.")] = False,
     masks: Masks = None,
+    pages: PagesOption = "first",
     preset: Preset = "balanced",
     formats: Annotated[
         str,
@@ -123,7 +125,7 @@ def label(
     from toco.model.labelling.plan import plan_photos
     from toco.model.learning.planning import ONLY_BESIDE_WHOLE
 
-    plan = plan_photos(source, collection, assignment, untagged=untagged, masks=found_masks)
+    plan = plan_photos(source, collection, assignment, untagged=untagged, masks=found_masks, pages=pages)
     photos = plan.photos
     summary = RunSummary(skipped=plan.skipped, failures=dict(plan.failures))
     mapping = read_word_map(word_map)

@@ -24,6 +24,7 @@ from rich.text import Text
 from toco.model.cost import TooCostly, photo_cost, require_affordable
 from toco.model.errors import InvalidOption
 from toco.model.options import PRESETS, LabelOptions
+from toco.model.photos.pages import Pages
 from toco.model.runtimes import AskedRuntime
 from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.service.cli.progress_lines import ProgressLines
@@ -56,6 +57,7 @@ Masks = Annotated[
         "of PNGs for cow.jpg; or one COCO file. Those of a class are merged into the label."
     ),
 ]
+PagesOption = Annotated[Pages, typer.Option("--pages", help="Of a TIFF of many pages, label the first or each.")]
 Crf = Annotated[bool, typer.Option("--crf/--no-crf", help="Refine with the dense CRF.")]
 
 

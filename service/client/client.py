@@ -144,7 +144,8 @@ class Client(LearningAgain, Auditing, DataSetCalls, Reporting, OwnModels, Trains
             settings: `name`, `model`, `preset`, `options`, `outputs`, `priority`, `webhook`, `learn_as` (name of the
                 model of words that are learnt); `unknown_tags` (`learn` if
                 not given; with `refuse` nothing is sent if a word is not understood), `mapping`, and `untagged`: what
-                becomes of photos that no row lists (`refuse`, `model`, `skip` or `background`).
+                becomes of photos that no row lists (`refuse`, `model`, `skip` or `background`); `pages`: of a TIFF of
+                many pages, `first` (if not given) or `each` is labelled.
 
         Returns:
             The job; `wait` for it. Its `notes` say what was understood of the tables, which rows and photos do not

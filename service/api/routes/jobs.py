@@ -21,6 +21,7 @@ from toco.jobs.queue import QueueUnavailable
 from toco.model.errors import TocoError
 from toco.model.options import PRESETS
 from toco.model.photos.assignment import UNTAGGED
+from toco.model.photos.pages import Pages
 from toco.model.photos.tag_check import UnknownTags
 from toco.service.api.auth import Admin, Labeller, Reader, seen_uploads
 from toco.service.api.problem import problems
@@ -38,10 +39,12 @@ from toco.service.api.uploaded_form import (
     find_tags,
     form_photos,
     job_request,
+    pages_field,
     read_form,
     told,
 )
 from toco.service.api.uploaded_masks import with_masks
+from toco.service.api.uploaded_pages import each_page
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -78,6 +81,11 @@ _FIELDS: Final[dict[str, Any]] = {
         "enum": ["", *UNTAGGED],
         "description": "Photos that nothing lists. Left out, the classifier tags all photos if no tags came at all; "
         "if some did, the others fail.",
+    },
+    "pages": {
+        "type": "string",
+        "enum": list(get_args(Pages)),
+        "description": "Of a TIFF of many pages, label the first or each.",
     },
     "priority": {"type": "string", "enum": ["batch", "interactive"]},
     "webhook": {"type": "string"},
@@ -149,7 +157,8 @@ def _from_form(call: Call, form: FormData) -> tuple[JobRecord, bool, Sent]:
         sent_masks = form.get("masks")
         file = sent_masks.file if isinstance(sent_masks, UploadFile) else of_upload("masks")
         sent = stack.enter_context(with_masks(sent, file, call.state.settings))
-        return *submission.submit(sent.photos), sent
+        photos = each_page(sent.photos, call.state.settings) if pages_field(form) == "each" else sent.photos
+        return *submission.submit(photos), sent
 
 
 def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
@@ -192,7 +201,8 @@ def _from_body(call: Call, content: bytes) -> tuple[JobRecord, bool, Sent]:
             sent = Sent(chain(photos, packed), names, *told(found, opened))
         masks = of_upload(body.masks) if body.masks else None
         sent = stack.enter_context(with_masks(sent, masks, call.state.settings))
-        return *submission.submit(sent.photos), sent
+        taken = each_page(sent.photos, call.state.settings) if body.pages == "each" else sent.photos
+        return *submission.submit(taken), sent
 
 
 def fetched(state: AppState, caller: ApiKey, upload: str) -> IO[bytes]:

@@ -101,6 +101,7 @@ def test_exif_rotation_is_applied(orientation, kind, long_side):
     data = encode(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
     decoded = read_image(data, long_side=long_side)
     assert decoded.original_size == (48, 80)
+    assert decoded.turned == (orientation > 1)
     assert decoded.pixels.shape == ((48, 80, 3) if long_side is None else (24, 40, 3))
     height, width = decoded.pixels.shape[:2]
     centres = decoded.pixels[height // 4 :: height // 2, width // 4 :: width // 2]
