@@ -11,7 +11,7 @@ the default model (`balanced`), with open pixels. Everything is drawn by the pho
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from benchmarks.machine import ROOT, provenance
 from benchmarks.quality import SETS
@@ -27,10 +28,10 @@ from toco.model.errors import TocoError
 from toco.model.evaluation.datasets.dataset import folder_dataset
 from toco.model.evaluation.evaluate import ConfusionMatrix, MaskMapping
 from toco.model.labelling.labeler import Labeler, LabelRequest
-from toco.model.method.mask_merge import Pixels, merge_masks
+from toco.model.method.mask_merge import LabelMask, Pixels, merge_masks
 from toco.model.options import MaskMerge, preset_options
 from toco.model.photos.classes import BACKGROUND, IGNORE, VOC, Vocabulary
-from toco.model.photos.images import read_image
+from toco.model.photos.images import read_image, read_mask
 from toco.model.photos.tables.reading import read_tags
 
 FIGURES: Final = ROOT / "docs" / "foreign_masks.json"
@@ -116,7 +117,27 @@ class Counted:
         }
 
 
-def measure(data: Path) -> dict[str, Any]:
+def kept_labels(labeler: Labeler, requests: Sequence[LabelRequest], cache: Path | None) -> Iterator[LabelMask]:
+    """Label photos, or read their masks from a folder where they are kept.
+
+    Args:
+        labeler: whose labels.
+        requests: the photos.
+        cache: the folder, or None.
+    """
+    if cache is None or any(not (cache / f"{request.name}.png").exists() for request in requests):
+        for request, label in labeler.label(requests, preset_options("balanced")):
+            if isinstance(label, TocoError):
+                raise label
+            if cache is not None:
+                cache.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(label.pseudo_mask).save(cache / f"{request.name}.png")
+            yield label.pseudo_mask
+    else:
+        yield from (read_mask(cache / f"{request.name}.png") for request in requests)
+
+
+def measure(data: Path, cache: Path | None) -> dict[str, Any]:
     """Label the photos of each set once, and merge each kind of masks into the labels."""
     labeler = Labeler.from_folder()
     found: dict[str, Any] = {"model": labeler.spec.version, "sets": {}, "machine": provenance()}
@@ -127,18 +148,16 @@ def measure(data: Path) -> dict[str, Any]:
         classes = judged.split(",") if judged else list(labeler.vocabulary.names)
         rows = MaskMapping(VOC, Vocabulary.of_names(classes))
         ways = {"": Counted(classes)} | {f"{kind}-{rule}": Counted(classes) for kind in KINDS for rule in RULES}
-        requests = (LabelRequest(sample.image, tags[sample.image.name].tags, sample.name) for sample in samples)
-        labelled = labeler.label(requests, preset_options("balanced"))
-        for sample, (_, label) in zip(samples, labelled, strict=True):
-            if isinstance(label, TocoError):
-                raise label
+        requests = [LabelRequest(sample.image, tags[sample.image.name].tags, sample.name) for sample in samples]
+        labels = kept_labels(labeler, requests, cache / key if cache else None)
+        for sample, label in zip(samples, labels, strict=True):
             truth = sample.read_truth()
             seed = int.from_bytes(sample.name.encode()[-6:], "big")
-            ways[""].strict.update(rows(truth), rows(label.pseudo_mask))
+            ways[""].strict.update(rows(truth), rows(label))
             for kind, masks in stand_ins(read_image(sample.image).pixels, truth, seed).items():
                 loaders = [partial(np.asarray, mask) for mask in masks]
                 for rule, options in RULES.items():
-                    merged, counts = merge_masks(label.pseudo_mask, loaders, options)
+                    merged, counts = merge_masks(label, loaders, options)
                     way = ways[f"{kind}-{rule}"]
                     way.strict.update(rows(truth), rows(merged))
                     way.given, way.taken = way.given + counts.given, way.taken + counts.taken
@@ -164,9 +183,10 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, help="folder with voc12-animals; without it, the table alone")
+    parser.add_argument("--cache", type=Path, help="folder to keep the labels in")
     arguments = parser.parse_args()
     if arguments.data is not None:
-        FIGURES.write_text(json.dumps(measure(arguments.data), indent=1) + "\n", "utf-8")
+        FIGURES.write_text(json.dumps(measure(arguments.data, arguments.cache), indent=1) + "\n", "utf-8")
     place_in_file(DOCUMENT, {"foreign-masks": table()})
 
 
