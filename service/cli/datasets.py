@@ -1,11 +1,11 @@
 """`toco datasets`: items of several jobs under one name, from the command line."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from toco.service.cli import reports
+from toco.service.cli.buckets import OutgoingFile, Zip
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import FORMAT_NAMES, ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.service_options import Key, Url, connected
@@ -60,8 +60,9 @@ def delete(name: Name, url: Url = "", key: Key = "") -> None:
 
 @app.command("export")
 def export(
+    context: typer.Context,
     name: Name,
-    out: Annotated[Path, typer.Option(help="Zip to write.")] = Path("labels.zip"),
+    out: Zip = "labels.zip",
     formats: Annotated[str, typer.Option("--format", help=f"With commas between: {FORMAT_NAMES}.")] = "voc",
     split: SplitAsked = "table",
     seed: Seed = 0,
@@ -74,9 +75,11 @@ def export(
     options = make_export_options(export_settings, split=split, seed=seed, open_photos=open_photos)
     names = [part.strip() for part in formats.split(",")]
     ended: dict[str, Any] = {}
+    file = OutgoingFile(context, out)
     with connected(url, key) as client:
-        written = client.export_data_set(name, names, out, options=options.model_dump(), progress=ended.update)
-    typer.echo(str(written))
+        client.export_data_set(name, names, file.path, options=options.model_dump(), progress=ended.update)
+    file.deliver()
+    typer.echo(file.place)
     if ended["skipped"]:
         typer.echo(f"{ended['skipped']} photos are left out; left_out.jsonl in the zip names them all", err=True)
         raise typer.Exit(SOME_FAILED)

@@ -11,11 +11,11 @@ from rich.table import Column, Table
 from toco.model.options import PRESETS
 from toco.model.photos.tag_check import TagCheck
 from toco.service.cli import audits, corrections, masks_back, relearning, reports
+from toco.service.cli.buckets import OutgoingFile, Photos, Zip, incoming
 from toco.service.cli.error_report import SOME_FAILED, ReportingGroup
 from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_export_options
-from toco.service.cli.progress_lines import ProgressLines
-from toco.service.cli.labelling import Masks
 from toco.service.cli.labelling import Masks, PagesOption
+from toco.service.cli.progress_lines import ProgressLines
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
 from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
 from toco.service.client.client import Client
@@ -36,7 +36,8 @@ app.add_typer(reports.app)
 
 @app.command("submit")
 def submit(
-    folder: Annotated[Path, typer.Argument(help="Photos.")],
+    context: typer.Context,
+    folder: Photos,
     tags: Annotated[Path | None, typer.Option(help="Table, JSON or COCO file, or folder of VOC XML.")] = None,
     masks: Masks = None,
     pages: PagesOption = "first",
@@ -64,8 +65,9 @@ def submit(
         wanted["learn_as"] = learn_as
     if untagged:
         wanted["untagged"] = untagged
+    photos = incoming(context, folder)
     with connected(url, key) as client:
-        job = client.label_folder(folder, tags=tags, masks=masks, on_check=_show_check, preset=preset, **wanted)
+        job = client.label_folder(photos, tags=tags, masks=masks, on_check=_show_check, preset=preset, **wanted)
         for note in job["notes"]:
             typer.echo(note, err=True)
         typer.echo(job["id"])
@@ -144,8 +146,9 @@ def delete(job: JobArgument, url: Url = "", key: Key = "") -> None:
 
 @app.command("export")
 def export(
+    context: typer.Context,
     job: JobArgument,
-    out: Annotated[Path, typer.Option(help="Zip to write.")] = Path("labels.zip"),
+    out: Zip = "labels.zip",
     formats: Annotated[
         str, typer.Option("--format", help="Export formats with commas between; of several, each has a folder.")
     ] = "voc",
@@ -161,16 +164,18 @@ def export(
     ended: dict[str, Any] = {}
     options = make_export_options(export_settings, split=split, seed=seed, open_photos=open_photos)
     names = [name.strip() for name in formats.split(",")]
+    file = OutgoingFile(context, out)
     with connected(url, key) as client:
-        written = client.export(
+        client.export(
             job,
             names,
-            out,
+            file.path,
             decisions=decisions,
             options=options.model_dump(),
             progress=ended.update,
         )
-    typer.echo(str(written))
+    file.deliver()
+    typer.echo(file.place)
     for entry in ended["left_out"]:
         typer.echo(f"left out of {', '.join(entry['formats'])}: {entry['name']}: {entry['detail']}", err=True)
     if ended["skipped"]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from toco.model.errors import InvalidOption
+from toco.service.cli.buckets import Outgoing, Photos, incoming
 from toco.service.cli.error_report import SOME_FAILED
 from toco.service.cli.exporting import FORMAT_NAMES, ExportSettings, Seed, SplitAsked, make_export_options
 from toco.service.cli.labelling import (
@@ -24,6 +25,7 @@ from toco.service.cli.labelling import (
     format_names,
     load_labeler,
     make_options,
+    photos_under,
     progress,
 )
 from toco.service.cli.progress_lines import ProgressLines
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from toco.model.labelling.folder_run import RunSummary
     from toco.model.labelling.labeler import Labeler
-    from toco.model.labelling.plan import PlannedPhoto
+    from toco.model.labelling.plan import Plan, PlannedPhoto
     from toco.model.photos.understanding import Mapped
 
 _SHOWN_FAILURES = 10
@@ -43,9 +45,17 @@ _SHOWN_WORDS = 20
 
 
 def label(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photos, or one photo.")],
+    context: typer.Context,
+    photos_at: Photos,
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the results; a second run goes on where the first stopped.")],
+    results_at: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            help="Folder of the results; a second run goes on where the first stopped. Or s3://bucket/prefix, gs:// "
+            "or az://, where there is nothing yet.",
+        ),
+    ],
     tags: Annotated[
         Path | None,
         typer.Option(
@@ -89,6 +99,9 @@ def label(
     untagged: Annotated[
         Literal["refuse", "model", "skip", "background"], typer.Option(help="Photos that nothing lists.")
     ] = "refuse",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is understood of photos, tags and words, and label nothing.")
+    ] = False,
 ) -> None:
     """Label photos from their tags, and export the masks.
 
@@ -100,7 +113,6 @@ def label(
     )
     # What is wrong with the command shows before the model loads.
     from toco.model.formats.artifacts import require_outputs
-    from toco.model.photos.collection import read_folder
     from toco.model.photos.tag_check import check_tags, settle_unknown
     from toco.model.photos.tags import split_tags
 
@@ -108,9 +120,9 @@ def label(
     wanted = set(require_outputs(split_tags(outputs)))
     if "npz" in wanted_formats:
         wanted.add("cam")
-    collection = read_folder(source, but=(out, masks))
-    if not collection.photos and not collection.refused:
-        raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
+    results = Outgoing(context, results_at)
+    source, out = incoming(context, photos_at), results.folder
+    collection = photos_under(source, but=(out, masks))
     assignment = find_tags(collection, table=tags, tags=tag, from_folders=tags_from_folders)
     if not assignment.given and untagged == "refuse":
         raise InvalidOption(
@@ -134,10 +146,12 @@ def label(
     # What can be learnt is learnt once the model is there; this says what becomes of the rest.
     wanted_words = unknown_tags == "learn" and bool(check.open_words)
     learning = wanted_words and not known.encoder
-    for line in (*check_lines(check), *settle_unknown("open" if wanted_words else unknown_tags, check)):
+    why_not = (ONLY_BESIDE_WHOLE,) if wanted_words and not learning else ()
+    for line in (*check_lines(check), *settle_unknown("open" if wanted_words else unknown_tags, check), *why_not):
         typer.echo(line, err=True)
-    if wanted_words and not learning:
-        typer.echo(ONLY_BESIDE_WHOLE, err=True)
+    if dry_run:
+        _print_plan(plan)
+        return
     labeler = load_labeler(model, device, runtime)
     if learning:
         labeler = _with_learnt_words(labeler, photos, out, mapping)
@@ -149,7 +163,8 @@ def label(
     finally:
         run.write_failures(summary)
         (out / "summary.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n", encoding="utf-8")
-    _print_summary(summary, out, options.long_side)
+        results.deliver()
+    _print_summary(summary, results.place, options.long_side)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
 
@@ -178,6 +193,20 @@ def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out
     return JobLabeler(labeler, learnt)
 
 
+def _print_plan(plan: "Plan") -> None:
+    """Print the tags that each photo would be labelled by, and the photos that would not be."""
+    for photo in plan.photos:
+        tags = "(chosen by the model)" if photo.tags is None else ", ".join(photo.tags) or "(none of the classes)"
+        more = [photo.part] if photo.part else []
+        more += [f"{len(photo.masks)} files of masks"] if photo.masks else []
+        told = f" [{', '.join(more)}]" if more else ""
+        typer.echo(f"{photo.name}: {tags}{told}")
+    for name, error in plan.failures.items():
+        typer.echo(f"{name}: would fail: {error}")
+    skipped = f", {plan.skipped} would be skipped" if plan.skipped else ""
+    typer.echo(f"{len(plan.photos)} photos would be labelled, {len(plan.failures)} would fail{skipped}.")
+
+
 def _changes(*, crf: bool, segmentation: bool | None) -> dict[str, object]:
     changes: dict[str, object] = {}
     if not crf:
@@ -191,7 +220,7 @@ def _listed(counts: "Counter[str]") -> str:
     return ", ".join(f"{name} ({count})" for name, count in counts.most_common())
 
 
-def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
+def _print_summary(summary: "RunSummary", out: str, long_side: int) -> None:
     rate = f" ({summary.done / summary.seconds:.2f} photos/s)" if summary.done else ""
     typer.echo(
         f"{summary.done} labelled, {summary.resumed} finished before, {summary.skipped} skipped, "
@@ -219,9 +248,9 @@ def _print_summary(summary: "RunSummary", out: Path, long_side: int) -> None:
     _print_failures(summary, out)
 
 
-def _print_failures(summary: "RunSummary", out: Path) -> None:
+def _print_failures(summary: "RunSummary", out: str) -> None:
     for position, (name, error) in enumerate(summary.failures.items()):
         if position == _SHOWN_FAILURES:
-            typer.echo(f"... all {len(summary.failures)} failures are in {out / 'failures.jsonl'}", err=True)
+            typer.echo(f"... all {len(summary.failures)} failures are in {out}/failures.jsonl", err=True)
             break
         typer.echo(f"failed: {name}: {error}", err=True)

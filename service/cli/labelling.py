@@ -1,7 +1,7 @@
 """What the commands that label share: their options, the settings they make, the model, the tags and the progress."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -182,6 +182,16 @@ def load_labeler(model: Path | None, device: str, runtime: AskedRuntime | None =
 
     reader = ModelTokens(labeler.network, labeler.spec, labeler.device)
     return LearntLabeler(reader, load_learnt_model(known.folder), threads=chosen.threads or None)
+
+
+def photos_under(source: Path, *, but: Iterable[Path | None] = ()) -> "Collection":
+    """List what a folder holds; see `read_folder`. Raises InvalidOption if there is no photo, not even a broken one."""
+    from toco.model.photos.collection import read_folder
+
+    collection = read_folder(source, but=but)
+    if not collection.photos and not collection.refused:
+        raise InvalidOption(f"There is no photo in {str(source)!r}.", fix="Name a folder of photos.")
+    return collection
 
 
 def find_tags(

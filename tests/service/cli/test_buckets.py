@@ -1,0 +1,110 @@
+"""Photos out of a user's own bucket, and results into one: on a real S3 server."""
+
+import io
+import zipfile
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from tests.service.one_machine.test_s3 import KEY, SECRET, s3  # noqa: F401 - the server
+from toco.jobs.buckets import Bucket, BucketUnavailable, is_bucket
+from toco.model.errors import InvalidOption
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch, jpeg):  # noqa: F811 - the fixture of that name
+    """A bucket with two photos, their table and an object that no folder can hold; credentials as people set them."""
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AWS_ENDPOINT_URL", s3),
+        ("AWS_REGION", "us-east-1"),
+        ("TOCO_URL", "http://127.0.0.1:9"),
+    ):
+        monkeypatch.setenv(name, value)
+    store = S3Store("own", client_options={"allow_http": True})
+    obstore.put(store, "first", b"makes the bucket")
+    for entry in [entry["path"] for batch in obstore.list(store) for entry in batch]:
+        obstore.delete(store, entry)
+    for name, content in (
+        ("farm/photos/a.jpg", jpeg(1)),
+        ("farm/photos/deep/b.jpg", jpeg(2)),
+        ("farm/photos/tags.csv", b"image,tags\na.jpg,cat\ndeep/b.jpg,dog\n"),
+        ("farm/other.jpg", jpeg(3)),
+    ):
+        obstore.put(store, name, content)
+    return store
+
+
+def names(store: S3Store, prefix: str) -> set[str]:
+    found = [str(entry["path"]) for batch in obstore.list(store, prefix) for entry in batch]
+    return {name.removeprefix(f"{prefix}/") for name in found}
+
+
+def test_a_prefix_is_labelled_into_another(bucket, toco, quick):
+    asked = ("label", "s3://own/farm/photos", "--out", "s3://own/labels", "--format", "voc,coco", *quick)
+    result = toco(*asked)
+    assert result.exit_code == 0, result.output
+    assert "2 labelled" in result.stdout
+    assert "Results: s3://own/labels" in result.stdout
+    made = names(bucket, "labels")
+    assert {"summary.json", "voc/SegmentationClass/a.png", "voc/JPEGImages/deep/b.jpg", "coco/annotations/instances_train.json"} <= made
+    again = toco(*asked)
+    assert again.exit_code == 2
+    assert "something under 's3://own/labels' already" in again.stderr
+    assert SECRET not in result.output + again.output
+
+
+def test_what_would_be_done_is_said_before(bucket, toco, quick):
+    result = toco("label", "s3://own/farm/photos/", "--out", "s3://own/nothing", "--dry-run", *quick)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "a.jpg: cat", "deep/b.jpg: dog", "2 photos would be labelled, 0 would fail."
+    ]  # fmt: skip
+    assert names(bucket, "nothing") == set()
+
+
+def test_a_prefix_is_sent_to_a_service_and_its_labels_exported_into_a_bucket(bucket, toco, live):
+    url = ("--url", live.url)
+    sent = toco("jobs", "submit", "s3://own/farm/photos", "--preset", "fast", *url)
+    assert sent.exit_code == 0, sent.output
+    job = sent.stdout.strip()
+    with live.client() as client:
+        assert client.job(job)["name"] == "photos"
+        assert [item["name"] for item in client.items(job)] == ["a.jpg", "deep/b.jpg"]
+    exported = toco("jobs", "export", job, "--out", "s3://own/exports/labels.zip", *url)
+    assert exported.exit_code == 0, exported.output
+    assert exported.stdout.strip() == "s3://own/exports/labels.zip"
+    archive = zipfile.ZipFile(io.BytesIO(bytes(obstore.get(bucket, "exports/labels.zip").bytes())))
+    assert "SegmentationClass/a.png" in archive.namelist()
+
+
+def test_what_is_wrong_is_one_sentence_without_secrets(bucket, toco, quick, monkeypatch, tmp_path):
+    empty = toco("label", "s3://own/nobody/here", "--out", tmp_path, *quick)
+    assert (empty.exit_code, "There is nothing under 's3://own/nobody/here'" in empty.stderr) == (2, True)
+    assert toco("jobs", "export", "x", "--out", "s3://own/").exit_code == 2
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
+    refused = toco("label", "s3://own/farm/photos", "--out", tmp_path, *quick)
+    assert refused.exit_code == 2
+    assert "cannot be listed" in refused.stderr
+    assert "wrong-secret" not in refused.output
+    with pytest.raises(BucketUnavailable):
+        Bucket("s3://own/farm").put("x", tmp_path / "none")
+
+
+def test_what_is_an_address_of_a_bucket():
+    assert all(map(is_bucket, ("s3://b/p", "gs://b", "az://c/p", "S3://b")))
+    assert not any(map(is_bucket, ("s3/photos", "/s3://x", "photos", "http://host/x", "file:///x")))
+    with pytest.raises(InvalidOption):
+        Bucket("s3://")
+
+
+def test_names_that_no_folder_can_hold_are_left_out(bucket, tmp_path):
+    obstore.put(bucket, "odd/ok.jpg", b"x")
+    long = "L" * 300 + ".jpg"
+    obstore.put(bucket, f"odd/{long}", b"x")
+    assert Bucket("s3://own/odd").fetch(tmp_path) == [long]
+    assert [path.name for path in tmp_path.iterdir()] == ["ok.jpg"]
