@@ -146,11 +146,7 @@ def read_whole(folder: Path) -> KnownModel:
         InvalidCheckpoint, InvalidLearntModel: no spec, one that does not fit its layout, or weights that are missing
             or cut off.
     """
-    if is_learnt_model(folder):
-        learnt = read_learnt_spec(folder)
-        known = KnownModel(labeler_spec(learnt), folder, learnt.encoder, learnt.words)
-    else:
-        known = KnownModel(read_spec(folder), folder)
+    known = _described(folder)
     weights = folder / (WORDS_FILE if known.encoder else WEIGHTS_FILE)
     try:
         with safe_open(weights, framework="numpy"):
@@ -159,6 +155,13 @@ def read_whole(folder: Path) -> KnownModel:
         raise InvalidCheckpoint(
             f"{str(weights)!r} is missing or cut off: {error}.", fix="Copy the whole folder."
         ) from None
+
+
+def _described(folder: Path) -> KnownModel:
+    if is_learnt_model(folder):
+        learnt = read_learnt_spec(folder)
+        return KnownModel(labeler_spec(learnt), folder, learnt.encoder, learnt.words)
+    return KnownModel(read_spec(folder), folder)
 
 
 def find_models(models_dir: Path | None, *, read: Callable[[Path], KnownModel] = read_whole) -> FoundModels:
@@ -193,10 +196,10 @@ def model_at(folder: Path, models_dir: Path | None = None) -> tuple[KnownModel, 
         models_dir: where the model may lie on which words were learnt, beside the one that ships.
 
     Raises:
-        InvalidCheckpoint, InvalidLearntModel: as `read_whole`.
+        InvalidCheckpoint, InvalidLearntModel: no spec, or one that does not fit its layout; weights are not looked at.
         ModelBroken: the model on which the words were learnt is not here.
     """
-    known = read_whole(folder)
+    known = _described(folder)
     if not known.encoder:
         return known, known
     encoder = encoder_among(find_models(models_dir).known.values(), known.encoder)

@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import time
 import zipfile
 
 import numpy as np
@@ -248,7 +247,7 @@ def test_a_deleted_job_leaves_no_revision_nor_audit_nor_what_was_learnt(records,
     assert not objects(store, job)
 
 
-def test_a_thousand_revisions_are_listed_fast(records, store, revisions, job):
+def test_a_thousand_revisions_are_listed_at_the_cost_of_a_page(records, store, revisions, job):
     put(revisions, job)
     item = records.item(job, ITEM)
     scripts, summary = RevisionScripts(records.redis), item.summary.model_dump_json()
@@ -256,12 +255,13 @@ def test_a_thousand_revisions_are_listed_fast(records, store, revisions, job):
         entry = item.revision.model_copy(update={"number": number, "based_on": number - 1}).model_dump_json()
         arguments = [job, ITEM, "", number, entry, summary, json.dumps(item.tags), "", 1, *item.summary.indexed()]
         assert scripts.revise(args=arguments)[0] == "done"
-    begun = time.perf_counter()
+    before = records.redis.info("stats")
     page = revisions.newest(job, ITEM)
-    first_page = time.perf_counter() - begun
-    assert [known.revision.number for known in page] == list(range(1000, 900, -1))
-    begun = time.perf_counter()
     assert ItemIndex(records).find(job, ItemQuery()).total == 1
-    assert (first_page < 1.0, time.perf_counter() - begun < 1.0) == (True, True)
+    after = records.redis.info("stats")
+    assert [known.revision.number for known in page] == list(range(1000, 900, -1))
+    # What was read for it is a hundred of them with what is told of each, not the thousand entries.
+    assert after["total_commands_processed"] - before["total_commands_processed"] < 40
+    assert after["total_net_output_bytes"] - before["total_net_output_bytes"] < 1000 * len(entry)
     assert revisions.newest(job, ITEM, before=3) == [revisions.find(job, ITEM, n) for n in (2, 1, 0)]
     assert records.redis.smembers(item_set(job, "tag", "dog")) == {ITEM}

@@ -82,10 +82,11 @@ def _take(state: AppState, job: str, item: str, asked: Strokes) -> TakenView:
     basis = state.stroke_bases.of(state.records.item(job, item))
     strokes = [Stroke(sent.value, sent.width, tuple(sent.points)) for sent in asked.strokes]
     taken = take_alike(basis, strokes, reach=asked.reach, touching=asked.touching)
-    return TakenView(regions=[_region(taken, value) for value in sorted({stroke.value for stroke in strokes})])
+    return TakenView(regions=[region_of(taken, value) for value in sorted({stroke.value for stroke in strokes})])
 
 
-def _region(taken: npt.NDArray[np.int16], value: int) -> TakenRegion:
+def region_of(taken: npt.NDArray[np.int16], value: int) -> TakenRegion:
+    """Describe what a class takes of a photo; `taken` is (H, W) int16 of class indices, see `take_alike`."""
     mask = (taken == value).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
     box = mask[y : y + height, x : x + width]
