@@ -1,6 +1,6 @@
 /** What states, measures and presets are called on the page. */
 
-import type { Item, Job, Measure, Revision, Why, WordReport } from './api/types';
+import type { FindingKind, Item, Job, Measure, Revision, Why, WordReport } from './api/types';
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',
@@ -18,6 +18,17 @@ export const ITEM_STATE: Record<Item['state'], string> = {
   done: 'Labelled',
   failed: 'Failed',
   cancelled: 'Cancelled',
+};
+
+/** What deserves a look, as the command line calls it. */
+export const FINDING: Record<FindingKind, string> = {
+  wrong_tag: 'Tags that the photo does not seem to show',
+  missing_tag: 'Classes that the photo seems to show, without a tag',
+  looks_alike: 'Photos that look alike',
+  too_dark: 'Dark photos',
+  too_small: 'Small photos',
+  always_together: 'Words that always come together',
+  too_few: 'Words on few photos',
 };
 
 /** How a word stands that a job was to learn. */

@@ -100,6 +100,16 @@ def mend(page: Page) -> None:
     expect(canvas).not_to_have_attribute("data-drawn", drawn)
 
 
+def reports(page: Page) -> None:
+    """Show what deserves a look, and what the masks hold."""
+    page.goto(f"{page.url}/reports")
+    for begin, again in (("Look for trouble", "Look again"), ("Count", "Count again")):
+        # What one picture asked for is there for the next.
+        page.get_by_role("button", name=begin).or_(page.get_by_role("button", name=again)).first.click()
+        expect(page.get_by_role("button", name=again)).to_be_enabled()
+    expect(page.get_by_text("Classes that come together")).to_be_visible()
+
+
 class Picture(NamedTuple):
     """A file name, what it shows, and how the browser is set."""
 
@@ -116,6 +126,7 @@ OF_THE_JOB: Final = (
     Picture("page-export-dark", export, DARK),
     Picture("page-item-light", legend, LIGHT),
     Picture("page-mend-light", mend, LIGHT),
+    Picture("page-reports-light", reports, LIGHT),
     Picture("page-wipe-dark", wipe, DARK),
     Picture("page-cam-dark", cam, DARK),
     Picture("page-gallery-phone", gallery, HAND),

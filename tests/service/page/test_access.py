@@ -54,6 +54,13 @@ def views(looked_at, smooth_photo):
         expect(page.get_by_role("radio", name="cat")).to_be_attached()
         expect(page.get_by_role("listitem").filter(has_text="As labelled")).to_be_visible()
 
+    def reports(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + f"#/jobs/{looked_at}/reports")
+        page.get_by_role("button", name="Look for trouble").or_(page.get_by_role("button", name="Look again")).click()
+        page.get_by_role("button", name="Count").click()
+        expect(page.get_by_text("Small photos")).to_be_visible()
+        expect(page.get_by_role("row", name="cat")).to_be_visible()
+
     def models(page: Page) -> None:
         page.goto(page.url.partition("#")[0] + "#/models")
         expect(page.get_by_text("Vocabulary, 4")).to_be_visible()
@@ -66,7 +73,7 @@ def views(looked_at, smooth_photo):
         page.get_by_role("button", name="Sign in with an API key").click()
         expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
-    return [label, jobs, job, export, item, mend, models, trainings, sign_in]
+    return [label, jobs, job, export, item, mend, reports, models, trainings, sign_in]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

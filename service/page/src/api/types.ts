@@ -76,3 +76,15 @@ export type Revision = Schemas['RevisionView'];
 export type TakenRegion = Schemas['TakenRegion'];
 export type Relearning = Schemas['RelearningView'];
 export type Change = Schemas['ChangeView'];
+
+export type Report = Schemas['ReportView'];
+export type ReportKind = Report['kind'];
+export type Cure = Told<Schemas['CureView'], { body: Record<string, unknown> }>;
+export type Finding = Told<Schemas['FindingView'], { cures: Cure[] }>;
+export type FindingKind = Finding['kind'];
+export type FindingPage = Told<
+  Schemas['FindingPage'],
+  { findings: Finding[]; counts: Partial<Record<FindingKind, number>> }
+>;
+export type FoundPhoto = Schemas['FoundPhoto'];
+export type Statistics = Told<Schemas['Statistics'], { together: Record<string, Record<string, number>> }>;

@@ -1,0 +1,64 @@
+"""What deserves a look, in the page: found, mended with a click, and counted."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.service.page.chromium import PHONE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def job(submit, finished, jpeg) -> str:
+    """Four photos; the last is the first again, with another tag."""
+    photos = {f"{name}.jpg": jpeg(seed, (160, 120)) for name, seed in zip("abcd", (1, 2, 3, 1), strict=True)}
+    made = submit(photos, tags=["cat", "dog", "cat,person", "horse"])
+    finished(made)
+    return made
+
+
+def test_trouble_is_found_and_mended_with_a_click(open_page, http, job):
+    page = open_page(f"#/jobs/{job}")
+    page.get_by_role("link", name="Tags and statistics").click()
+    doctor = page.get_by_role("region", name="Tag doctor")
+    doctor.get_by_role("button", name="Look for trouble").click()
+    alike = doctor.get_by_role("listitem").filter(has_text="2 photos look alike")
+    expect(alike.get_by_role("img")).to_have_count(0)  # pictures that say nothing which their captions do not
+    expect(alike.locator("img")).to_have_count(2)
+    alike.get_by_role("button", name="Tag 'd.jpg' with 'cat' too").click()
+    expect(alike.get_by_role("button", name="Tag 'd.jpg' with 'cat' too")).to_have_count(0)
+    assert http.get(f"/v1/jobs/{job}/items/000003").json()["tags"] == ["horse", "cat"]
+    alike.get_by_role("button", name="Tag 'a.jpg' with 'horse' too").click()
+    alike.get_by_role("button", name="Reject 'd.jpg': 'a.jpg' stays").click()
+    expect(alike.get_by_text("Settled")).to_be_visible()
+    assert http.get(f"/v1/jobs/{job}/items/000003").json()["decision"] == "reject"
+    alike.get_by_role("link", name="Open a.jpg").click()
+    expect(page.get_by_role("heading", name="a.jpg")).to_be_visible()
+
+
+def test_a_change_of_somebody_else_is_told_and_kept(open_page, client, finished, job):
+    page = open_page(f"#/jobs/{job}/reports")
+    doctor = page.get_by_role("region", name="Tag doctor")
+    doctor.get_by_role("button", name="Look for trouble").click()
+    button = doctor.get_by_role("button", name="Tag 'd.jpg' with 'cat' too")
+    expect(button).to_be_visible()
+    finished(client.change_tags(job, "000003", ["person"])["id"])
+    button.click()
+    expect(page.locator(".notices")).to_contain_text("is at revision 1 by now")
+    expect(doctor.get_by_role("figure", name="d.jpg person")).to_be_visible()  # what it is now
+    assert client.item(job, "000003")["tags"] == ["person"]
+
+
+def test_masks_are_counted(open_page, client, job):
+    page = open_page(f"#/jobs/{job}/reports", **PHONE)
+    statistics = page.get_by_role("region", name="Statistics")
+    statistics.get_by_role("button", name="Count").click()
+    row = statistics.get_by_role("row", name="cat")
+    expect(row).to_be_visible()
+    found = client.statistics(client.report(job, "statistics"))
+    (cat,) = [entry for entry in found["classes"] if entry["name"] == "cat"]
+    cells = row.get_by_role("cell").all_inner_texts()
+    assert cells[:2] == [str(cat["tagged"]), str(cat["photos"])]
+    assert "50 to 100 %" in (row.get_by_role("img").get_attribute("aria-label") or "")
+    page.reload()
+    expect(row).to_be_visible()  # what was counted is there again, without a click
