@@ -36,6 +36,7 @@ def views(looked_at, smooth_photo):
     def job(page: Page) -> None:
         page.goto(page.url.partition("#")[0] + f"#/jobs/{looked_at}")
         page.get_by_role("button", name="show why").click()
+        page.get_by_role("group", name="Show").scroll_into_view_if_needed()  # cards far from the window are not drawn
         expect(page.locator("article img").first).to_be_visible()
 
     def export(page: Page) -> None:
