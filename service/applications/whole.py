@@ -32,6 +32,7 @@ from toco.service.api.routes import (
     revising,
     revisions,
     strokes,
+    tag_tables,
     tags,
     trainings,
     uploads,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for routes in (
         label,
         tags,
+        tag_tables,
         jobs,
         items,
         artifacts,

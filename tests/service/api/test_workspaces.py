@@ -91,6 +91,7 @@ ROUTES = {
     ("post", f"{TRAINING}/promote"): "label",
     ("post", f"{TRAINING}/discard"): "label",
     ("post", "/v1/tags/check"): "read",
+    ("post", "/v1/tags/table"): "read",
     ("get", "/v1/data_sets"): "read",
     ("get", "/v1/data_sets/{name}"): "read",
     ("put", "/v1/data_sets/{name}"): "label",

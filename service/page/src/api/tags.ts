@@ -1,7 +1,7 @@
 /** What written words mean to a model, before photos are labelled. */
 
 import { sendJson } from './request';
-import type { TagCheck } from './types';
+import type { TablePreview, TagCheck } from './types';
 
 /**
  * Have tags looked at; nothing is stored.
@@ -26,4 +26,21 @@ export function checkTags(
   body.append('model', model);
   body.append('mapping', JSON.stringify(mapping));
   return sendJson<TagCheck>('tags/check', { method: 'POST', body, signal, repeatable: true });
+}
+
+/**
+ * Have a table of tags read, and its rows matched to photos; nothing is stored.
+ *
+ * @param names of the photos, as they will be sent.
+ */
+export function readTable(
+  manifest: File,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<TablePreview> {
+  const body = new FormData();
+  body.append('manifest', manifest, manifest.name);
+  // As a file: many names are more than a field of text may hold.
+  body.append('photos', new Blob([JSON.stringify(names)], { type: 'application/json' }), 'photos.json');
+  return sendJson<TablePreview>('tags/table', { method: 'POST', body, signal, repeatable: true });
 }

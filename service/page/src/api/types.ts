@@ -72,6 +72,9 @@ export type TrainingDetails = Told<Schemas['TrainingDetails'], { history: Record
 export type TrainingPage = Schemas['TrainingPage'];
 export type TrainingFigures = Schemas['TrainingFigures'];
 
+export type TablePreview = Schemas['TablePreview'];
+export type TableRow = Schemas['RowView'];
+
 export type Revision = Schemas['RevisionView'];
 export type TakenRegion = Schemas['TakenRegion'];
 export type Relearning = Schemas['RelearningView'];

@@ -15,10 +15,14 @@ interface NamedFile {
   name: string;
 }
 
+/** What becomes of photos that no row of a table lists. */
+export type Untagged = 'refuse' | 'model' | 'skip' | 'background';
+
 /** From here on files go as a resumable upload. */
 export const LARGE_BYTES = 128 * 1024 * 1024;
-const TABLE = /\.(csv|tsv|jsonl|ndjson|xlsx|xls|ods)$/i;
+const TABLE = /\.(csv|tsv|json|jsonl|ndjson|xlsx|xls|ods)$/i;
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz)$/i;
+const TIFF = /\.tiff?$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX)/;
 
 export class Draft {
@@ -26,6 +30,11 @@ export class Draft {
   common = $state.raw<string[]>([]);
   archive = $state.raw<File | null>(null);
   manifest = $state.raw<File | null>(null);
+  untagged = $state<Untagged>('refuse');
+  /** Whether each page of a TIFF is a photo of its own. */
+  eachPage = $state(false);
+  /** Whether there may be files of many pages. */
+  mayHavePages = $derived(this.archive !== null || this.photos.some((photo) => TIFF.test(photo.name)));
   empty = $derived(!this.photos.length && !this.archive);
   size = $derived(this.photos.reduce((sum, photo) => sum + photo.file.size, this.archive?.size ?? 0));
   #last = 0;
@@ -53,6 +62,8 @@ export class Draft {
     this.common = [];
     this.archive = null;
     this.manifest = null;
+    this.untagged = 'refuse';
+    this.eachPage = false;
   }
 
   setTags(photo: DraftPhoto, tags: string[]): void {
@@ -96,7 +107,11 @@ export class Draft {
       if (!this.photos.length && this.common.length) form.append('tags', this.common.join(', '));
       if (this.archive && !upload) form.append('archive', this.archive, this.archive.name);
     }
-    if (this.manifest) form.append('manifest', this.manifest, this.manifest.name);
+    if (this.eachPage && this.mayHavePages) form.append('pages', 'each');
+    if (this.manifest) {
+      form.append('manifest', this.manifest, this.manifest.name);
+      form.append('untagged', this.untagged);
+    }
     // The page says how many photos have no tags, and that the classifier finds them.
     else if (this.photos.length) form.append('untagged', 'model');
     return form;
