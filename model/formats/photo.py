@@ -7,6 +7,8 @@ from typing import Final
 from toco.model.formats.artifacts import encode_jpeg
 from toco.model.photos.images import SUFFIXES, read_image
 
+# Names that tools go by, and then do not read what is in truth a JPEG, as some albums give it out.
+_NEW_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif", ".avif"})
 _SUFFIX_OF_FORMAT: Final = {"JPEG": ".jpg"}
 # Photos that must be written anew lose as little as JPEG allows.
 _JPEG_QUALITY: Final = 95
@@ -46,6 +48,7 @@ def export_photo(
         decoded = decoded or read_image(data)
         return ".jpg", encode_jpeg(decoded.pixels, quality=_JPEG_QUALITY)
     suffix = PurePosixPath(name).suffix
-    if jpeg_only or suffix.lower() not in SUFFIXES:
+    lies = suffix.lower() in _NEW_SUFFIXES and kind not in ("HEIF", "AVIF")
+    if jpeg_only or lies or suffix.lower() not in SUFFIXES:
         suffix = _SUFFIX_OF_FORMAT.get(kind, f".{kind.lower()}")
     return suffix, data

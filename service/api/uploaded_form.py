@@ -173,7 +173,7 @@ def form_photos(form: FormData, settings: Settings, *, upload: IO[bytes] | None 
         raise InvalidOption(
             f"{len(tags)} tags fields for {len(images)} images.", fix="Send one for all images, one an image, or none."
         )
-    names = [image.filename or f"image_{number}" for number, image in enumerate(images)]
+    names = [_name_of(image) or f"image_{number}" for number, image in enumerate(images)]
     own = [tag_field([text]) for text in tags] if len(tags) > 1 else [None] * len(images)
     shared = tag_field(tags) if len(tags) == 1 else None
     with archives(files if upload is None else [*files, upload], settings) as opened:
@@ -299,6 +299,11 @@ def sent_table(form: FormData) -> TableReading | None:
         value.file.seek(0)
         return parse_table(value.file.read(MAX_TABLE_BYTES + 1), value.filename or "manifest")
     return parse_table(value.encode(), "manifest") if value else None
+
+
+def _name_of(image: UploadFile) -> str:
+    """Return the name of a file as its sender has it: in a form, `"` is written as `%22` (WHATWG HTML, form data)."""
+    return (image.filename or "").replace("%22", '"')
 
 
 def _texts(form: FormData, name: str) -> list[str]:

@@ -60,6 +60,11 @@ def test_odd_entries_refuse_only_themselves(items, jpeg):
     assert "'../up.jpg'" in made["notes"][0]
 
 
+def test_a_quotation_mark_in_the_name_of_a_file_is_one(items, jpeg):
+    manifest = ("manifest", ("t.csv", b'image,tags\n"a""b.jpg",cat\n'))
+    assert items([("images", ('a"b.jpg', jpeg(1))), manifest])[1] == {'a"b.jpg': ["cat"]}
+
+
 def test_rows_and_photos_that_do_not_fit_are_told(items, jpeg):
     photos = [("images", ("a.jpg", jpeg(1))), ("images", ("b.jpg", jpeg(2)))]
     manifest = ("manifest", ("t.csv", b"image,tags\na.jpg,cat\nlost.jpg,dog\n"))

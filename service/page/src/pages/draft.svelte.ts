@@ -23,7 +23,7 @@ export const LARGE_BYTES = 128 * 1024 * 1024;
 const TABLE = /\.(csv|tsv|json|jsonl|ndjson|xlsx|xls|ods)$/i;
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz)$/i;
 const TIFF = /\.tiff?$/i;
-const HIDDEN = /(^|\/)(\.|__MACOSX)/;
+const HIDDEN = /(^|\/)(\.|__MACOSX|@eaDir\/|(Thumbs\.db|desktop\.ini)$)/i;
 
 export class Draft {
   photos = $state.raw<DraftPhoto[]>([]);
