@@ -104,8 +104,10 @@ def read_photos(data: Path) -> list[Photo]:
     for group, (_, folder, _) in SETS.items():
         root = data / folder
         table = read_tags(_table(root))
-        for sample in folder_dataset(root / "JPEGImages", root / "SegmentationClass", VOC).samples:
-            photos.append(Photo(f"{group}-{sample.name}", group, tuple(table[sample.image.name].tags), sample))
+        photos += [
+            Photo(f"{group}-{sample.name}", group, tuple(table[sample.image.name].tags), sample)
+            for sample in folder_dataset(root / "JPEGImages", root / "SegmentationClass", VOC).samples
+        ]
     return photos
 
 
@@ -114,8 +116,10 @@ def _table(root: Path) -> Path:
 
 
 def export_labels(data: Path, kind: str, work: Path) -> None:
-    """Run `toco label` on all photos; a second run goes on where the first stopped."""
+    """Run `toco label` on all photos, unless that is done; a second run goes on where the first stopped."""
     for group, (_, folder, _) in SETS.items():
+        if exported(work, kind, group).exists():
+            continue
         out = exported(work, kind, group).parent
         command = [sys.executable, "-m", "toco", "label", str(data / folder / "JPEGImages"), "--out", str(out)]
         command += [] if kind == "untagged" else ["--tags", str(_table(data / folder))]

@@ -1,4 +1,4 @@
-"""Exports as the tools themselves read them, each in an environment of its own: Ultralytics and Datumaro."""
+"""Exports as the tools themselves read them, each in an environment of its own: Ultralytics, Datumaro and FiftyOne."""
 
 import csv
 import json
@@ -58,7 +58,12 @@ def read(tmp_path):
     def run(python, code, *arguments):
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
-        quiet = os.environ | {"YOLO_CONFIG_DIR": str(elsewhere), "YOLO_OFFLINE": "true", "PYTHONPATH": ""}
+        quiet = os.environ | {
+            "YOLO_CONFIG_DIR": str(elsewhere),
+            "YOLO_OFFLINE": "true",
+            "PYTHONPATH": "",
+            "FIFTYONE_DO_NOT_TRACK": "true",
+        }
         command = [python, "-W", "ignore", "-c", code, *map(str, arguments)]
         done = subprocess.run(command, cwd=elsewhere, env=quiet, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -202,3 +207,43 @@ def test_datumaro_reads_the_boxes_of_voc_xml(exported, read, datumaro, tmp_path)
             for entry, box in boxes_in(item.pseudo_mask, VOC, min_area=16)
         ]
         assert sorted(found[file]["boxes"]) == sorted(expected)
+
+
+READ_BY_FIFTYONE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from fiftyone.utils.coco import COCODetectionDatasetImporter
+root, found, masks = Path(sys.argv[1]), {}, {}
+for listed in sorted((root / "annotations").glob("*.json")):
+    places = {"data_path": str(root / "images"), "labels_path": str(listed)}
+    importer = COCODetectionDatasetImporter(**places, label_types="segmentations")
+    with importer:
+        for path, size, label in importer:
+            name = str(Path(path).relative_to(root / "images").with_suffix(""))
+            found[name] = listed.stem.partition("_")[2]
+            for shape in label.detections if label else ():
+                left, top, width, height = shape.bounding_box
+                x, y = round(left * size["width"]), round(top * size["height"])
+                mask = masks.setdefault(f"{name}|{shape.label}", np.zeros((size["height"], size["width"]), bool))
+                rows, columns = shape.mask.shape
+                mask[y : y + rows, x : x + columns] |= shape.mask
+np.savez(sys.argv[2], **masks)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def fiftyone():
+    return environment("fiftyone-1.22.1", "fiftyone==1.22.1", "pycocotools")
+
+
+def test_fiftyone_reads_coco_to_the_pixel(exported, read, fiftyone, tmp_path):
+    """By its own importer, which needs none of its database."""
+    items = exported("coco")
+    found = read(fiftyone, READ_BY_FIFTYONE, tmp_path / "coco", tmp_path / "masks.npz")
+    assert found == {name: item.part for name, item in items.items()}
+    with np.load(tmp_path / "masks.npz") as masks:
+        for name, item in items.items():
+            for word, index in (("cat", CAT), ("person", PERSON)):
+                assert np.array_equal(masks[f"{name}|{word}"], item.pseudo_mask == index)
