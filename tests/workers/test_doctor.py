@@ -5,14 +5,19 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.tiny_model import write_learnt_model
 from tests.workers.test_shard import Bench, photo
+from toco.jobs.job import JobOptions, NewItem
 from toco.jobs.reports import ReportRequest
 from toco.jobs.settings import load_settings
+from toco.model.options import preset_options
 from toco.workers import doctor
 from toco.workers.doctor import Examined, conclude
 from toco.workers.process import WorkerProcess
 from toco.workers.reports import make_report
 from toco.workers.sweep import Sweep
+
+FAST = preset_options("fast")
 
 
 @pytest.fixture
@@ -100,6 +105,22 @@ def test_a_model_that_is_gone_fails_the_report_with_its_reason(process, job):
     made(process, report.id)
     error = process.reports.get(job, report.id).error
     assert error.code == "model_not_found"
+
+
+def test_of_learnt_words_the_model_below_is_asked_and_its_own_classes_are_judged(process, records, job):
+    write_learnt_model(process.settings.models_dir / "words", process.settings.models_dir / "tiny", ("mug", "widget"))
+    options = JobOptions(model="words", model_version=process.catalogue.find("words").spec.version, label=FAST)
+    photo_key = process.records.item(job, "000000").image_key
+    learnt = records.begin_job()
+    records.create_job(learnt, [NewItem("a.png", photo_key, tags=("mug", "cat"))], options)
+    lease = records.lease(learnt, "000000", owner="m", seconds=30, max_attempts=3)
+    summary = process.records.item(job, "000000").summary
+    records.complete(lease, summary.model_copy(update={"tags": ("mug",), "open_tags": ("cat",)}))
+    report, _ = process.reports.request(learnt, ReportRequest(kind="doctor"))
+    made(process, report.id)
+    said = process.reports.diagnosis(learnt, report.id)
+    assert said.model == process.catalogue.find("tiny").spec.version
+    assert {named.finding.tag for named in said.findings if named.finding.kind == "too_few"} == {"mug", "cat"}
 
 
 def examined(name: str, item: str, tags: list[str], sees: float) -> Examined:
