@@ -30,8 +30,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with part.open("wb") as file:
             yield file
         os.replace(part, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -55,6 +55,11 @@ ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 CAM_STEPS: Final = 2048
 
 
+_PALETTE_KIND: Final = b"\x08\x03"  # in a PNG's header: 8 bits a pixel, which are indices of the palette
+_PALETTE_CHUNK: Final = len(PALETTE.tobytes()).to_bytes(4) + b"PLTE" + PALETTE.tobytes()
+_PALETTE_AT: Final = 33  # in a PNG, behind signature and header
+
+
 class InvalidArtifact(TocoError):
     """A stored artifact is missing, damaged or of another layout."""
 
@@ -150,6 +155,11 @@ def encode_mask(mask: npt.NDArray[np.uint8]) -> bytes:
     picture = Image.fromarray(mask)
     picture.putpalette(PALETTE.tobytes())
     return encode_png(picture)
+
+
+def is_encoded_mask(data: bytes) -> bool:
+    """Say whether a PNG that `images.read_mask` reads is as `encode_mask` makes them: 8 bits, the whole palette."""
+    return data[24:26] == _PALETTE_KIND and data[_PALETTE_AT : _PALETTE_AT + len(_PALETTE_CHUNK)] == _PALETTE_CHUNK
 
 
 def encode_cams(label: Label) -> bytes:

@@ -23,7 +23,7 @@ from pycocotools import mask as coco_mask
 
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.polygons import mask_to_polygons
-from toco.model.formats.regions import classes_in, connected_regions
+from toco.model.formats.regions import connected_regions
 from toco.model.formats.rle import encode_rle, rle_box
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import listed_parts
@@ -56,7 +56,7 @@ class CocoWriter(ExportWriter):
         image_id = len(images) + 1
         height, width = mask.shape
         images.add({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        for entry, region in self._instances(mask):
+        for entry, region in self._instances(item):
             shape = self._shape(entry.name, region)
             if shape is None:
                 continue
@@ -82,8 +82,8 @@ class CocoWriter(ExportWriter):
                 annotations.copy_to(file)
                 file.write(b"}\n")
 
-    def _instances(self, mask: npt.NDArray[np.uint8]) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
-        for entry, region in classes_in(mask, self.vocabulary):
+    def _instances(self, item: LabelledItem) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
+        for entry, region in self.classes_of(item):
             if self.options.components:
                 for part in connected_regions(region, min_area=self.options.min_area):
                     yield entry, part.mask

@@ -16,16 +16,20 @@ from toco.model.formats.artifacts import (
     SEGMENTATION,
     Cams,
     InvalidArtifact,
+    encode_mask,
+    is_encoded_mask,
     read_cams,
     read_result,
 )
 from toco.model.formats.photo import export_photo
-from toco.model.formats.regions import tidied
+from toco.model.formats.regions import indices_in, tidied
 from toco.model.formats.result import ItemResult
 from toco.model.formats.splits import ListedPhoto
 from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.images import read_image, read_mask
 from toco.model.photos.names import require_relative
+
+MaskName = Literal["pseudo_mask", "segmentation"]
 
 
 class MissingPart(TocoError):
@@ -65,6 +69,8 @@ class LabelledItem:
         self._load_image = load_image
         self._photos: dict[tuple[bool, frozenset[str]], tuple[str, bytes]] = {}
         self._tidied: dict[tuple[str, int, int], npt.NDArray[np.uint8]] = {}
+        self._shown: dict[tuple[str, int, int], npt.NDArray[np.bool_]] = {}
+        self._pngs: dict[MaskName, bytes] = {}
 
     @cached_property
     def result(self) -> ItemResult:
@@ -93,16 +99,14 @@ class LabelledItem:
             MissingPart: it was not made.
             InvalidArtifact: it is damaged, or not of the size that the result states.
         """
-        return self._mask(PSEUDO_MASK)
+        return self._mask("pseudo_mask", PSEUDO_MASK)
 
     @cached_property
     def segmentation(self) -> npt.NDArray[np.uint8]:
         """(H, W) uint8 mask indices. Raises like `pseudo_mask`."""
-        return self._mask(SEGMENTATION)
+        return self._mask("segmentation", SEGMENTATION)
 
-    def tidied(
-        self, mask: Literal["pseudo_mask", "segmentation"], *, min_region: int = 0, fill_holes: int = 0
-    ) -> npt.NDArray[np.uint8]:
+    def tidied(self, mask: MaskName, *, min_region: int = 0, fill_holes: int = 0) -> npt.NDArray[np.uint8]:
         """Return one of the two masks without small regions and holes; see `regions.tidied`. Raises like it."""
         found = self.pseudo_mask if mask == "pseudo_mask" else self.segmentation
         if not (min_region or fill_holes):
@@ -111,6 +115,23 @@ class LabelledItem:
         if key not in self._tidied:
             self._tidied[key] = tidied(found, min_region=min_region, fill_holes=fill_holes)
         return self._tidied[key]
+
+    def shown(self, mask: MaskName, *, min_region: int = 0, fill_holes: int = 0) -> npt.NDArray[np.bool_]:
+        """Return (256,) bool: which values such a mask holds (see `tidied`). Raises like it."""
+        key = mask, min_region, fill_holes
+        if key not in self._shown:
+            self._shown[key] = indices_in(self.tidied(mask, min_region=min_region, fill_holes=fill_holes))
+        return self._shown[key]
+
+    def mask_png(self, mask: MaskName, *, min_region: int = 0, fill_holes: int = 0) -> bytes:
+        """Return such a mask (see `tidied`) as a palette PNG: the artifact itself, where that is one and is unchanged.
+
+        Raises like `tidied`.
+        """
+        found = self.tidied(mask, min_region=min_region, fill_holes=fill_holes)
+        stored = self._pngs.get(mask, b"")
+        changed = self._recode is not None or found is not self.tidied(mask)
+        return encode_mask(found) if changed or not is_encoded_mask(stored) else stored
 
     @cached_property
     def cams(self) -> Cams | None:
@@ -136,7 +157,7 @@ class LabelledItem:
             )
         return self._photos[key]
 
-    def _mask(self, artifact: str) -> npt.NDArray[np.uint8]:
+    def _mask(self, name: MaskName, artifact: str) -> npt.NDArray[np.uint8]:
         data = self._load(artifact)
         if data is None:
             raise MissingPart(f"{artifact} of {self.name!r} was not made.", fix="Label again with it as an output.")
@@ -152,4 +173,5 @@ class LabelledItem:
                 f"{artifact} of {self.name!r} has {mask.shape} pixels; its result states {size}.",
                 fix="Label the photo again.",
             )
+        self._pngs[name] = data
         return mask if self._recode is None else self._recode[mask]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toco.model.errors import InvalidOption
-from toco.model.formats.regions import drop_specks, require_mask
+from toco.model.formats.regions import box_around, drop_specks, labelled, require_mask
 
 Points = npt.NDArray[np.int32]
 """(N, 2) int32 corners as x, y in pixels; the last one joins the first."""
@@ -62,18 +62,72 @@ def mask_to_polygons(mask: npt.NDArray[np.bool_], *, tolerance: float = 0.0, min
     require_mask(mask)
     if not tolerance >= 0:
         raise InvalidOption(f"Tolerance {tolerance!r}.", fix="Give a number of pixels, 0 or more.")
-    mask = drop_specks(mask, min_area)
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    areas = statistics[:, cv2.CC_STAT_AREA]
+    box = box_around(mask)
+    part = mask[box.top : box.bottom, box.left : box.right]
+    rings = _trace(part)
+    found = _plain(part, rings, min_area)
+    if found is None:
+        found = _nested(part, rings, min_area)
+    corner = np.array([box.left, box.top], np.int32)
+    return [
+        Polygon(
+            _simplified(outer, tolerance) + corner,
+            tuple(_simplified(hole, tolerance)[::-1] + corner for hole in holes),
+            area,
+        )
+        for outer, holes, area in found
+    ]
+
+
+def _plain(
+    mask: npt.NDArray[np.bool_], rings: list[Points], min_area: int
+) -> list[tuple[Points, list[Points], int]] | None:
+    """Return what `_nested` does, from the areas of the rings alone; None where these do not tell.
+
+    A ring that is too small goes with all that is in it. Whose hole the others are, and what lies in a hole, is plain
+    where one region or no hole is left; and no region is too small for its holes if it is not with those of all.
+    """
+    outers: list[tuple[Points, int]] = []
+    holes: list[tuple[Points, int]] = []
+    empty = 0
+    for ring in rings:
+        area, outer = _area(ring), _is_outer(ring, mask)
+        empty += 0 if outer else area
+        if area >= min_area:
+            (outers if outer else holes).append((ring, area))
+    if (holes and len(outers) > 1) or any(area - empty < min_area for _, area in outers):
+        return None
+    filled = sum(area for _, area in holes)
+    return [(ring, [hole for hole, _ in holes], area - filled) for ring, area in outers]
+
+
+def _nested(mask: npt.NDArray[np.bool_], rings: list[Points], min_area: int) -> list[tuple[Points, list[Points], int]]:
+    """Return the regions of a mask, each with its outer ring, the rings of its holes, and its pixels."""
+    clean = drop_specks(mask, min_area)
+    if clean is not mask:
+        rings = _trace(clean)
+    labels, areas = labelled(clean, connectivity=4)
     outers: dict[int, Points] = {}
     holes: dict[int, list[Points]] = {}
-    for ring in _trace(mask):
-        x, y = (int(value) for value in ring[0])
-        if y < mask.shape[0] and mask[y, x]:
-            outers[int(labels[y, x])] = _simplified(ring, tolerance)
+    for ring in rings:
+        x, y = ring[0].tolist()
+        if _is_outer(ring, clean):
+            outers[int(labels[y, x])] = ring
         else:  # the first corner of a hole lies under the region around it
-            holes.setdefault(int(labels[y - 1, x]), []).append(_simplified(ring, tolerance)[::-1])
-    return [Polygon(outer, tuple(holes.get(label, ())), int(areas[label])) for label, outer in outers.items()]
+            holes.setdefault(int(labels[y - 1, x]), []).append(ring)
+    return [(outer, holes.get(label, []), int(areas[label])) for label, outer in outers.items()]
+
+
+def _is_outer(ring: Points, mask: npt.NDArray[np.bool_]) -> bool:
+    """Say whether a ring of a mask runs round a region, not round a hole: its first corner is the top left one."""
+    x, y = ring[0].tolist()
+    return bool(y < mask.shape[0] and mask[y, x])
+
+
+def _area(ring: Points) -> int:
+    """Return the pixels inside a ring, holes included (the shoelace formula)."""
+    x, y = ring[:, 0].astype(np.int64), ring[:, 1].astype(np.int64)
+    return int(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) // 2)
 
 
 def _simplified(ring: Points, tolerance: float) -> Points:
@@ -92,9 +146,9 @@ def _trace(mask: npt.NDArray[np.bool_]) -> list[Points]:
     pixels touch at a corner only, two rings meet; the corner is listed twice, once for each.
     """
     framed = np.pad(mask, 1)
-    top_left, top_right, bottom_left, bottom_right = framed[:-1, :-1], framed[:-1, 1:], framed[1:, :-1], framed[1:, 1:]
-    simple = top_left ^ top_right ^ bottom_left ^ bottom_right
-    double = (top_left == bottom_right) & (top_right == bottom_left) & (top_left != top_right)
+    across, down = framed[:, :-1] ^ framed[:, 1:], framed[:-1] ^ framed[1:]  # vertical and horizontal edges
+    simple = down[:, :-1] ^ down[:, 1:]
+    double = across[:-1] & across[1:] & down[:, :-1] & down[:, 1:]
     y, x = np.nonzero(simple | double)
     times = 1 + double[y, x]
     y, x = np.repeat(y, times), np.repeat(x, times)
@@ -102,7 +156,7 @@ def _trace(mask: npt.NDArray[np.bool_]) -> list[Points]:
     # Of the two entries of a double corner the first ends the left edge, the second begins the right one. Read column
     # by column, the first must end the upper edge: the left entry's if the top left pixel is set, else the right's.
     rank = np.arange(len(y))
-    swapped = np.flatnonzero(double[y, x] & top_right[y, x])
+    swapped = np.flatnonzero(double[y, x] & framed[:-1, 1:][y, x])  # the top right pixel is set
     rank[swapped[0::2]] += 1
     rank[swapped[1::2]] -= 1
     by_column = np.lexsort((rank, y, x))

@@ -7,6 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from toco.model.errors import InvalidArray
 from toco.model.photos.classes import BACKGROUND, IGNORE, ClassName, Vocabulary
@@ -48,17 +49,25 @@ def require_mask(mask: npt.NDArray[np.bool_]) -> None:
 
 
 def indices_in(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Return (256,) bool: which values a mask holds. It takes no memory to speak of, however large the mask.
+    """Return (256,) bool: which values a mask holds; see `pixels_of`.
 
     Args:
         mask: (H, W) uint8 mask indices.
     """
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256])
-    return np.asarray(counts, np.float32).ravel() > 0
+    return pixels_of(mask) > 0
+
+
+def pixels_of(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return (256,): how many pixels hold each value. It takes no memory to speak of, however large the mask.
+
+    Args:
+        mask: (H, W) uint8 mask indices.
+    """
+    return np.array(Image.fromarray(mask).histogram(), np.int64)
 
 
 def classes_in(
-    mask: npt.NDArray[np.uint8], vocabulary: Vocabulary
+    mask: npt.NDArray[np.uint8], vocabulary: Vocabulary, *, present: npt.NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
     """Yield every class that a mask shows, in channel order, with its own (H, W) bool mask.
 
@@ -67,11 +76,36 @@ def classes_in(
     Args:
         mask: (H, W) uint8 mask indices.
         vocabulary: the classes of the mask.
+        present: (256,) as of `indices_in`, where it is known already.
     """
-    present = indices_in(mask)
+    present = indices_in(mask) if present is None else present
     for entry in vocabulary:
         if present[entry.index]:
             yield entry, mask == entry.index
+
+
+def labelled(
+    mask: npt.NDArray[np.bool_], *, connectivity: Literal[4, 8]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Number the connected regions of a mask.
+
+    Several times faster than OpenCV's `connectedComponentsWithStats`, which also finds boxes and centres.
+
+    Args:
+        mask: (H, W) bool.
+        connectivity: see `connected_regions`.
+
+    Returns:
+        (H, W) number of each pixel's region, 0 outside the mask; and the pixels of each number.
+    """
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
+    return np.asarray(labels, np.int32), np.bincount(labels.ravel(), minlength=count)
+
+
+def box_around(mask: npt.NDArray[np.bool_]) -> Box:
+    """Return the least box that holds all pixels of an (H, W) bool mask; one without pixels where there are none."""
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return Box(left, top, left + width, top + height)
 
 
 def connected_regions(
@@ -115,7 +149,7 @@ def boxes_in(
 
 
 def drop_specks(mask: npt.NDArray[np.bool_], min_area: int) -> npt.NDArray[np.bool_]:
-    """Return a mask without its regions, and with its holes filled, of fewer than `min_area` pixels.
+    """Return a mask without its regions, and with its holes filled, of fewer than `min_area` pixels; itself if none is.
 
     Regions are 4-connected and holes 8-connected (a hole that leaks out at a corner is open), as in `polygons`.
 
@@ -127,15 +161,17 @@ def drop_specks(mask: npt.NDArray[np.bool_], min_area: int) -> npt.NDArray[np.bo
         return mask
     # The border makes everything outside one region, so that only true holes are separate.
     framed = np.pad(mask, 1)
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(framed.astype(np.uint8), connectivity=4)
-    small = statistics[:, cv2.CC_STAT_AREA] < min_area
-    small[0] = False
-    framed &= ~small[labels]
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats((~framed).astype(np.uint8), connectivity=8)
-    small = statistics[:, cv2.CC_STAT_AREA] < min_area
-    small[[0, labels[0, 0]]] = False
-    framed |= small[labels]
-    return framed[1:-1, 1:-1]
+    labels, areas = labelled(framed, connectivity=4)
+    specks = areas < min_area
+    specks[0] = False
+    if specks.any():
+        framed &= ~specks[labels]
+    labels, areas = labelled(~framed, connectivity=8)
+    holes = areas < min_area
+    holes[[0, labels[0, 0]]] = False
+    if holes.any():
+        framed |= holes[labels]
+    return framed[1:-1, 1:-1] if specks.any() or holes.any() else mask
 
 
 def tidied(mask: npt.NDArray[np.uint8], *, min_region: int = 0, fill_holes: int = 0) -> npt.NDArray[np.uint8]:

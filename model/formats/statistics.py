@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from toco.model.formats.regions import classes_in
+from toco.model.formats.regions import box_around, classes_in, pixels_of
 from toco.model.formats.result import ItemResult
 from toco.model.formats.rle import OutlineCost
 from toco.model.formats.splits import Split, listed_parts
@@ -142,13 +142,19 @@ def count_photo(
         vocabulary: the classes of the mask.
         before: the mask before small regions and holes were changed.
     """
+    pixels = pixels_of(mask)
     regions = {
-        entry.name: cv2.connectedComponents(region.astype(np.uint8), connectivity=4)[0] - 1
-        for entry, region in classes_in(mask, vocabulary)
+        entry.name: cv2.connectedComponents(_cut_out(region), connectivity=4)[0] - 1
+        for entry, region in classes_in(mask, vocabulary, present=pixels > 0)
     }
     changed = before is not None and before is not mask
     tidied = int(np.count_nonzero(mask != before)) if changed else 0
-    return PhotoCounts(result, part, np.bincount(mask.ravel(), minlength=256), regions, tidied)
+    return PhotoCounts(result, part, pixels, regions, tidied)
+
+
+def _cut_out(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    box = box_around(region)
+    return region[box.top : box.bottom, box.left : box.right].astype(np.uint8)
 
 
 class Counted:

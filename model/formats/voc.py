@@ -14,10 +14,6 @@ References:
 from collections import defaultdict
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
-from toco.model.formats.artifacts import encode_mask
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import listed_parts
@@ -45,16 +41,18 @@ class VocWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        mask = self.mask_of(item)
+        self.mask_of(item)
         photo, stem = self.photo_of(item, jpeg_only=True), self.stem_of(item)
         if photo:
             self.sink.write(f"JPEGImages/{stem}{photo[0]}", photo[1])
-        self.write_labels(mask, stem)
+        self.write_labels(item, stem)
         self._lists[self.part_of(item)].add(stem)
 
-    def write_labels(self, mask: npt.NDArray[np.uint8], stem: str) -> None:
-        """Write what is known of a photo, an (H, W) uint8 mask."""
-        self.sink.write(f"SegmentationClass/{stem}.png", encode_mask(mask))
+    def write_labels(self, item: LabelledItem, stem: str) -> None:
+        """Write what is known of a photo."""
+        options = self.options
+        png = item.mask_png(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
+        self.sink.write(f"SegmentationClass/{stem}.png", png)
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""

@@ -15,9 +15,7 @@ References:
 from typing import ClassVar
 from xml.etree import ElementTree as ET
 
-import numpy as np
-import numpy.typing as npt
-
+from toco.model.formats.item import LabelledItem
 from toco.model.formats.regions import boxes_in
 from toco.model.formats.voc import VocWriter
 
@@ -29,8 +27,9 @@ class VocBoxesWriter(VocWriter):
     description: ClassVar[str] = "PASCAL VOC XML: the box of each region of a class"
     lists: ClassVar[str] = "ImageSets/Main"
 
-    def write_labels(self, mask: npt.NDArray[np.uint8], stem: str) -> None:
+    def write_labels(self, item: LabelledItem, stem: str) -> None:
         """See `VocWriter.write_labels`."""
+        mask = self.mask_of(item)
         height, width = mask.shape
         *folder, file_name = f"{stem}.jpg".split("/")
         root = ET.Element("annotation")

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -13,13 +14,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from toco.model.errors import InvalidArray, InvalidOption, shown
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.regions import indices_in
+from toco.model.formats.regions import classes_in
 from toco.model.formats.rle import OutlineCost
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import NO_SPLIT, PART_PATTERN, SPLIT_PATTERN, TABLE, shares_of
 from toco.model.formats.spool import LineSpool, Spool
 from toco.model.options import Frozen
-from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
+from toco.model.photos.classes import BACKGROUND, IGNORE, ClassName, Vocabulary
 from toco.model.photos.names import fitted
 
 _SUFFIX_BYTES: Final = 5  # of `.jpeg`, the longest suffix that a photo keeps
@@ -178,13 +179,21 @@ class ExportWriter(ABC):
         """Return the mask that the options choose, (H, W) uint8. Raises like `add`."""
         options = self.options
         mask = item.tidied(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
-        unknown = np.flatnonzero(indices_in(mask) & ~self._known)
+        unknown = np.flatnonzero(self._shown_by(item) & ~self._known)
         if unknown.size:
             raise InvalidArray(
                 f"The mask of {item.name!r} holds the index {unknown[0]}.",
                 fix="Export with the vocabulary of its model.",
             )
         return mask
+
+    def classes_of(self, item: LabelledItem) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
+        """Yield every class of the mask of `mask_of` with its own (H, W) bool mask; see `classes_in`."""
+        return classes_in(self.mask_of(item), self.vocabulary, present=self._shown_by(item))
+
+    def _shown_by(self, item: LabelledItem) -> npt.NDArray[np.bool_]:
+        options = self.options
+        return item.shown(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
 
     def part_of(self, item: LabelledItem) -> str:
         """Return the part of the data set that the photo belongs to, and note that there is such a part."""

@@ -17,12 +17,9 @@ import json
 from collections.abc import Iterator
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.polygons import mask_to_polygons
-from toco.model.formats.regions import boxes_in, classes_in
+from toco.model.formats.regions import boxes_in
 from toco.model.formats.splits import listed_parts
 from toco.model.formats.writer import ExportWriter
 
@@ -36,9 +33,10 @@ class YoloSegWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        mask, photo = self.mask_of(item), self.photo_of(item)
+        self.mask_of(item)
+        photo = self.photo_of(item)
         stem, part = self.stem_of(item), self.part_of(item)
-        lines = "".join(f"{line}\n" for line in self._lines(mask))
+        lines = "".join(f"{line}\n" for line in self._lines(item))
         if photo:
             self.sink.write(f"images/{part}/{stem}{photo[0]}", photo[1])
         self.sink.write(f"labels/{part}/{stem}.txt", lines.encode())
@@ -59,9 +57,9 @@ class YoloSegWriter(ExportWriter):
         """See `ExportWriter.plain_name`; Ultralytics takes the last `images` of a path for the one beside `labels`."""
         return "images_" if part == "images" else super().plain_name(part)
 
-    def _lines(self, mask: npt.NDArray[np.uint8]) -> Iterator[str]:
-        height, width = mask.shape
-        for entry, region in classes_in(mask, self.vocabulary):
+    def _lines(self, item: LabelledItem) -> Iterator[str]:
+        for entry, region in self.classes_of(item):
+            height, width = region.shape
             channel = self.vocabulary.channel(entry.name)
             polygons = mask_to_polygons(region, tolerance=self.options.tolerance, min_area=self.options.min_area)
             self.outlines.add(entry.name, region, polygons)
@@ -76,7 +74,8 @@ class YoloWriter(YoloSegWriter):
     name: ClassVar[str] = "yolo"
     description: ClassVar[str] = "Ultralytics YOLO detection: the box of each region of a class"
 
-    def _lines(self, mask: npt.NDArray[np.uint8]) -> Iterator[str]:
+    def _lines(self, item: LabelledItem) -> Iterator[str]:
+        mask = self.mask_of(item)
         height, width = mask.shape
         for entry, box in boxes_in(mask, self.vocabulary, min_area=self.options.min_area):
             centre = f"{(box.left + box.right) / 2 / width:.6g} {(box.top + box.bottom) / 2 / height:.6g}"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.artifacts import (
+    PSEUDO_MASK,
     InvalidArtifact,
     encode_mask,
     heat_name,
@@ -17,6 +18,7 @@ from toco.model.formats.artifacts import (
     read_result,
     read_tokens,
 )
+from toco.model.formats.item import LabelledItem
 from toco.model.options import preset_options
 from toco.model.photos.classes import COCO, VOC, Vocabulary
 from toco.model.photos.images import read_mask
@@ -59,6 +61,23 @@ def test_masks_are_palette_pngs_of_indices(encode, make_label):
 def test_every_index_survives(shape):
     mask = np.resize(np.arange(256), shape).astype(np.uint8)
     assert np.array_equal(read_mask(encode_mask(mask)), mask)
+
+
+def test_an_unchanged_mask_goes_out_as_it_was_stored(encode):
+    artifacts = encode()
+    stored = artifacts[PSEUDO_MASK]
+    assert LabelledItem("cat.jpg", artifacts.get).mask_png("pseudo_mask") is stored
+    recoded = LabelledItem("cat.jpg", artifacts.get, recode=np.arange(256, dtype=np.uint8)[::-1])
+    assert np.array_equal(read_mask(recoded.mask_png("pseudo_mask")), 255 - read_mask(stored))
+
+
+def test_a_stored_mask_of_another_palette_goes_out_in_ours(encode):
+    artifacts = encode()
+    mask = read_mask(artifacts[PSEUDO_MASK])
+    grey = io.BytesIO()
+    Image.fromarray(mask).save(grey, "PNG")
+    item = LabelledItem("cat.jpg", (artifacts | {PSEUDO_MASK: grey.getvalue()}).get)
+    assert item.mask_png("pseudo_mask") == encode_mask(mask)
 
 
 def test_cams_keep_half_precision_names_and_sizes(encode, make_label):

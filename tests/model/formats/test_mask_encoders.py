@@ -266,6 +266,16 @@ def test_specks_are_left_out_and_pin_holes_filled():
     assert (polygon.area, polygon.holes) == (64, ())
 
 
+@thorough
+@given(random_masks(), st.integers(2, 20))
+def test_polygons_without_specks_are_those_of_the_mask_without_specks(mask, min_area):
+    clean = drop_specks(mask, min_area)
+    polygons = mask_to_polygons(mask, min_area=min_area)
+    assert np.array_equal(fill(polygons, mask.shape), clean)
+    assert sum(polygon.area for polygon in polygons) == clean.sum()
+    assert len(polygons) == cv2.connectedComponents(clean.astype(np.uint8), connectivity=4)[0] - 1
+
+
 def test_wrong_input_is_named():
     with pytest.raises(InvalidArray, match="uint8"):
         mask_to_polygons(np.zeros((2, 2), np.uint8))
