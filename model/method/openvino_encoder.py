@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+import numpy as np
 import openvino
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,6 +27,12 @@ GRAPH: Final = "encoder.xml"
 POSITIONS: Final = "positions.safetensors"
 SHAPE: Final = "encoder.json"
 _GRIDS: Final = 16  # position embeddings that are kept
+
+# OpenVINO fills its tables of types at their first use, and asks Python for numpy's meanwhile: of two threads that come
+# first together, one waits for the interpreter with the table locked, the other for the table with the interpreter
+# locked, for ever. An import runs in one thread alone, so the tables are used here first.
+openvino.Type.f32.to_dtype()
+openvino.Tensor(np.zeros(1, np.float32), shared_memory=True).data.copy()
 
 
 class _Sequences(nn.Module):

@@ -1,5 +1,7 @@
 """The exported encoder gives the encoder's own tokens, at any size of photo, from many threads at once."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -78,3 +80,36 @@ def test_what_is_no_photo_is_refused(shape, encoders):
     exported = openvino_encoder.OpenVinoEncoder(encoders[1], None, threads=1)
     with pytest.raises(InvalidArray, match="shape"):
         exported(torch.zeros(shape))
+
+
+FIRST_USE = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+
+import torch
+from toco.model.method.openvino_encoder import OpenVinoEncoder
+
+encoder = OpenVinoEncoder(Path(sys.argv[1]), None, threads=2)
+barrier = Barrier(8)
+sys.setswitchinterval(1e-6)
+
+def look():
+    barrier.wait()
+    with torch.inference_mode():
+        encoder(torch.zeros(1, 3, 32, 32))
+
+threads = [Thread(target=look) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.slow
+def test_threads_that_come_first_together_do_not_wait_for_each_other_for_ever(encoders):
+    _, folder = encoders
+    for _ in range(3):  # without care it hangs in most processes, not in each
+        command = [sys.executable, "-c", FIRST_USE, str(folder)]
+        subprocess.run(command, check=True, timeout=60)
