@@ -45,7 +45,9 @@ def next_items(
     for item in found["items"]:
         typer.echo(f"{item['id']} {item['summary']['doubt']:.2f} {item['name']} ({', '.join(item['summary']['tags'])})")
     left = found["left"]
-    typer.echo(f"{left['undecided']} of {left['labelled']} labels are undecided", err=True)
+    typer.echo(
+        f"{left['undecided']} of {left['labelled']} labels are undecided, {left['doubtful']} of them doubtful", err=True
+    )
 
 
 def _show(estimate: dict[str, Any]) -> None:

@@ -1,7 +1,11 @@
 """Audits: how good are a job's labels? And what to look at next."""
 
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from toco.jobs.audits import Audit, AuditResult
 from toco.jobs.ids import ID_PATTERN
 from toco.jobs.item_index import ItemQuery
+from toco.jobs.job import Decision, ItemRecord
 from toco.jobs.keys import tags_key
 from toco.jobs.teaching_order import Candidate, teaching_order
 from toco.model.evaluation.audit import AuditEstimate
+from toco.model.formats.statistics import DOUBTFUL
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
 from toco.service.api.routes.revisions import name_of, vocabulary_of
@@ -96,9 +102,10 @@ class AuditSummary(BaseModel):
 
 
 class LeftView(BaseModel):
-    """What is left to look at: labelled items without a verdict."""
+    """What is left to look at: labels that no person judged or made."""
 
     undecided: int
+    doubtful: int = Field(description=f"Undecided items of more than {DOUBTFUL} doubt.")
     labelled: int
     by_class: dict[str, int] = Field(description="Undecided items by class.")
 
@@ -136,27 +143,41 @@ async def get_audit(state: State, _: Reader, job: JobId, audit: AuditId) -> Audi
 @router.get("/next", responses=problems(404), summary="What to look at next, so that it teaches most")
 def next_items(state: State, _: Reader, job: JobId, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> NextView:
     """Choose among undecided labels: doubtful ones first, spread over classes and over kinds of photos."""
-    page = state.index.find(
-        job, ItemQuery(state="done", undecided=True, order="doubt", descending=True), limit=_MOST_CANDIDATES
-    )
-    seen = [
+    worst = ItemQuery(state="done", undecided=True, order="doubt", descending=True)
+    page = state.index.find(job, worst, limit=_MOST_CANDIDATES)
+    judged = [
         item
-        for verdict in ("accept", "reject")
+        for verdict in get_args(Decision)
         for item in state.index.find(job, ItemQuery(state="done", decision=verdict), limit=_MOST_SEEN).items
     ]
+    # A mask that a person made is not doubted, though nobody judged it.
+    certain = ItemQuery(state="done", undecided=True, ranges={"doubt": (0.0, 0.0)})
+    made = [item for item in state.index.find(job, certain, limit=_MOST_SEEN).items if item.is_decided]
     found = {item.id: item for item in page.items if not item.is_decided and item.summary}
     candidates = [Candidate(item.id, item.summary.doubt, item.summary.tags) for item in found.values() if item.summary]
-    ordered = teaching_order(candidates, seen=[item.summary.tags for item in seen if item.summary], limit=limit)
-    return NextView(items=[ItemView.of(found[candidate.id]) for candidate in ordered], left=_left(state, job))
+    seen = [item.summary.tags for item in (*judged, *made) if item.summary]
+    ordered = teaching_order(candidates, seen=seen, limit=limit)
+    return NextView(items=[ItemView.of(found[candidate.id]) for candidate in ordered], left=_left(state, job, made))
 
 
-def _left(state: AppState, job: str) -> LeftView:
-    def count(tag: str | None = None, *, undecided: bool = True) -> int:
-        return state.index.find(job, ItemQuery(state="done", tag=tag, undecided=undecided), limit=1).total
+def _left(state: AppState, job: str, made: Sequence[ItemRecord]) -> LeftView:
+    """Count labels without a verdict, but for masks that people made."""
 
-    classes = sorted(state.records.redis.smembers(tags_key(job)))
-    by_class = {tag: found for tag in classes if (found := count(tag))}
-    return LeftView(undecided=count(), labelled=count(undecided=False), by_class=by_class)
+    def count(query: ItemQuery) -> int:
+        return state.index.find(job, query, limit=1).total
+
+    undecided = ItemQuery(state="done", undecided=True)
+    by_tag = Counter(tag for item in made if item.summary for tag in item.summary.tags)
+    counted = {
+        tag: count(replace(undecided, tag=tag)) - by_tag[tag]
+        for tag in sorted(state.records.redis.smembers(tags_key(job)))
+    }
+    return LeftView(
+        undecided=count(undecided) - len(made),
+        doubtful=count(replace(undecided, ranges={"doubt": (math.nextafter(DOUBTFUL, 1), 1.0)})),
+        labelled=count(ItemQuery(state="done")),
+        by_class={tag: found for tag, found in counted.items() if found},
+    )
 
 
 def _view(state: AppState, job: str, audit: str) -> AuditView:

@@ -1,12 +1,20 @@
 /** What doubt is, and why a label has it: the same signs as `workers/summary.py` reckons it from. */
 
-import type { ClassFigures, Summary } from './api/types';
-import { percent, score } from './format';
+import type { ClassFigures, NextItems, Summary } from './api/types';
+import { percent, plural, score, whole } from './format';
 
 export const DOUBT =
   'Doubt, 0 to 1, says how much a label deserves a look: in full where a word was not understood, else the worst of ' +
   'three signs. These are pixels that are left open, a tag that its mask shows weakly or not at all, and a tag ' +
   'that the classifier itself does not see.';
+
+export const TEACHES =
+  'Undecided labels, the doubtful ones first, spread over classes and kinds of photos: what is mended or accepted ' +
+  'among the first ones teaches the others most.';
+
+/** What is left to look at. */
+export const leftOf = ({ undecided, labelled, doubtful }: NextItems['left']) =>
+  `${whole(undecided)} of ${plural(labelled, 'label')} undecided, ${whole(doubtful)} of them doubtful`;
 
 /** The sign that makes a label as doubtful as it is, in a sentence. */
 export function reasonOf(summary: Summary): string {

@@ -1,6 +1,7 @@
 /** What states, measures and presets are called on the page. */
 
-import type { FindingKind, Item, Job, Measure, Revision, Why, WordReport } from './api/types';
+import type { FindingKind, Item, Job, Revision, Why, WordReport } from './api/types';
+import type { Order } from './gallery/query';
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',
@@ -51,8 +52,9 @@ export const WHY: Record<Why, string> = {
   ambiguous: 'may mean several things',
 };
 
-export const ORDER: Record<Measure, string> = {
+export const ORDER: Record<Order, string> = {
   doubt: 'Most doubtful first',
+  next: 'What teaches most first',
   ignore_ratio: 'Most ignored first',
   score: 'Weakest score first',
   area_ratio: 'Largest area first',

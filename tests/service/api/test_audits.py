@@ -84,9 +84,27 @@ def test_faults_are_told(alone, job):
 def test_the_next_photos_are_undecided_ones_and_what_is_left_is_counted(alone, job):
     before = alone.get(f"{job}/next?limit=3").json()
     assert len(before["items"]) == 3
-    assert before["left"] == {"undecided": 6, "labelled": 6, "by_class": {"cat": 6, "person": 6}}
+    doubtful = sum(item["summary"]["doubt"] > 0.5 for item in alone.get(f"{job}/items").json()["items"])
+    assert before["left"] == {
+        "undecided": 6,
+        "doubtful": doubtful,
+        "labelled": 6,
+        "by_class": {"cat": 6, "person": 6},
+    }
     done = before["items"][0]["id"]
     alone.patch(f"{job}/items/{done}", json={"decision": "accept"})
     after = alone.get(f"{job}/next").json()
     assert done not in {item["id"] for item in after["items"]}
-    assert after["left"] == {"undecided": 5, "labelled": 6, "by_class": {"cat": 5, "person": 5}}
+    assert (after["left"]["undecided"], after["left"]["by_class"]) == (5, {"cat": 5, "person": 5})
+
+
+def test_a_mask_that_a_person_made_is_not_left_though_nobody_judged_it(alone, job):
+    made = alone.get(f"{job}/next?limit=1").json()["items"][0]["id"]
+    state = alone.app.state.toco
+    name = job.rpartition("/")[2]
+    mask = alone.get(f"{job}/items/{made}/artifacts/pseudo_mask.png").content
+    sent = alone.put(f"{job}/items/{made}/mask", content=mask, headers={"content-type": "image/png"})
+    assert (sent.status_code, state.records.item(name, made).decision) == (200, None), sent.text
+    after = alone.get(f"{job}/next").json()
+    assert made not in {item["id"] for item in after["items"]}
+    assert (after["left"]["undecided"], after["left"]["by_class"]) == (5, {"cat": 5, "person": 5})

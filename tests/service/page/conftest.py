@@ -11,13 +11,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
+from tests.model.method.test_smart_strokes import scene
 from tests.service.live import LiveService, until
 from tests.service.page.chromium import DESKTOP, PATIENCE_MS, launched
+from tests.service.page.editor import photo_of
 from tests.service.page.programs import PAGE, node
+from toco.jobs.settings import load_settings
+from toco.jobs.store import Store, artifact_key
+from toco.model.formats.artifacts import TOKENS, encode_tokens
+from toco.model.method.reduced_tokens import reduce_tokens
 from toco.service.one_machine.embedded import free_port
 from toco.service.one_machine.supervisor import Program
 
@@ -149,3 +156,22 @@ def smooth_photo() -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.fixture
+def labelled(
+    live: LiveService, submit: Callable[..., str], finished: Callable[[str], dict[str, Any]]
+) -> Callable[..., str]:
+    """A job of photos of a cat, a dog and grass, whose tokens tell them apart."""
+    store = Store.open(load_settings(redis_url=live.valkey.url, data_dir=live.folder, _env_file=None))
+
+    def make(*, photos: int = 1, scale: int = 4) -> str:
+        job = submit({f"{n}.jpg": photo_of(scale, n) for n in range(photos)}, tags="cat,dog")
+        finished(job)
+        middle = scene()[1][4::8, 4::8]
+        tokens = np.random.default_rng(1).normal(size=(3, 64))[middle]
+        for n in range(photos):
+            store.put(artifact_key(job, f"{n:06}", TOKENS), encode_tokens(reduce_tokens(tokens)))
+        return job
+
+    return make

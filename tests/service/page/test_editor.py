@@ -3,107 +3,20 @@
 import io
 import re
 import zipfile
-from collections.abc import Callable
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.model.method.test_smart_strokes import IN_CAT, scene
 from tests.service.live import until
 from tests.service.page.chromium import PHONE
-from toco.jobs.settings import load_settings
-from toco.jobs.store import Store, artifact_key
-from toco.model.formats.artifacts import TOKENS, encode_tokens
-from toco.model.method.reduced_tokens import reduce_tokens
+from tests.service.page.editor import CAT, DOG, HORSE, OPEN, Editor, mask_of
 
 pytestmark = pytest.mark.slow
 
-CAT, DOG, HORSE, OPEN = 8, 12, 13, 255
 SMOOTH_MS = 200  # no frame waits longer, on a machine that draws without a graphics card
-
-
-def photo_of(scale: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(scene(scale)[0]).save(file, "JPEG", quality=92)
-    return file.getvalue()
-
-
-@pytest.fixture
-def labelled(live, submit, finished) -> Callable[..., str]:
-    """A job of photos of a cat, a dog and grass, whose tokens tell them apart."""
-    store = Store.open(load_settings(redis_url=live.valkey.url, data_dir=live.folder, _env_file=None))
-
-    def make(*, photos: int = 1, scale: int = 4) -> str:
-        job = submit({f"{n}.jpg": photo_of(scale) for n in range(photos)}, tags="cat,dog")
-        finished(job)
-        middle = scene()[1][4::8, 4::8]
-        tokens = np.random.default_rng(1).normal(size=(3, 64))[middle]
-        for n in range(photos):
-            store.put(artifact_key(job, f"{n:06}", TOKENS), encode_tokens(reduce_tokens(tokens)))
-        return job
-
-    return make
-
-
-class Editor:
-    """The editor of an open page, by places of the photo."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        page.get_by_role("button", name="Mend").click()
-        self.canvas = page.locator("canvas.top")
-        expect(self.canvas).to_be_visible()
-        until(lambda: float(self.canvas.get_attribute("data-zoom") or 1) != 1)
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Page coordinates of a photo's place."""
-        self.canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
-        k, left, top = (float(self.canvas.get_attribute(f"data-{name}")) for name in ("zoom", "x", "y"))
-        box = self.canvas.bounding_box()
-        return box["x"] + left + k * x, box["y"] + top + k * y
-
-    def drag(self, *places: tuple[float, float]) -> None:
-        self.page.mouse.move(*self.at(*places[0]))
-        self.page.mouse.down()
-        for place in places[1:]:
-            self.page.mouse.move(*self.at(*place), steps=4)
-        self.page.mouse.up()
-
-    def click(self, x: float, y: float) -> None:
-        self.page.mouse.click(*self.at(x, y))
-
-    def smart(self, x: float, y: float) -> None:
-        """Click with the smart stroke, and wait for what it takes."""
-        before = self.canvas.get_attribute("data-drawn")
-        self.click(x, y)
-        expect(self.canvas).not_to_have_attribute("data-drawn", before)
-
-    def choose(self, tool: str, name: str = "") -> None:
-        self.page.get_by_role("button", name=tool, exact=True).click()
-        if name:
-            self.page.get_by_role("radio", name=re.compile(f"^{name}( |$)")).check(force=True)
-
-    def size(self, pixels: int) -> None:
-        self.page.evaluate(
-            """pixels => {
-                const slider = document.querySelector('[aria-valuetext$=pixels]');
-                slider.value = Math.log(pixels);
-                slider.dispatchEvent(new Event('input', { bubbles: true }));
-            }""",
-            pixels,
-        )
-
-    def keep(self) -> None:
-        self.page.keyboard.press("s")
-        expect(self.page.get_by_text("is what you see")).to_be_visible()
-
-
-def mask_of(http: httpx.Client, job: str, item: str = "000000") -> np.ndarray:
-    content = http.get(f"/v1/jobs/{job}/items/{item}/artifacts/pseudo_mask.png").content
-    return np.array(Image.open(io.BytesIO(content)))
 
 
 def test_the_most_doubtful_photo_is_mended_kept_and_exported(open_page, labelled, http):

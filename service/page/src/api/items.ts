@@ -1,10 +1,14 @@
-/** Items of a job: found, judged, labelled again; and their pictures. */
+/** Items of a job: found, judged; and their pictures. */
 
 import { getBlob, getJson, sendJson } from './request';
-import type { Decision, Item, ItemPage } from './types';
+import type { Decision, Item, ItemPage, NextItems } from './types';
 
 export const findItems = (job: string, query: URLSearchParams, signal?: AbortSignal) =>
   getJson<ItemPage>(`jobs/${job}/items?${query}`, signal);
+
+/** The undecided items that teach most, and what is left. */
+export const nextItems = (job: string, limit: number, signal?: AbortSignal) =>
+  getJson<NextItems>(`jobs/${job}/next?limit=${limit}`, signal);
 
 export const getItem = (job: string, item: string, signal?: AbortSignal) =>
   getJson<Item>(`jobs/${job}/items/${item}`, signal);

@@ -42,6 +42,7 @@ export type Summary = Told<Schemas['Summary'], { classes: ClassFigures[] }>;
 export type Item = Told<Schemas['ItemView'], { summary: Summary | null }>;
 export type ItemState = Schemas['ItemView']['state'];
 export type ItemPage = Told<Schemas['ItemPageView'], { items: Item[] }>;
+export type NextItems = Told<Schemas['NextView'], { items: Item[] }>;
 export type ItemError = Schemas['ItemError'];
 export type Artifact = Schemas['ArtifactView'];
 export type Decision = NonNullable<Item['decision']>;

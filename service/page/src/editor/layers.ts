@@ -1,7 +1,7 @@
 /** The canvases of the editor: the photo, the mask over it, and what is being drawn. Each is drawn only when it changes. */
 
 import type { ZoomTransform } from 'd3-zoom';
-import { fitted, hatch, type View } from '../item/paint';
+import { fitted, hatch, seen, type View } from '../item/paint';
 import type { Mask } from '../masks/mask';
 import { cssColour } from '../masks/palette';
 import { type Box, isEmpty, type Point } from '../masks/raster';
@@ -78,10 +78,8 @@ export function drawMask(
     right: Math.min(mask.width, part.right + around),
     bottom: Math.min(mask.height, part.bottom + around),
   };
-  const pictures = box ? mask.part(box) : mask;
-  const at: [number, number, number, number] = box
-    ? [box.left, box.top, box.right - box.left, box.bottom - box.top]
-    : [0, 0, size.width, size.height];
+  const { colours, ignored, at } =
+    box && mask.every === 1 ? mask.part(box) : mask.showing(box ?? seen(canvas, { size, zoom }, ratio, mask));
   context.save();
   context.beginPath();
   context.rect(left, top, width, height);
@@ -90,8 +88,8 @@ export function drawMask(
   context.setTransform(scale, 0, 0, scale, zoom.x * ratio, zoom.y * ratio);
   context.imageSmoothingEnabled = scale < 1;
   context.globalAlpha = look.opacity;
-  context.drawImage(pictures.colours, ...at);
-  if (look.hatched) hatch(context, pictures.ignored, at, { left, top, width, height }, look.opacity, ratio);
+  context.drawImage(colours, ...at);
+  if (look.hatched) hatch(context, ignored, at, { left, top, width, height }, look.opacity, ratio);
   context.restore();
 }
 

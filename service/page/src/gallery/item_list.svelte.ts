@@ -1,14 +1,37 @@
 /** The items that a query finds, fetched a page at a time as they are looked at. */
 
-import { decide, findItems } from '../api/items';
-import type { Decision, Item } from '../api/types';
+import { decide, findItems, nextItems } from '../api/items';
+import type { Decision, Item, ItemPage } from '../api/types';
 
 const PAGE = 200;
+
+/** Fetches a page of items, the first one or the one behind a cursor. */
+type Source = (cursor: string | null, signal: AbortSignal) => Promise<ItemPage>;
+
+/** The items that a query of the API finds. */
+export function found(job: string, query: string): Source {
+  return (cursor, signal) => {
+    const page = new URLSearchParams(query);
+    page.set('limit', String(PAGE));
+    if (cursor) page.set('cursor', cursor);
+    return findItems(job, page, signal);
+  };
+}
+
+/** The undecided items that teach most; those behind them are told once these are dealt with. */
+export function teaching(job: string): Source {
+  return async (_, signal) => {
+    const { items } = await nextItems(job, PAGE, signal);
+    return { items, total: items.length, next: null };
+  };
+}
 
 export class ItemList {
   items = $state.raw<readonly Item[]>([]);
   total = $state(0);
   loaded = $state(false);
+  /** Rises when labels have changed that are stored. */
+  changes = $state(0);
   #next: string | null = null;
   #fetching: Promise<void> | null = null;
   #wanted = 0;
@@ -16,7 +39,7 @@ export class ItemList {
 
   constructor(
     readonly job: string,
-    readonly query: URLSearchParams,
+    readonly source: Source,
   ) {}
 
   close(): void {
@@ -37,7 +60,7 @@ export class ItemList {
     const items: Item[] = [];
     let next: string | null = null;
     do {
-      const page = await this.#page(next);
+      const page: ItemPage = await this.source(next, this.#stop.signal);
       items.push(...page.items);
       this.total = page.total;
       next = page.next;
@@ -45,41 +68,41 @@ export class ItemList {
     this.items = items;
     this.#next = next;
     this.loaded = true;
+    this.changes++;
   }
 
   indexOf(item: string): number {
     return this.items.findIndex((other) => other.id === item);
   }
 
+  /** Show an item as it is stored now. */
   replace(changed: Item): void {
-    this.items = this.items.map((item) => (item.id === changed.id ? changed : item));
+    this.#show(changed);
+    this.changes++;
   }
 
   /** Store a verdict; shown at once, taken back if the service refuses it. */
   async decide(item: Item, decision: Decision | null): Promise<void> {
-    this.replace({ ...item, decision });
+    this.#show({ ...item, decision });
     try {
       this.replace(await decide(this.job, item.id, decision));
     } catch (error) {
-      this.replace(item);
+      this.#show(item);
       throw error;
     }
   }
 
+  #show(changed: Item): void {
+    this.items = this.items.map((item) => (item.id === changed.id ? changed : item));
+  }
+
   async #fetch(): Promise<void> {
     while (this.items.length < this.#wanted && (!this.loaded || this.#next)) {
-      const page = await this.#page(this.#next);
+      const page = await this.source(this.#next, this.#stop.signal);
       this.items = [...this.items, ...page.items];
       this.total = page.total;
       this.#next = page.next;
       this.loaded = true;
     }
-  }
-
-  #page(cursor: string | null) {
-    const query = new URLSearchParams(this.query);
-    query.set('limit', String(PAGE));
-    if (cursor) query.set('cursor', cursor);
-    return findItems(this.job, query, this.#stop.signal);
   }
 }

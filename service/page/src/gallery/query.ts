@@ -2,6 +2,9 @@
 
 import type { Decision, ItemState, Measure } from '../api/types';
 
+/** By a measure, or undecided labels so that the first ones teach most. */
+export type Order = Measure | 'next';
+
 export interface GalleryQuery {
   state: ItemState | '';
   tag: string;
@@ -11,12 +14,12 @@ export interface GalleryQuery {
   area: [number, number];
   /** With words that are not understood, or tags without pixels. */
   words: 'open' | 'empty' | '';
-  order: Measure;
+  order: Order;
 }
 
 const EVERYTHING: readonly [number, number] = [0, 1];
 // The end that deserves a look comes first; a low score is the doubtful one.
-const ASCENDING: ReadonlySet<Measure> = new Set(['index', 'score']);
+const ASCENDING: ReadonlySet<Order> = new Set(['index', 'score']);
 
 export function readQuery(query: URLSearchParams): GalleryQuery {
   return {
@@ -26,7 +29,7 @@ export function readQuery(query: URLSearchParams): GalleryQuery {
     ignore: readRange(query.get('ignore')),
     area: readRange(query.get('area')),
     words: (query.get('words') ?? '') as GalleryQuery['words'],
-    order: (query.get('order') ?? 'index') as Measure,
+    order: (query.get('order') ?? 'index') as Order,
   };
 }
 
@@ -43,7 +46,7 @@ export function writeQuery(query: GalleryQuery): URLSearchParams {
   return written;
 }
 
-/** The parameters of `GET /v1/jobs/{job}/items`. */
+/** The parameters of `GET /v1/jobs/{job}/items`, for every order that it knows. */
 export function apiQuery(query: GalleryQuery): URLSearchParams {
   const asked = new URLSearchParams({ order: query.order });
   if (!ASCENDING.has(query.order)) asked.set('descending', 'true');

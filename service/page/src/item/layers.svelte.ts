@@ -6,8 +6,6 @@ import { CamStack } from '../masks/cam_stack';
 import { decodeGrey, decodeMask, decodePhoto } from '../masks/decode';
 import { Mask } from '../masks/mask';
 
-/** Larger photos and masks are shown shrunk to this many pixels: a canvas holds no more everywhere. */
-export const MOST_PIXELS = 24_000_000;
 const PREVIEW_SIDE = 4096;
 const KEPT = 4;
 
@@ -42,7 +40,7 @@ async function load(item: Item): Promise<Layers> {
   const made = new Set(item.artifacts.map((artifact) => artifact.name));
   const mask = async (name: string) =>
     made.has(name)
-      ? new Mask(await decodeMask(await getArtifact(item.job, item.id, name), MOST_PIXELS)).render(null)
+      ? new Mask(await decodeMask(await getArtifact(item.job, item.id, name))).render(null)
       : null;
   const [photo, pseudoMask, segmentation, cams] = await Promise.all([
     photoOf(item),
@@ -55,11 +53,11 @@ async function load(item: Item): Promise<Layers> {
 
 async function photoOf(item: Item): Promise<ImageBitmap> {
   try {
-    return await decodePhoto(await getPhoto(item.job, item.id), MOST_PIXELS);
+    return await decodePhoto(await getPhoto(item.job, item.id));
   } catch (error) {
     // The browser does not know the format (TIFF, say): the service makes a JPEG of it.
     if (!(error instanceof DOMException) || error.name === 'AbortError') throw error;
-    return await decodePhoto(await getPreview(item.job, item.id, 'photo', PREVIEW_SIDE), MOST_PIXELS);
+    return await decodePhoto(await getPreview(item.job, item.id, 'photo', PREVIEW_SIDE));
   }
 }
 

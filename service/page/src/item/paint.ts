@@ -1,6 +1,8 @@
 /** Drawing the layers of an item at the present zoom. */
 
+import type { ZoomTransform } from 'd3-zoom';
 import type { Mask } from '../masks/mask';
+import type { Box } from '../masks/raster';
 
 /** What is drawn on one side of the wipe. */
 export interface Scene {
@@ -16,7 +18,7 @@ export interface View {
   /** Size of the photo in its own pixels: the unit of the zoom. */
   size: { width: number; height: number };
   /** Screen pixels (CSS) = photo pixels * k + (x, y). */
-  zoom: { k: number; x: number; y: number };
+  zoom: ZoomTransform;
 }
 
 const HATCH_PERIOD = 8;
@@ -82,13 +84,35 @@ function paintScene(
   }
   if (scene.mask) {
     context.imageSmoothingEnabled = scale < 1;
-    context.drawImage(scene.mask.colours, ...at);
+    const { colours, ignored, at: own } = scene.mask.showing(seen(context.canvas, view, ratio, scene.mask));
+    const [across, down] = [width / scene.mask.width, height / scene.mask.height];
+    const place = [own[0] * across, own[1] * down, own[2] * across, own[3] * down] as const;
+    context.drawImage(colours, ...place);
     if (scene.hatched) {
       const all = { left: 0, top: 0, width: context.canvas.width, height: context.canvas.height };
-      hatch(context, scene.mask.ignored, at, all, scene.opacity, ratio);
+      hatch(context, ignored, place, all, scene.opacity, ratio);
     }
   }
   context.restore();
+}
+
+/** The pixels of a mask that lie on the canvas, and a few around them, which smoothing looks at. */
+export function seen(
+  canvas: HTMLCanvasElement,
+  { size, zoom }: Omit<View, 'photo'>,
+  ratio: number,
+  mask: { width: number; height: number },
+): Box {
+  const [across, down] = [mask.width / size.width, mask.height / size.height];
+  const around = 2 + Math.ceil(2 / (zoom.k * ratio));
+  const [left, top] = zoom.invert([0, 0]);
+  const [right, bottom] = zoom.invert([canvas.width / ratio, canvas.height / ratio]);
+  return {
+    left: Math.max(0, Math.floor(left * across) - around),
+    top: Math.max(0, Math.floor(top * down) - around),
+    right: Math.min(mask.width, Math.ceil(right * across) + around),
+    bottom: Math.min(mask.height, Math.ceil(bottom * down) + around),
+  };
 }
 
 /**

@@ -1,61 +1,99 @@
 /** A mask as pictures: its classes in colour, its ignored pixels apart, since those are hatched. */
 
-import type { Plane } from './decode';
+import { MOST_DRAWN, type Plane } from './decode';
 import { BACKGROUND, IGNORE, PALETTE } from './palette';
-import type { Box } from './raster';
+import { type Box, isEmpty } from './raster';
 
 const DIMMED = 48; // opacity (of 255) of the classes that are not the highlighted one
+const MOST_ANEW = 1_000_000; // pixels that are drawn anew for each frame
+
+/** Classes and ignored pixels, and where the pictures lie on the mask: x, y, width, height. */
+export interface Pictures {
+  colours: OffscreenCanvas;
+  ignored: OffscreenCanvas;
+  at: readonly [number, number, number, number];
+}
 
 export class Mask {
   readonly width: number;
   readonly height: number;
   readonly values: Uint8Array;
-  readonly colours: OffscreenCanvas;
-  readonly ignored: OffscreenCanvas;
+  /** Side in pixels of the squares whose middle the pictures of the whole show; 1 but for large masks. */
+  readonly every: number;
+  readonly whole: Pictures;
+  #highlight: number | null = null;
 
   constructor({ width, height, values }: Plane) {
     this.width = width;
     this.height = height;
     this.values = values;
-    this.colours = new OffscreenCanvas(width, height);
-    this.ignored = new OffscreenCanvas(width, height);
+    this.every = Math.max(1, Math.ceil(Math.sqrt((width * height) / MOST_DRAWN)));
+    const [across, down] = [Math.ceil(width / this.every), Math.ceil(height / this.every)];
+    this.whole = {
+      colours: new OffscreenCanvas(across, down),
+      ignored: new OffscreenCanvas(across, down),
+      at: [0, 0, across * this.every, down * this.every],
+    };
   }
 
   /** Draw both pictures; a highlighted class stands out from the others. */
   render(highlight: number | null): this {
-    return this.renderPart({ left: 0, top: 0, right: this.width, bottom: this.height }, highlight);
+    this.#highlight = highlight;
+    return this.renderPart({ left: 0, top: 0, right: this.width, bottom: this.height });
   }
 
   /** Draw a part of both pictures anew, after its values have changed. */
-  renderPart(box: Box, highlight: number | null = null): this {
-    const { colours, ignored } = this.#inked(box, highlight);
-    this.colours.getContext('2d')!.putImageData(colours, box.left, box.top);
-    this.ignored.getContext('2d')!.putImageData(ignored, box.left, box.top);
+  renderPart({ left, top, right, bottom }: Box): this {
+    const x = Math.floor(left / this.every);
+    const y = Math.floor(top / this.every);
+    const box = {
+      left: x,
+      top: y,
+      right: Math.ceil(right / this.every),
+      bottom: Math.ceil(bottom / this.every),
+    };
+    const { colours, ignored } = this.#inked(box, this.every);
+    this.whole.colours.getContext('2d')!.putImageData(colours, x, y);
+    this.whole.ignored.getContext('2d')!.putImageData(ignored, x, y);
     return this;
   }
 
   /** Both pictures of a part alone: a browser copies the whole of a large picture before it draws any of it. */
-  part(box: Box): { colours: OffscreenCanvas; ignored: OffscreenCanvas } {
-    const { colours, ignored } = this.#inked(box, null);
+  part(box: Box): Pictures {
+    const { colours, ignored } = this.#inked(box, 1);
     const [one, other] = [colours, ignored].map((image) => {
       const canvas = new OffscreenCanvas(image.width, image.height);
       canvas.getContext('2d')!.putImageData(image, 0, 0);
       return canvas;
     });
-    return { colours: one!, ignored: other! };
+    return {
+      colours: one!,
+      ignored: other!,
+      at: [box.left, box.top, box.right - box.left, box.bottom - box.top],
+    };
   }
 
-  #inked({ left, top, right, bottom }: Box, highlight: number | null) {
+  /** Pictures that show what lies in a box: each pixel of it, unless both the mask and the box are large. */
+  showing(box: Box): Pictures {
+    const fits = !isEmpty(box) && (box.right - box.left) * (box.bottom - box.top) <= MOST_ANEW;
+    return this.every > 1 && fits ? this.part(box) : this.whole;
+  }
+
+  /** Draw each pixel of a box, or with `every` the middle of each square; the box counts squares then. */
+  #inked({ left, top, right, bottom }: Box, every: number) {
     const width = right - left;
     const colours = new ImageData(width, bottom - top);
     const ignored = new ImageData(width, bottom - top);
-    const table = colourTable(highlight);
+    const table = colourTable(this.#highlight);
     const inks = new Uint32Array(colours.data.buffer);
     const holes = new Uint32Array(ignored.data.buffer);
+    const middle = every >> 1;
     for (let row = top, at = 0; row < bottom; row++) {
-      const end = row * this.width + right;
-      for (let pixel = row * this.width + left; pixel < end; pixel++, at++) {
-        const value = this.values[pixel]!;
+      const start = Math.min(this.height - 1, row * every + middle) * this.width;
+      const end = start + this.width - 1;
+      let pixel = start + left * every + middle;
+      for (let column = left; column < right; column++, at++, pixel += every) {
+        const value = this.values[pixel > end ? end : pixel]!;
         if (value === IGNORE) holes[at] = 0xffffffff;
         else inks[at] = table[value]!;
       }
