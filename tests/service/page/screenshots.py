@@ -29,6 +29,8 @@ SAMPLES: Final = ROOT / "samples"
 PHOTOS: Final = sorted(SAMPLES.glob("*.jpg"))  # as the job numbers them
 IMAGES: Final = ROOT / "docs" / "images"
 LABELLED_SECONDS: Final = 900.0  # the first label compiles the CRF
+# A phone holds only the cards near its window.
+DRAWN: Final = "[...document.querySelectorAll('article')].every((card) => card.querySelector('img')?.complete)"
 OUTPUTS: Final = ("cam", "pseudo_mask", "segmentation", "overlay", "tokens")
 
 logger = logging.getLogger(__name__)
@@ -48,9 +50,17 @@ def gallery(page: Page) -> None:
     """Show the most doubtful labels first."""
     page.get_by_role("combobox", name="Sort").select_option("Most doubtful first")
     expect(page.locator("article", has_text="doubt").first).to_be_visible()
-    # A phone holds only the cards near its window.
-    drawn = "[...document.querySelectorAll('article')].every((card) => card.querySelector('img')?.complete)"
-    until(lambda: page.evaluate(drawn))
+    page.get_by_label("Labels", exact=True).evaluate("labels => scrollTo(0, labels.offsetTop - 80)")
+    until(lambda: page.evaluate(DRAWN))
+
+
+def correct(page: Page) -> None:
+    """Show what is to be looked at next, over the first labels in that order."""
+    page.get_by_role("combobox", name="Sort").select_option("What teaches most first")
+    expect(page.get_by_role("link", name="Start correcting")).to_be_visible()
+    expect(page.locator("article", has_text="doubt").first).to_be_visible()
+    page.get_by_label("Next to look at").evaluate("panel => scrollTo(0, panel.offsetTop - 80)")
+    until(lambda: page.evaluate(DRAWN))
 
 
 def export(page: Page) -> None:
@@ -123,6 +133,7 @@ DARK: Final[dict[str, Any]] = {**DESKTOP, "color_scheme": "dark"}
 HAND: Final[dict[str, Any]] = {**PHONE, "color_scheme": "light", "device_scale_factor": 1.5}
 OF_THE_JOB: Final = (
     Picture("page-gallery-light", gallery, LIGHT),
+    Picture("page-correct-light", correct, LIGHT),
     Picture("page-export-dark", export, DARK),
     Picture("page-item-light", legend, LIGHT),
     Picture("page-mend-light", mend, LIGHT),
