@@ -49,8 +49,8 @@ def upload(page: Page, tags: TagTable) -> None:
 def gallery(page: Page) -> None:
     """Show the most doubtful labels first."""
     page.get_by_role("combobox", name="Sort").select_option("Most doubtful first")
-    expect(page.locator("article", has_text="doubt").first).to_be_visible()
     page.get_by_label("Labels", exact=True).evaluate("labels => scrollTo(0, labels.offsetTop - 80)")
+    expect(page.locator("article", has_text="doubt").first).to_be_visible()
     until(lambda: page.evaluate(DRAWN))
 
 
