@@ -140,7 +140,7 @@ async def get_audit(state: State, _: Reader, job: JobId, audit: AuditId) -> Audi
     return await state.threads.store.run(_view, state, job, audit)
 
 
-@router.get("/next", responses=problems(404), summary="What to look at next, so that it teaches most")
+@router.get("/next", responses=problems(404), summary="What to look at next")
 def next_items(state: State, _: Reader, job: JobId, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> NextView:
     """Choose among undecided labels: doubtful ones first, spread over classes and over kinds of photos."""
     worst = ItemQuery(state="done", undecided=True, order="doubt", descending=True)

@@ -9,8 +9,8 @@ export const DOUBT =
   'that the classifier itself does not see.';
 
 export const TEACHES =
-  'Undecided labels, the doubtful ones first, spread over classes and kinds of photos: what is mended or accepted ' +
-  'among the first ones teaches the others most.';
+  'Undecided labels, the most doubtful ones first, spread over classes and kinds of photos. What you mend or accept ' +
+  'teaches the others when they learn again.';
 
 /** What is left to look at. */
 export const leftOf = ({ undecided, labelled, doubtful }: NextItems['left']) =>

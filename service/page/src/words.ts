@@ -54,7 +54,7 @@ export const WHY: Record<Why, string> = {
 
 export const ORDER: Record<Order, string> = {
   doubt: 'Most doubtful first',
-  next: 'What teaches most first',
+  next: 'What to look at first',
   ignore_ratio: 'Most ignored first',
   score: 'Weakest score first',
   area_ratio: 'Largest area first',

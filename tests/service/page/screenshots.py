@@ -56,7 +56,7 @@ def gallery(page: Page) -> None:
 
 def correct(page: Page) -> None:
     """Show what is to be looked at next, over the first labels in that order."""
-    page.get_by_role("combobox", name="Sort").select_option("What teaches most first")
+    page.get_by_role("combobox", name="Sort").select_option("What to look at first")
     expect(page.get_by_role("link", name="Start correcting")).to_be_visible()
     expect(page.locator("article", has_text="doubt").first).to_be_visible()
     page.get_by_label("Next to look at").evaluate("panel => scrollTo(0, panel.offsetTop - 80)")

@@ -29,7 +29,7 @@ def item_of(page: Page) -> str:
     return page.url.partition("/items/")[2].partition("?")[0]
 
 
-def test_from_what_teaches_most_to_an_export_of_what_was_mended(open_page, labelled, http):
+def test_from_what_to_look_at_first_to_an_export_of_what_was_mended(open_page, labelled, http):
     job = labelled(photos=PHOTOS, scale=SCALE)
     here = f"/v1/jobs/{job}"
     doubt = {item["id"]: item["summary"]["doubt"] for item in http.get(f"{here}/items").json()["items"]}
@@ -122,7 +122,7 @@ def test_behind_the_last_one_it_begins_anew_until_none_is_left(open_page, labell
     page.keyboard.press("r")
     expect(page.get_by_label("Next to look at")).to_contain_text("Every label was judged or mended")
     expect(page.get_by_role("link", name="Start correcting")).to_be_hidden()
-    page.get_by_role("combobox", name="Sort").select_option("What teaches most first")
+    page.get_by_role("combobox", name="Sort").select_option("What to look at first")
     expect(page.get_by_text("Nothing fits")).to_be_visible()
 
 
