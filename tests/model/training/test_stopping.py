@@ -9,6 +9,14 @@ from toco.model.training import stopping
 from toco.model.training.stopping import StopOnSignal
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts():
+    """A shell starts what runs in its background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_a_signal_that_is_passed_on_several_times_asks_once():
     with StopOnSignal() as run:
         assert not run.asked()
