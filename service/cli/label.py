@@ -33,12 +33,12 @@ from toco.service.cli.words import OpenPhotos, UnknownWords, WordMap, check_line
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from toco.model.labelling.folder_run import RunSummary
     from toco.model.labelling.labeler import Labeler
     from toco.model.labelling.plan import Plan, PlannedPhoto
-    from toco.model.photos.understanding import Mapped
+    from toco.model.photos.understanding import Mapped, UnderstoodTag
 
 _SHOWN_FAILURES = 10
 _SHOWN_WORDS = 20
@@ -115,6 +115,7 @@ def label(
     from toco.model.formats.artifacts import require_outputs
     from toco.model.photos.tag_check import check_tags, settle_unknown
     from toco.model.photos.tags import split_tags
+    from toco.model.photos.understanding import understand_all
 
     wanted_formats = format_names(formats)
     wanted = set(require_outputs(split_tags(outputs)))
@@ -150,7 +151,7 @@ def label(
     for line in (*check_lines(check), *settle_unknown("open" if wanted_words else unknown_tags, check), *why_not):
         typer.echo(line, err=True)
     if dry_run:
-        _print_plan(plan)
+        _print_plan(plan, lambda words: understand_all(words, known.spec.vocabulary, mapping))
         return
     labeler = load_labeler(model, device, runtime)
     if learning:
@@ -193,10 +194,11 @@ def _with_learnt_words(labeler: "Labeler", photos: "Sequence[PlannedPhoto]", out
     return JobLabeler(labeler, learnt)
 
 
-def _print_plan(plan: "Plan") -> None:
-    """Print the tags that each photo would be labelled by, and the photos that would not be."""
+def _print_plan(plan: "Plan", understand: "Callable[[Sequence[str]], Sequence[UnderstoodTag]]") -> None:
+    """Print what the tags of each photo are understood as, and the photos that would not be labelled."""
     for photo in plan.photos:
-        tags = "(chosen by the model)" if photo.tags is None else ", ".join(photo.tags) or "(none of the classes)"
+        words = None if photo.tags is None else [_as_understood(word) for word in understand(photo.tags)]
+        tags = "(chosen by the model)" if words is None else ", ".join(words) or "(none of the classes)"
         more = [photo.part] if photo.part else []
         more += [f"{len(photo.masks)} files of masks"] if photo.masks else []
         told = f" [{', '.join(more)}]" if more else ""
@@ -205,6 +207,13 @@ def _print_plan(plan: "Plan") -> None:
         typer.echo(f"{name}: would fail: {error}")
     skipped = f", {plan.skipped} would be skipped" if plan.skipped else ""
     typer.echo(f"{len(plan.photos)} photos would be labelled, {len(plan.failures)} would fail{skipped}.")
+
+
+def _as_understood(word: "UnderstoodTag") -> str:
+    """Return `cat`, `cat (kitten)`, `velocipede (not understood)` or `blurred (ignored)`."""
+    if word.understood is not None:
+        return word.understood if word.why == "exact" else f"{word.understood} ({word.written})"
+    return f"{word.written} ({'not understood' if word.is_open else 'ignored'})"
 
 
 def _changes(*, crf: bool, segmentation: bool | None) -> dict[str, object]:

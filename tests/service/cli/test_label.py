@@ -43,6 +43,18 @@ def test_photos_with_a_table(toco, quick, photos, table, out):
     assert result["model_version"].startswith("tiny@")
 
 
+def test_a_dry_run_says_what_each_tag_is_understood_as_and_makes_nothing(toco, quick, photos, table, out):
+    table.write_text("image,tags\na.jpg,kitten\nb.png,dog;unicorn\n")
+    result = toco("label", photos, "--tags", table, "--out", out, "--dry-run", "--untagged", "skip", *quick)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "a.jpg: cat (kitten)",
+        "b.png: dog, unicorn (not understood)",
+        "2 photos would be labelled, 0 would fail, 1 would be skipped.",
+    ]
+    assert not out.exists()
+
+
 def test_a_second_run_goes_on(toco, quick, photos, table, out):
     arguments = ("label", photos, "--tags", table, "--out", out, "--no-crf", *quick)
     toco(*arguments)
