@@ -384,23 +384,6 @@ def test_jobs_are_listed_page_by_page(http, jpeg):
     )
 
 
-def test_models_tell_their_vocabulary(http):
-    models = http.get("/v1/models").json()
-    assert models["default"] == "tiny"
-    tiny = next(model for model in models["models"] if model["name"] == "tiny")
-    assert [entry["name"] for entry in tiny["classes"]] == ["cat", "dog", "horse", "person"]
-    assert tiny["classes"][0]["index"] == 8
-    assert len(tiny["warm_on"]) == 1
-    assert http.get("/v1/models/none").json()["code"] == "model_not_found"
-
-
-def test_a_model_is_unloaded_and_loaded_again(http):
-    assert http.post("/v1/models/tiny/unload").status_code == 202
-    until(lambda: http.get("/v1/models/tiny").json()["warm_on"] == [])
-    assert http.post("/v1/models/tiny/load").status_code == 202
-    until(lambda: http.get("/v1/models/tiny").json()["warm_on"])
-
-
 def test_metrics_count_what_was_done(http, jpeg):
     finished(http, submit(http, [("a.jpg", jpeg())], tags="cat")["id"])
     text = http.get("/metrics").text

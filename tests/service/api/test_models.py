@@ -1,4 +1,4 @@
-"""Models over the API and the command line while a folder is broken."""
+"""Models over the API and the command line, while a folder is broken too."""
 
 import shutil
 
@@ -10,6 +10,23 @@ from toco.model.spec import WEIGHTS_FILE
 from toco.service.cli.main import app
 
 pytestmark = pytest.mark.slow
+
+
+def test_models_tell_their_vocabulary(http):
+    models = http.get("/v1/models").json()
+    assert models["default"] == "tiny"
+    tiny = next(model for model in models["models"] if model["name"] == "tiny")
+    assert [entry["name"] for entry in tiny["classes"]] == ["cat", "dog", "horse", "person"]
+    assert tiny["classes"][0]["index"] == 8
+    assert len(tiny["warm_on"]) == 1
+    assert http.get("/v1/models/none").json()["code"] == "model_not_found"
+
+
+def test_a_model_is_unloaded_and_loaded_again(http):
+    assert http.post("/v1/models/tiny/unload").status_code == 202
+    until(lambda: http.get("/v1/models/tiny").json()["warm_on"] == [])
+    assert http.post("/v1/models/tiny/load").status_code == 202
+    until(lambda: http.get("/v1/models/tiny").json()["warm_on"])
 
 
 @pytest.fixture
