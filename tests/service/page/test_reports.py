@@ -62,3 +62,21 @@ def test_masks_are_counted(open_page, client, job):
     assert "50 to 100 %" in (row.get_by_role("img").get_attribute("aria-label") or "")
     page.reload()
     expect(row).to_be_visible()  # what was counted is there again, without a click
+
+
+def test_a_random_sample_is_drawn_checked_and_says_how_good_the_labels_are(open_page, client, job):
+    page = open_page(f"#/jobs/{job}/reports")
+    audit = page.get_by_role("region", name="Audit")
+    audit.get_by_label("Photos").fill("2")
+    audit.get_by_role("button", name="Draw a sample").click()
+    expect(audit.get_by_text("0 of 2 photos checked")).to_be_visible()
+    expect(audit.get_by_role("table")).to_have_count(0)  # nothing is known before a person looked
+    audit.get_by_role("listitem").first.get_by_role("link").click()
+    page.get_by_role("button", name="Accept").click()
+    expect(page.get_by_role("button", name="Accept")).to_have_attribute("aria-pressed", "true")
+    page.goto(f"{page.url.partition('#')[0]}#/jobs/{job}/reports")
+    expect(audit.get_by_text("1 of 2 photos checked. Until all are")).to_be_visible()
+    (listed,) = client.audits(job)
+    found = client.audit(job, listed["id"])["estimate"]
+    row = audit.get_by_role("row", name="All classes, mean")
+    assert row.get_by_role("cell").all_inner_texts()[1] == f"{found['miou']['estimate']:.2f}"

@@ -92,3 +92,5 @@ export type FindingPage = Told<
 >;
 export type FoundPhoto = Schemas['FoundPhoto'];
 export type Statistics = Told<Schemas['Statistics'], { together: Record<string, Record<string, number>> }>;
+
+export type Audit = Schemas['AuditView'];
