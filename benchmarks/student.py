@@ -181,7 +181,7 @@ def train_student(lessons: Lessons, seed: int) -> nn.Module:
             decided = max(1, int((masks != IGNORE).sum()))
             loss = cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum") / decided
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
             optimiser.step()
             schedule.step()
     return head.eval()

@@ -1,7 +1,7 @@
 """Reports of jobs and data sets: what may be wrong with tags and photos, and what there is of each class."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -17,7 +17,7 @@ from toco.model.formats.statistics import Statistics
 from toco.model.photos.tag_doctor import Kind
 from toco.service.api.auth import Labeller, Reader
 from toco.service.api.problem import problems
-from toco.service.api.schemas import JobId
+from toco.service.api.schemas import JobId, moment
 from toco.service.api.state import AppState, State
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class ReportView(BaseModel):
             total=record.total,
             unreadable=record.unreadable,
             error=record.error,
-            created_at=datetime.fromtimestamp(record.created_at, UTC),
+            created_at=moment(record.created_at),
             request=record.request,
         )
 
