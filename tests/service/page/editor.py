@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.model.method.test_smart_strokes import scene
+from tests.model.method.test_smart_strokes import IN_CAT, scene
 from tests.service.live import until
 
 CAT, DOG, HORSE, OPEN = 8, 12, 13, 255
@@ -31,6 +31,18 @@ class Editor:
         self.canvas = page.locator("canvas.top")
         expect(self.canvas).to_be_visible()
         until(lambda: float(self.canvas.get_attribute("data-zoom") or 1) != 1)
+
+    def draw_anew(self, scale: int) -> None:
+        """Make all of the scene background, so that what follows is known; then a cat by a click and a line of dog."""
+        self.choose("Brush", "background")
+        self.size(400)
+        self.drag((0, 60), (511, 60))
+        self.drag((0, 380), (511, 380))
+        self.choose("Smart stroke", "cat")
+        self.smart(IN_CAT[0] * scale, IN_CAT[1] * scale)
+        self.choose("Brush", "dog")
+        self.size(20)
+        self.drag((300, 200), (300, 300))
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Page coordinates of a photo's place."""

@@ -47,15 +47,7 @@ def test_from_what_to_look_at_first_to_an_export_of_what_was_mended(open_page, l
     shot(page, "2-first")
 
     editor = Editor(page)
-    editor.choose("Brush", "background")
-    editor.size(400)
-    editor.drag((0, 60), (511, 60))
-    editor.drag((0, 380), (511, 380))
-    editor.choose("Smart stroke", "cat")
-    editor.smart(IN_CAT[0] * SCALE, IN_CAT[1] * SCALE)
-    editor.choose("Brush", "dog")
-    editor.size(20)
-    editor.drag((300, 200), (300, 300))
+    editor.draw_anew(SCALE)
     shot(page, "3-mended")
     assert np.array_equal(mask_of(http, job, first), before[first])  # nothing is stored unasked
     page.keyboard.press("a")

@@ -29,16 +29,7 @@ def test_the_most_doubtful_photo_is_mended_kept_and_exported(open_page, labelled
     editor = Editor(page)
     scale = 4
 
-    # Everything background first, so that what follows is known.
-    editor.choose("Brush", "background")
-    editor.size(400)
-    editor.drag((0, 60), (511, 60))
-    editor.drag((0, 380), (511, 380))
-    editor.choose("Smart stroke", "cat")
-    editor.smart(IN_CAT[0] * scale, IN_CAT[1] * scale)
-    editor.choose("Brush", "dog")
-    editor.size(20)
-    editor.drag((300, 200), (300, 300))
+    editor.draw_anew(scale)
     editor.keep()
 
     mask = mask_of(http, job, item)
