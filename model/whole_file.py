@@ -23,16 +23,24 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     part = path.with_name(f".{digest}{TEMPORARY_SUFFIX}")
     try:
-        with part.open("wb") as file:
+        with _created(part) as file:
             yield file
         os.replace(part, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _created(path: Path) -> IO[bytes]:
+    """Open a new file; its folder is there already, as a rule."""
+    try:
+        return path.open("wb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
 
 
 def write_whole(path: Path, data: bytes) -> None:

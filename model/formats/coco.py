@@ -18,18 +18,15 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.polygons import mask_to_polygons
-from toco.model.formats.regions import connected_regions
-from toco.model.formats.rle import encode_rle, rle_box
+from toco.model.formats.rle import rle_box
+from toco.model.formats.shown_class import ShownClass
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import listed_parts
 from toco.model.formats.spool import JsonSpool, compact_json
 from toco.model.formats.writer import ExportOptions, ExportWriter
-from toco.model.photos.classes import ClassName, Vocabulary
+from toco.model.photos.classes import Vocabulary
 
 
 class CocoWriter(ExportWriter):
@@ -56,18 +53,15 @@ class CocoWriter(ExportWriter):
         image_id = len(images) + 1
         height, width = mask.shape
         images.add({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        for entry, region in self._instances(item):
-            shape = self._shape(entry.name, region)
-            if shape is None:
-                continue
+        for shown, shape in self._instances(item):
             annotation = {
                 "id": len(annotations) + 1,
                 "image_id": image_id,
-                "category_id": entry.index,
+                "category_id": shown.entry.index,
                 **shape,
                 "iscrowd": 0,
             }
-            score = item.result.class_score(entry.name)
+            score = item.result.class_score(shown.entry.name)
             annotations.add(annotation if score is None else annotation | {"score": round(score, 4)})
 
     def finish(self) -> None:
@@ -82,17 +76,15 @@ class CocoWriter(ExportWriter):
                 annotations.copy_to(file)
                 file.write(b"}\n")
 
-    def _instances(self, item: LabelledItem) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
-        for entry, region in self.classes_of(item):
-            if self.options.components:
-                for part in connected_regions(region, min_area=self.options.min_area):
-                    yield entry, part.mask
-            else:
-                yield entry, region
+    def _instances(self, item: LabelledItem) -> Iterator[tuple[ShownClass, dict[str, Any]]]:
+        for shown in self.classes_of(item):
+            for part in shown.parts(min_area=self.options.min_area) if self.options.components else (shown,):
+                shape = self._shape(part)
+                if shape is not None:
+                    yield part, shape
 
-    def _shape(self, _: str, region: npt.NDArray[np.bool_]) -> dict[str, Any] | None:
-        rle = encode_rle(region)
-        return {"segmentation": rle, "area": int(coco_mask.area(rle)), "bbox": rle_box(rle)}
+    def _shape(self, shown: ShownClass) -> dict[str, Any] | None:
+        return {"segmentation": shown.rle, "area": shown.area, "bbox": rle_box(shown.rle)}
 
 
 class CocoPolygonsWriter(CocoWriter):
@@ -101,9 +93,10 @@ class CocoPolygonsWriter(CocoWriter):
     name: ClassVar[str] = "coco-polygons"
     description: ClassVar[str] = "COCO instances JSON, masks as polygons; ignored pixels left out"
 
-    def _shape(self, name: str, region: npt.NDArray[np.bool_]) -> dict[str, Any] | None:
-        polygons = mask_to_polygons(region, tolerance=self.options.tolerance, min_area=self.options.min_area)
-        self.outlines.add(name, region, polygons)
+    def _shape(self, shown: ShownClass) -> dict[str, Any] | None:
+        tolerance, min_area = self.options.tolerance, self.options.min_area
+        polygons = shown.polygons(tolerance=tolerance, min_area=min_area)
+        self.outlines.add(shown.entry.name, shown.overlap(tolerance=tolerance, min_area=min_area))
         if not polygons:
             return None
         corners = np.concatenate([polygon.outer for polygon in polygons])

@@ -16,7 +16,6 @@ References:
     cvat-sdk 2.80, `cvat_sdk.masks.encode_mask` (semantics only).
 """
 
-from pathlib import PurePosixPath
 from typing import ClassVar
 
 import numpy as np
@@ -108,7 +107,7 @@ class CvatWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        mask, name = self.mask_of(item), str(PurePosixPath(item.name).with_suffix(""))
+        mask, name = self.mask_of(item), item.plain
         if name.strip() != name or name.startswith("#"):
             raise InvalidName(
                 f"CVAT's list of frames cannot hold the name {item.name!r}: it drops blanks at either end and lines "

@@ -9,7 +9,7 @@ from typing import Final
 
 from toco.model.errors import TocoError
 from toco.model.formats.data_sheet import DATA_SHEET, STATISTICS, data_sheet
-from toco.model.formats.item import LabelledItem
+from toco.model.formats.item import LabelledItem, MaskChoice
 from toco.model.formats.registry import open_writer
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import Split
@@ -188,11 +188,9 @@ def count_items(
 def _counts(item: LabelledItem, vocabulary: Vocabulary, options: ExportOptions) -> PhotoCounts | None:
     """Count a photo whose mask was exported; raw CAMs alone may have none."""
     try:
-        before = item.tidied(options.mask)
-        mask = item.tidied(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
+        return count_photo(item, options.which, vocabulary, part=item.part or options.subset)
     except TocoError:
         return None
-    return count_photo(item.result, mask, item.part or options.subset, vocabulary, before=before)
 
 
 def _describe(writer: ExportWriter, counted: Counted, split: Split, about: Sequence[str], audit: Sequence[str]) -> None:
@@ -206,7 +204,7 @@ def _describe(writer: ExportWriter, counted: Counted, split: Split, about: Seque
 def _is_wholly_open(item: LabelledItem, options: ExportOptions) -> bool:
     """Say whether the mask that is exported holds nothing but 255; what is wrong with a photo its formats will say."""
     try:
-        mask = item.tidied(options.mask)
+        pixels = item.pixels(MaskChoice(options.mask))
     except TocoError:
         return False
-    return bool((mask == IGNORE).all())
+    return bool(pixels[IGNORE] == pixels.sum())

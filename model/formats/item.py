@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,11 @@ from toco.model.formats.artifacts import (
     read_result,
 )
 from toco.model.formats.photo import export_photo
-from toco.model.formats.regions import indices_in, tidied
+from toco.model.formats.regions import pixels_of, tidied
 from toco.model.formats.result import ItemResult
+from toco.model.formats.shown_class import ShownClass
 from toco.model.formats.splits import ListedPhoto
+from toco.model.photos.classes import Vocabulary
 from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.images import read_image, read_mask
 from toco.model.photos.names import require_relative
@@ -39,8 +42,24 @@ class MissingPart(TocoError):
     kind = "invalid"
 
 
+class MaskChoice(NamedTuple):
+    """One of an item's masks, as an export takes it.
+
+    Attributes:
+        mask: which of the two.
+        min_region: regions of a class of fewer pixels are left open (255); 0 keeps all.
+        fill_holes: holes in a class of fewer pixels become the class; 0 keeps all.
+    """
+
+    mask: MaskName
+    min_region: int = 0
+    fill_holes: int = 0
+
+
 class LabelledItem:
     """A photo and its label; each part is read when a format first asks for it, and once however many do.
+
+    `plain` is the name without its suffix, and `suffix` that.
 
     Args:
         name: relative path of the photo, forward slashes.
@@ -63,13 +82,16 @@ class LabelledItem:
         recode: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         self.name = require_relative(name)
+        path = PurePosixPath(name)
+        self.plain, self.suffix = str(path.with_suffix("")), path.suffix
         self.part = part
         self._recode = recode
         self._load = load
         self._load_image = load_image
         self._photos: dict[tuple[bool, frozenset[str]], tuple[str, bytes]] = {}
-        self._tidied: dict[tuple[str, int, int], npt.NDArray[np.uint8]] = {}
-        self._shown: dict[tuple[str, int, int], npt.NDArray[np.bool_]] = {}
+        self._tidied: dict[MaskChoice, npt.NDArray[np.uint8]] = {}
+        self._pixels: dict[MaskChoice, npt.NDArray[np.int64]] = {}
+        self._classes: dict[tuple[MaskChoice, Vocabulary], tuple[ShownClass, ...]] = {}
         self._pngs: dict[MaskName, bytes] = {}
 
     @cached_property
@@ -106,31 +128,43 @@ class LabelledItem:
         """(H, W) uint8 mask indices. Raises like `pseudo_mask`."""
         return self._mask("segmentation", SEGMENTATION)
 
-    def tidied(self, mask: MaskName, *, min_region: int = 0, fill_holes: int = 0) -> npt.NDArray[np.uint8]:
-        """Return one of the two masks without small regions and holes; see `regions.tidied`. Raises like it."""
-        found = self.pseudo_mask if mask == "pseudo_mask" else self.segmentation
-        if not (min_region or fill_holes):
+    def tidied(self, which: MaskChoice) -> npt.NDArray[np.uint8]:
+        """Return a mask, (H, W) uint8; see `regions.tidied`. Raises like `pseudo_mask`."""
+        found = self.pseudo_mask if which.mask == "pseudo_mask" else self.segmentation
+        if not (which.min_region or which.fill_holes):
             return found
-        key = mask, min_region, fill_holes
-        if key not in self._tidied:
-            self._tidied[key] = tidied(found, min_region=min_region, fill_holes=fill_holes)
-        return self._tidied[key]
+        if which not in self._tidied:
+            self._tidied[which] = tidied(found, min_region=which.min_region, fill_holes=which.fill_holes)
+        return self._tidied[which]
 
-    def shown(self, mask: MaskName, *, min_region: int = 0, fill_holes: int = 0) -> npt.NDArray[np.bool_]:
-        """Return (256,) bool: which values such a mask holds (see `tidied`). Raises like it."""
-        key = mask, min_region, fill_holes
-        if key not in self._shown:
-            self._shown[key] = indices_in(self.tidied(mask, min_region=min_region, fill_holes=fill_holes))
-        return self._shown[key]
+    def pixels(self, which: MaskChoice) -> npt.NDArray[np.int64]:
+        """Return (256,): how many pixels of a mask hold each value. Raises like `pseudo_mask`."""
+        if which not in self._pixels:
+            self._pixels[which] = pixels_of(self.tidied(which))
+        return self._pixels[which]
 
-    def mask_png(self, mask: MaskName, *, min_region: int = 0, fill_holes: int = 0) -> bytes:
-        """Return such a mask (see `tidied`) as a palette PNG: the artifact itself, where that is one and is unchanged.
+    def classes(self, which: MaskChoice, vocabulary: Vocabulary) -> tuple[ShownClass, ...]:
+        """Return the classes that a mask shows, in channel order. Raises like `pseudo_mask`.
 
-        Raises like `tidied`.
+        Background (0) and ignored pixels (255) belong to no class.
         """
-        found = self.tidied(mask, min_region=min_region, fill_holes=fill_holes)
-        stored = self._pngs.get(mask, b"")
-        changed = self._recode is not None or found is not self.tidied(mask)
+        if (which, vocabulary) not in self._classes:
+            mask, pixels = self.tidied(which), self.pixels(which)
+            self._classes[which, vocabulary] = tuple(
+                ShownClass(entry, mask, entry.index, int(pixels[entry.index]))
+                for entry in vocabulary
+                if pixels[entry.index]
+            )
+        return self._classes[which, vocabulary]
+
+    def mask_png(self, which: MaskChoice) -> bytes:
+        """Return a mask as a palette PNG: the artifact itself, where that is one and is unchanged.
+
+        Raises like `pseudo_mask`.
+        """
+        found = self.tidied(which)
+        stored = self._pngs.get(which.mask, b"")
+        changed = self._recode is not None or found is not self.tidied(MaskChoice(which.mask))
         return encode_mask(found) if changed or not is_encoded_mask(stored) else stored
 
     @cached_property

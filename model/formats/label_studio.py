@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from toco.model.errors import InvalidArray
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.polygons import Polygon, mask_to_polygons
-from toco.model.formats.regions import classes_in, require_mask
+from toco.model.formats.polygons import Polygon
+from toco.model.formats.regions import require_mask
 from toco.model.formats.sink import Sink
 from toco.model.formats.spool import JsonSpool
 from toco.model.formats.writer import ExportOptions, ExportWriter
@@ -255,11 +255,12 @@ class LabelStudioWriter(ExportWriter):
 
     def _regions(self, item: LabelledItem, mask: npt.NDArray[np.uint8]) -> Iterator[dict[str, Any]]:
         canvas = Canvas(height=mask.shape[0], width=mask.shape[1], key=item.name)
-        for entry, region in classes_in(mask, self.vocabulary):
-            score = item.result.class_score(entry.name)
+        tolerance, min_area = self.options.tolerance, self.options.min_area
+        for shown in self.classes_of(item):
+            name = shown.entry.name
+            score = item.result.class_score(name)
             if self.options.regions == "brush":
-                yield canvas.brush(region, entry.name, score=score)
+                yield canvas.brush(shown.pixels, name, score=score)
             else:
-                found = mask_to_polygons(region, tolerance=self.options.tolerance, min_area=self.options.min_area)
-                self.outlines.add(entry.name, region, found)
-                yield from canvas.polygons(found, entry.name, score=score)
+                self.outlines.add(name, shown.overlap(tolerance=tolerance, min_area=min_area))
+                yield from canvas.polygons(shown.polygons(tolerance=tolerance, min_area=min_area), name, score=score)

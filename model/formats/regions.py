@@ -67,7 +67,7 @@ def pixels_of(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def classes_in(
-    mask: npt.NDArray[np.uint8], vocabulary: Vocabulary, *, present: npt.NDArray[np.bool_] | None = None
+    mask: npt.NDArray[np.uint8], vocabulary: Vocabulary
 ) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
     """Yield every class that a mask shows, in channel order, with its own (H, W) bool mask.
 
@@ -76,9 +76,8 @@ def classes_in(
     Args:
         mask: (H, W) uint8 mask indices.
         vocabulary: the classes of the mask.
-        present: (256,) as of `indices_in`, where it is known already.
     """
-    present = indices_in(mask) if present is None else present
+    present = indices_in(mask)
     for entry in vocabulary:
         if present[entry.index]:
             yield entry, mask == entry.index

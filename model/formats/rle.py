@@ -6,7 +6,7 @@ References:
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,13 +28,35 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
     """
     require_mask(mask)
     # Columns one after the other, as RLE runs; OpenCV transposes large masks many times faster than NumPy.
-    rle = coco_mask.encode(cv2.transpose(mask.astype(np.uint8)).T)
+    rle = coco_mask.encode(cv2.transpose(mask.view(np.uint8)).T)
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def rle_box(rle: Rle) -> list[float]:
     """Return the box of an RLE as [x, y, width, height] in pixels."""
     return [float(value) for value in coco_mask.toBbox(rle)]
+
+
+class Overlap(NamedTuple):
+    """How well polygons fit the mask that they stand for.
+
+    Attributes:
+        common: pixels that are in both.
+        either: pixels that are in one of the two.
+    """
+
+    common: int
+    either: int
+
+
+def overlap(rle: Rle, area: int, polygons: Sequence[Polygon]) -> Overlap:
+    """Compare polygons with the mask of `area` pixels that run lengths describe."""
+    if not polygons:
+        return Overlap(0, area)
+    rings = [polygon.bridged().ravel().tolist() for polygon in polygons]
+    found = coco_mask.merge(coco_mask.frPyObjects(rings, *rle["size"]))
+    common = int(coco_mask.area(coco_mask.merge([found, rle], intersect=True)))
+    return Overlap(common, area + int(coco_mask.area(found)) - common)
 
 
 class OutlineCost:
@@ -49,17 +71,10 @@ class OutlineCost:
         self.common: Counter[str] = Counter()
         self.either: Counter[str] = Counter()
 
-    def add(self, name: str, mask: npt.NDArray[np.bool_], polygons: Sequence[Polygon]) -> None:
-        """Compare the polygons of a class with its (H, W) bool mask."""
-        truth = encode_rle(mask)
-        area, common, drawn = int(coco_mask.area(truth)), 0, 0
-        if polygons:
-            rings = [polygon.bridged().ravel().tolist() for polygon in polygons]
-            found = coco_mask.merge(coco_mask.frPyObjects(rings, *mask.shape))
-            drawn = int(coco_mask.area(found))
-            common = int(coco_mask.area(coco_mask.merge([found, truth], intersect=True)))
-        self.common[name] += common
-        self.either[name] += area + drawn - common
+    def add(self, name: str, found: Overlap) -> None:
+        """Add the polygons of a class."""
+        self.common[name] += found.common
+        self.either[name] += found.either
 
     def mean_iou(self) -> float | None:
         """Return the mean of the classes' IoU, or None where nothing was compared."""

@@ -1,5 +1,6 @@
 """Where an export goes: a folder, or a zip that is streamed as it grows."""
 
+import weakref
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -86,6 +87,7 @@ class FolderSink(Sink):
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[str, None] = {}
+        self._list: IO[bytes] | None = None
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -100,6 +102,7 @@ class FolderSink(Sink):
 
     def close(self) -> None:
         """Remove what an earlier export left, and write down what this one wrote."""
+        self._close_list()
         path = self._root / FILE_LIST
         known = path.read_text("utf-8").splitlines() if path.is_file() else []
         for name in dict.fromkeys(known):
@@ -111,12 +114,20 @@ class FolderSink(Sink):
 
     def abandon(self) -> None:
         """Leave everything as it is; the list names the files of both exports, for the next one to tidy up."""
+        self._close_list()
 
     def _note(self, name: str) -> None:
         """Write a name into the list before its file can be there, so that a broken export is tidied up too."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        with (self._root / FILE_LIST).open("ab") as file:
-            file.write(f"{name}\n".encode())
+        if self._list is None:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._list = (self._root / FILE_LIST).open("ab", buffering=0)
+            weakref.finalize(self, self._list.close)
+        self._list.write(f"{name}\n".encode())
+
+    def _close_list(self) -> None:
+        if self._list is not None:
+            self._list.close()
+            self._list = None
 
     def _prune(self, folder: Path) -> None:
         """Remove folders that became empty, up to the export's own."""

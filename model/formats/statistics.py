@@ -3,17 +3,17 @@
 `statistics.json` in every export. All figures are of the masks that are exported, counted, not estimated.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Annotated, Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from toco.model.formats.regions import box_around, classes_in, pixels_of
+from toco.model.formats.item import LabelledItem, MaskChoice
 from toco.model.formats.result import ItemResult
 from toco.model.formats.rle import OutlineCost
 from toco.model.formats.splits import Split, listed_parts
@@ -112,49 +112,40 @@ class PhotoCounts:
 
     Attributes:
         result: its description.
+        doubt: of the description.
         part: of the data set.
         pixels: (256,) of each mask index.
-        regions: by class that it shows, in the order of the vocabulary.
+        classes: that it shows, in the order of the vocabulary: regions, and which of `AREA_BOUNDS` its share falls in.
         tidied: pixels that small regions and holes changed.
     """
 
     result: ItemResult
+    doubt: float
     part: str
     pixels: npt.NDArray[np.int64]
-    regions: dict[str, int]
+    classes: dict[str, tuple[int, int]]
     tidied: int
 
 
-def count_photo(
-    result: ItemResult,
-    mask: npt.NDArray[np.uint8],
-    part: str,
-    vocabulary: Vocabulary,
-    *,
-    before: npt.NDArray[np.uint8] | None = None,
-) -> PhotoCounts:
+def count_photo(item: LabelledItem, which: MaskChoice, vocabulary: Vocabulary, *, part: str) -> PhotoCounts:
     """Count a photo.
 
     Args:
-        result: its description.
-        mask: (H, W) uint8 mask indices, as exported.
-        part: of the data set.
+        item: the photo.
+        which: its mask that is exported.
         vocabulary: the classes of the mask.
-        before: the mask before small regions and holes were changed.
+        part: of the data set.
+
+    Raises:
+        MissingPart, InvalidArtifact: there is no such mask, or no description.
     """
-    pixels = pixels_of(mask)
-    regions = {
-        entry.name: cv2.connectedComponents(_cut_out(region), connectivity=4)[0] - 1
-        for entry, region in classes_in(mask, vocabulary, present=pixels > 0)
+    mask, before, pixels = item.tidied(which), item.tidied(MaskChoice(which.mask)), item.pixels(which)
+    classes = {
+        shown.entry.name: (shown.regions, bisect_left(AREA_BOUNDS, pixels[shown.entry.index] / mask.size))
+        for shown in item.classes(which, vocabulary)
     }
-    changed = before is not None and before is not mask
-    tidied = int(np.count_nonzero(mask != before)) if changed else 0
-    return PhotoCounts(result, part, pixels, regions, tidied)
-
-
-def _cut_out(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    box = box_around(region)
-    return region[box.top : box.bottom, box.left : box.right].astype(np.uint8)
+    tidied = 0 if before is mask else int(np.count_nonzero(mask != before))
+    return PhotoCounts(item.result, item.result.doubt, part, pixels, classes, tidied)
 
 
 class Counted:
@@ -166,7 +157,6 @@ class Counted:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._index_of = {entry.name: entry.index for entry in vocabulary}
         self._photos = 0
         self._sums: Counter[str] = Counter()
         self._doubt = 0.0
@@ -183,28 +173,26 @@ class Counted:
 
     def add(self, photo: PhotoCounts) -> None:
         """Add a photo."""
-        result, counts, part = photo.result, photo.pixels, photo.part
+        result, part = photo.result, photo.part
         self._photos += 1
-        self._pixels += counts
+        self._pixels += photo.pixels
         self._parts[part] += 1
         self._models[result.model_version] += 1
         self._open_tags.update(set(result.open_tags))
         self._tagged.update(result.tags)
-        self._doubt += result.doubt
-        self._sums["doubtful"] += result.doubt > DOUBTFUL
-        self._sums["empty"] += not photo.regions
+        self._doubt += photo.doubt
+        self._sums["doubtful"] += photo.doubt > DOUBTFUL
+        self._sums["empty"] += not photo.classes
         self._sums["by_model"] += result.tag_source == "model"
         self._sums["by_person"] += result.by_person
         self._sums["tidied"] += photo.tidied
         if len(self.options) < 2:
             self.options.setdefault(result.options_digest, result.options)
-        for name, regions in photo.regions.items():
+        for name, (regions, bounds) in photo.classes.items():
             self._regions[name] += regions
             self._shown.setdefault(name, Counter())[part] += 1
-            share = counts[self._index_of[name]] / counts.sum()
-            bins = self._areas.setdefault(name, [0] * len(AREA_BOUNDS))
-            bins[int(np.searchsorted(AREA_BOUNDS, share))] += 1
-        self._together.update(combinations(photo.regions, 2))
+            self._areas.setdefault(name, [0] * len(AREA_BOUNDS))[bounds] += 1
+        self._together.update(combinations(photo.classes, 2))
 
     def statistics(self, split: Split, outlines: OutlineCost | None = None) -> Statistics:
         """Return what was counted.

@@ -50,9 +50,7 @@ class VocWriter(ExportWriter):
 
     def write_labels(self, item: LabelledItem, stem: str) -> None:
         """Write what is known of a photo."""
-        options = self.options
-        png = item.mask_png(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
-        self.sink.write(f"SegmentationClass/{stem}.png", png)
+        self.sink.write(f"SegmentationClass/{stem}.png", item.mask_png(self.options.which))
 
     def finish(self) -> None:
         """See `ExportWriter.finish`."""

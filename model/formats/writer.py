@@ -2,9 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
@@ -13,14 +11,14 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 from toco.model.errors import InvalidArray, InvalidOption, shown
-from toco.model.formats.item import LabelledItem
-from toco.model.formats.regions import classes_in
+from toco.model.formats.item import LabelledItem, MaskChoice
 from toco.model.formats.rle import OutlineCost
+from toco.model.formats.shown_class import ShownClass
 from toco.model.formats.sink import Sink
 from toco.model.formats.splits import NO_SPLIT, PART_PATTERN, SPLIT_PATTERN, TABLE, shares_of
 from toco.model.formats.spool import LineSpool, Spool
 from toco.model.options import Frozen
-from toco.model.photos.classes import BACKGROUND, IGNORE, ClassName, Vocabulary
+from toco.model.photos.classes import BACKGROUND, IGNORE, Vocabulary
 from toco.model.photos.names import fitted
 
 _SUFFIX_BYTES: Final = 5  # of `.jpeg`, the longest suffix that a photo keeps
@@ -66,6 +64,11 @@ class ExportOptions(Frozen):
     image_prefix: str = "/data/local-files/?d=images/"
     cam_dtype: Literal["float16", "float32"] = "float32"
     open_photos: bool = False
+
+    @property
+    def which(self) -> MaskChoice:
+        """The mask that is exported."""
+        return MaskChoice(self.mask, self.min_region, self.fill_holes)
 
     @property
     def makes_parts(self) -> bool:
@@ -134,7 +137,7 @@ class ExportWriter(ABC):
         self.outlines = OutlineCost()
         known = np.zeros(256, bool)
         known[[BACKGROUND, IGNORE, *vocabulary.indices]] = True
-        self._known = known
+        self._unknown = np.flatnonzero(~known)
 
     @abstractmethod
     def add(self, item: LabelledItem) -> None:
@@ -177,23 +180,18 @@ class ExportWriter(ABC):
 
     def mask_of(self, item: LabelledItem) -> npt.NDArray[np.uint8]:
         """Return the mask that the options choose, (H, W) uint8. Raises like `add`."""
-        options = self.options
-        mask = item.tidied(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
-        unknown = np.flatnonzero(self._shown_by(item) & ~self._known)
-        if unknown.size:
+        mask = item.tidied(self.options.which)
+        found = item.pixels(self.options.which)[self._unknown]
+        if found.any():
             raise InvalidArray(
-                f"The mask of {item.name!r} holds the index {unknown[0]}.",
+                f"The mask of {item.name!r} holds the index {self._unknown[found > 0][0]}.",
                 fix="Export with the vocabulary of its model.",
             )
         return mask
 
-    def classes_of(self, item: LabelledItem) -> Iterator[tuple[ClassName, npt.NDArray[np.bool_]]]:
-        """Yield every class of the mask of `mask_of` with its own (H, W) bool mask; see `classes_in`."""
-        return classes_in(self.mask_of(item), self.vocabulary, present=self._shown_by(item))
-
-    def _shown_by(self, item: LabelledItem) -> npt.NDArray[np.bool_]:
-        options = self.options
-        return item.shown(options.mask, min_region=options.min_region, fill_holes=options.fill_holes)
+    def classes_of(self, item: LabelledItem) -> tuple[ShownClass, ...]:
+        """Return every class of the mask of `mask_of`, in channel order. Raises like `add`."""
+        return item.classes(self.options.which, self.vocabulary)
 
     def part_of(self, item: LabelledItem) -> str:
         """Return the part of the data set that the photo belongs to, and note that there is such a part."""
@@ -207,13 +205,12 @@ class ExportWriter(ABC):
         File systems take it with any of the formats' suffixes, also those to which `A` and `a` are one name, and lists
         of names survive it: blanks at either end and a leading `#` are replaced. `photos.csv` says which is which.
         """
-        path = PurePosixPath(item.name)
-        plain = str(path.with_suffix(""))
+        plain = item.plain
         if not self.own_names:
             plain = "/".join(self.plain_name(part) for part in plain.split("/"))
         stem = fitted(plain, room=_SUFFIX_BYTES)
         while stem.casefold() in self._stems:
-            stem = fitted(f"{stem}_{path.suffix.lstrip('.') or 'image'}", room=_SUFFIX_BYTES)
+            stem = fitted(f"{stem}_{item.suffix.lstrip('.') or 'image'}", room=_SUFFIX_BYTES)
         self._stems.add(stem.casefold())
         self._photos.add(",".join(_quoted(text) for text in (item.name, stem, self.part_of(item))))
         return stem

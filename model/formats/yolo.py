@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from toco.model.formats.item import LabelledItem
-from toco.model.formats.polygons import mask_to_polygons
 from toco.model.formats.regions import boxes_in
 from toco.model.formats.splits import listed_parts
 from toco.model.formats.writer import ExportWriter
@@ -58,14 +57,14 @@ class YoloSegWriter(ExportWriter):
         return "images_" if part == "images" else super().plain_name(part)
 
     def _lines(self, item: LabelledItem) -> Iterator[str]:
-        for entry, region in self.classes_of(item):
-            height, width = region.shape
-            channel = self.vocabulary.channel(entry.name)
-            polygons = mask_to_polygons(region, tolerance=self.options.tolerance, min_area=self.options.min_area)
-            self.outlines.add(entry.name, region, polygons)
-            for polygon in polygons:
-                corners = " ".join(f"{x / width:.6g} {y / height:.6g}" for x, y in polygon.bridged().tolist())
-                yield f"{channel} {corners}"
+        height, width = self.mask_of(item).shape
+        tolerance, min_area = self.options.tolerance, self.options.min_area
+        for shown in self.classes_of(item):
+            channel = self.vocabulary.channel(shown.entry.name)
+            self.outlines.add(shown.entry.name, shown.overlap(tolerance=tolerance, min_area=min_area))
+            for polygon in shown.polygons(tolerance=tolerance, min_area=min_area):
+                shares = (polygon.bridged() / (width, height)).ravel().tolist()
+                yield f"{channel}{' %.6g' * len(shares) % tuple(shares)}"
 
 
 class YoloWriter(YoloSegWriter):

@@ -78,6 +78,7 @@ class Vocabulary:
                     raise InvalidOption(f"{spelling!r} names two classes.", fix="Give each spelling to one class.")
         if len({entry.index for entry in self.classes}) != len(self.classes):
             raise InvalidOption("Two classes share one mask index.", fix="Give each class an index of its own.")
+        self._hash = hash(self.classes)
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> "Vocabulary":
@@ -94,7 +95,7 @@ class Vocabulary:
         return isinstance(other, Vocabulary) and self.classes == other.classes
 
     def __hash__(self) -> int:
-        return hash(self.classes)
+        return self._hash
 
     @property
     def names(self) -> tuple[str, ...]:

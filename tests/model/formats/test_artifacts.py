@@ -18,12 +18,13 @@ from toco.model.formats.artifacts import (
     read_result,
     read_tokens,
 )
-from toco.model.formats.item import LabelledItem
+from toco.model.formats.item import LabelledItem, MaskChoice
 from toco.model.options import preset_options
 from toco.model.photos.classes import COCO, VOC, Vocabulary
 from toco.model.photos.images import read_mask
 from toco.model.photos.palette import PALETTE
 
+WHICH = MaskChoice("pseudo_mask")
 OPTIONS = preset_options("fast")
 TOKENS = np.random.default_rng(0).normal(size=(6, 8, 96)).astype(np.float16)
 
@@ -66,9 +67,9 @@ def test_every_index_survives(shape):
 def test_an_unchanged_mask_goes_out_as_it_was_stored(encode):
     artifacts = encode()
     stored = artifacts[PSEUDO_MASK]
-    assert LabelledItem("cat.jpg", artifacts.get).mask_png("pseudo_mask") is stored
+    assert LabelledItem("cat.jpg", artifacts.get).mask_png(WHICH) is stored
     recoded = LabelledItem("cat.jpg", artifacts.get, recode=np.arange(256, dtype=np.uint8)[::-1])
-    assert np.array_equal(read_mask(recoded.mask_png("pseudo_mask")), 255 - read_mask(stored))
+    assert np.array_equal(read_mask(recoded.mask_png(WHICH)), 255 - read_mask(stored))
 
 
 def test_a_stored_mask_of_another_palette_goes_out_in_ours(encode):
@@ -77,7 +78,7 @@ def test_a_stored_mask_of_another_palette_goes_out_in_ours(encode):
     grey = io.BytesIO()
     Image.fromarray(mask).save(grey, "PNG")
     item = LabelledItem("cat.jpg", (artifacts | {PSEUDO_MASK: grey.getvalue()}).get)
-    assert item.mask_png("pseudo_mask") == encode_mask(mask)
+    assert item.mask_png(WHICH) == encode_mask(mask)
 
 
 def test_cams_keep_half_precision_names_and_sizes(encode, make_label):
