@@ -13,7 +13,7 @@ help: ## List the targets
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -98,8 +98,9 @@ soak: setup ## Label 20,000 photos while parts are killed, an hour at most, and 
 	$(BIN)/python -m tests.faults.soak --write
 
 .PHONY: pictures
-pictures: setup ## Take the pictures of docs/page.md anew, with the default model
+pictures: setup ## Take the pictures of docs/page.md and docs/label-studio.md anew, with the default model
 	$(BIN)/python -m tests.service.page.screenshots
+	TOCO_WRITE_IMAGES=1 $(BIN)/python -m pytest -q tests/service/label_studio/test_real_label_studio.py -k the_default_models_mask
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches

@@ -1,5 +1,6 @@
 """Fixtures that several floors share."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,12 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Encoders that tests export, here and in the programs that they start, leave the user's own cache alone."""
+def _leave_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests, and the programs that they start and kill, put into a cache or leave lying goes with the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOCO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)  # found anew
         yield
 
 
@@ -38,7 +41,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: three small blocks, random weights, four classes with VOC's indices and synonyms."""
-    folder = tmp_path_factory.mktemp("tiny-model")
+    folder = tmp_path_factory.mktemp("models") / "tiny"
     write_tiny_model(folder)
     return folder
 

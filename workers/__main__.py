@@ -3,6 +3,8 @@
 import argparse
 import logging
 import os
+import shutil
+from multiprocessing.util import get_temp_dir
 
 from toco.jobs.settings import load_settings
 from toco.model.threads import share_the_processor
@@ -17,6 +19,7 @@ def main() -> None:
     code = run_worker(load_settings(), tuple(parser.parse_args().queues.split(",")))
     # All work is handed in by now. Taking torch and its compiled kernels apart would cost seconds, for nothing.
     logging.shutdown()
+    shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of the pool, which removes it at an exit that is none
     os._exit(code)
 
 

@@ -1,7 +1,6 @@
 """The service that the tests talk to."""
 
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +14,8 @@ from toco.service.client.client import Client
 
 
 @pytest.fixture(scope="session")
-def models_folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    shutil.copytree(tiny_model, folder / "tiny")
-    return folder
+def models_folder(tiny_model: Path) -> Path:
+    return tiny_model.parent
 
 
 @pytest.fixture(scope="session")

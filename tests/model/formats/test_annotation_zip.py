@@ -1,16 +1,14 @@
 """Zips that CVAT exports come back as the masks that were corrected there."""
 
 import io
-import os
 import subprocess
-import venv
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.environments import environment
 from tests.model.formats.conftest import draw_label, encode_label
 from toco.model.formats.annotation_zip import InvalidAnnotations, read_annotation_zip
 from toco.model.formats.cvat import encode_runs
@@ -151,12 +149,7 @@ dataset.export(sys.argv[2], "voc_segmentation", save_media=False, apply_colormap
 @pytest.mark.slow
 def test_what_datumaro_writes_for_cvat_is_read_pixel_for_pixel(tmp_path):
     """Datumaro writes CVAT's "Segmentation mask 1.1"; it pins much, so it has an environment of its own."""
-    home = Path(os.environ.get("TOCO_TEST_CACHE", Path.home() / ".cache" / "toco-tests")) / "datumaro-1.13.12"
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "datumaro==1.13.12"], check=True)
-        (home / "ready").touch()
+    python = environment("datumaro-1.13.12", "datumaro==1.13.12")
     label = draw_label()
     artifacts = encode_label(label)
     items = [LabelledItem(name, artifacts.get) for name in ("a.jpg", "farm/b.jpg")]

@@ -6,8 +6,6 @@ mask, and only simplification may move their outline.
 
 import json
 import subprocess
-import venv
-from pathlib import Path
 
 import cv2
 import cvat_sdk.masks
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 from pycocotools import mask as coco_mask
 
+from tests.environments import environment
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.cvat import encode_bits, encode_runs
 from toco.model.formats.label_studio import encode_brush_rle
@@ -174,14 +173,9 @@ print("same bytes")
 
 
 @pytest.mark.slow
-def test_brush_rle_is_byte_for_byte_that_of_label_studio_sdk(tmp_path_factory, request):
-    """The SDK pins an older NumPy, so it lives in an environment of its own, kept between runs."""
-    home = Path(request.config.cache.mkdir("label-studio-sdk-2.1.2"))
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "label-studio-sdk==2.1.2"], check=True)
-        (home / "ready").touch()
+def test_brush_rle_is_byte_for_byte_that_of_label_studio_sdk():
+    """The SDK pins an older NumPy, so it lives in an environment of its own."""
+    python = environment("label-studio-sdk-2.1.2", "label-studio-sdk==2.1.2")
     random = np.random.default_rng(7)
     masks = [*HAND_MADE.values(), *(random.random((23, 17)) < density for density in np.linspace(0, 1, 21))]
     cases = [{"mask": mask.astype(int).tolist(), "rle": encode_brush_rle(mask)} for mask in masks]

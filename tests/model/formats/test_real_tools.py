@@ -3,15 +3,12 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
-import sysconfig
-import venv
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.environments import environment
 from toco.model.formats.export import export_items
 from toco.model.formats.regions import boxes_in
 from toco.model.formats.sink import FolderSink
@@ -20,7 +17,6 @@ from toco.model.photos.classes import IGNORE, VOC
 
 pytestmark = pytest.mark.slow
 
-CACHE = Path(os.environ.get("TOCO_TEST_CACHE", Path.home() / ".cache" / "toco-tests"))
 CAT, PERSON = 8, 15
 
 # Names and kinds of photos that a loader may lose, and the part that each is in.
@@ -34,21 +30,6 @@ PHOTOS = {
     "K\u00e4tzchen [2] 100%.webp": ("WEBP", "test"),
     "phone.avif": ("AVIF", "test"),
 }
-
-
-def environment(name: str, *packages: str, shared: bool = False) -> Path:
-    """Return a Python that has some packages; `shared` gives it this one's libraries (torch) in place of its own."""
-    home = CACHE / name
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *(["--no-deps"] * shared), *packages], check=True)
-        (home / "ready").touch()
-    if shared:
-        (site,) = (home / "lib").glob("python*/site-packages")
-        (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"])
-    return python
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ from toco.jobs.settings import load_settings
 from toco.service.applications.whole import create_app
 from toco.service.one_machine.embedded import EmbeddedServer
 
+Start = Callable[..., TestClient]
 
-@pytest.fixture
-def start(valkey: EmbeddedServer, models_folder: Path, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
-    """Start an application with settings of its own."""
+
+def starting(valkey: EmbeddedServer, models: Path, folder: Path) -> Iterator[Start]:
+    """Start applications with settings of their own; all end together."""
     with ExitStack() as stack:
 
         def start(**fields) -> TestClient:
             known = {
-                "redis_url": valkey.url, "data_dir": tmp_path, "models_dir": models_folder, "default_model": "tiny",
+                "redis_url": valkey.url, "data_dir": folder, "models_dir": models, "default_model": "tiny",
                 "label_wait_seconds": 0, "_env_file": None,
             }  # fmt: skip
             client = TestClient(create_app(load_settings(**(known | fields))), base_url="http://127.0.0.1")
@@ -29,6 +30,20 @@ def start(valkey: EmbeddedServer, models_folder: Path, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture
-def alone(start: Callable[..., TestClient]) -> TestClient:
+def start(valkey: EmbeddedServer, models_folder: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start an application for one test."""
+    yield from starting(valkey, models_folder, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_for_all(
+    valkey: EmbeddedServer, models_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Start]:
+    """Start an application for all tests of a file: the first request of each costs a tenth of a second."""
+    yield from starting(valkey, models_folder, tmp_path_factory.mktemp("application"))
+
+
+@pytest.fixture(scope="module")
+def alone(start_for_all: Start) -> TestClient:
     """The application with its own defaults, on a loopback address without keys."""
-    return start()
+    return start_for_all()

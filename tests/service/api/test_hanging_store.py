@@ -137,7 +137,8 @@ def test_threads_are_bounded_and_one_that_hangs_keeps_its_own():
     asyncio.run(story())
 
 
-def test_readiness_writes_its_probe_seldom(alone, tmp_path):
+def test_readiness_writes_its_probe_seldom(start, tmp_path):
+    alone = start()
     probe = tmp_path / "objects" / "health" / "probe"
     alone.get("/readyz")
     written = probe.stat().st_mtime_ns

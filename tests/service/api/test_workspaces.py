@@ -116,12 +116,16 @@ NOT_FOUND = ("job_not_found", "upload_not_found", "training_not_found")
 ENOUGH = {"read": {"read", "label", "admin"}, "label": {"label", "admin"}, "admin": {"admin"}}
 
 
+@pytest.fixture(scope="module")
+def with_keys(start_for_all):
+    return start_for_all(auth=True, rate_per_minute=100_000, annotation_wait_seconds=0)
+
+
 @pytest.fixture
-def guarded(start):
-    client = start(auth=True, rate_per_minute=100_000, annotation_wait_seconds=0)
-    client.app.state.toco.records.redis.flushdb()
-    client.app.state.toco.start()
-    return client
+def guarded(with_keys):
+    with_keys.app.state.toco.records.redis.flushdb()
+    with_keys.app.state.toco.start()
+    return with_keys
 
 
 @pytest.fixture

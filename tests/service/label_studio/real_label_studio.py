@@ -1,19 +1,18 @@
-"""A real Label Studio in a virtual environment of its own, made when it is missing and kept between runs."""
+"""A real Label Studio in a virtual environment of its own."""
 
 import json
 import os
-import shutil
 import subprocess
 import time
-import venv
 from pathlib import Path
 
 import httpx
 
+from tests.environments import environment
+
 VERSION = "1.23.2"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 USER, PASSWORD = "annotator@example.org", "a-password-of-a-test"
-CACHE = Path(os.environ.get("TOCO_TEST_CACHE", Path.home() / ".cache" / "toco-tests"))
 
 DECODE = """
 import json, sys
@@ -27,24 +26,12 @@ np.savez(sys.argv[2], **masks)
 """
 
 
-def environment() -> Path:
-    """The folder of the virtual environment; installing takes about a minute, once."""
-    home = CACHE / f"label-studio-{VERSION}"
-    if not (home / "ready").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
-        install = [home / "bin" / "python", "-m", "pip", "install", "-q", f"label-studio=={VERSION}"]
-        subprocess.run(install, check=True)
-        (home / "ready").touch()
-    return home
-
-
 class RealLabelStudio:
     """Label Studio on a free port with a database of its own."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
-        self.home = environment()
+        self.programs = environment(f"label-studio-{VERSION}", f"label-studio=={VERSION}").parent
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, headers={"authorization": f"Token {TOKEN}"}, timeout=200)
@@ -59,7 +46,7 @@ class RealLabelStudio:
             "SENTRY_DSN": "",
             "FRONTEND_SENTRY_DSN": "",
         }
-        command = [self.home / "bin" / "label-studio", "start", "--no-browser", "--data-dir", self.folder / "data"]
+        command = [self.programs / "label-studio", "start", "--no-browser", "--data-dir", self.folder / "data"]
         command += ["--username", USER, "--password", PASSWORD, "--user-token", TOKEN, "--enable-legacy-api-token"]
         command += ["--internal-host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "label-studio.log").open("wb") as log:
@@ -131,6 +118,6 @@ class RealLabelStudio:
 
         source, target = self.folder / "regions.json", self.folder / "masks.npz"
         source.write_text(json.dumps(regions))
-        subprocess.run([self.home / "bin" / "python", "-c", DECODE, source, target], check=True)
+        subprocess.run([self.programs / "python", "-c", DECODE, source, target], check=True)
         with np.load(target) as masks:
             return dict(masks)
