@@ -8,6 +8,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
+LABEL_STUDIO = "1.23.2"
 CACHE = Path(os.environ.get("TOCO_TEST_CACHE", Path.home() / ".cache" / "toco-tests"))
 
 
@@ -40,3 +41,8 @@ def environment(name: str, *packages: str, shared: bool = False) -> Path:
             (site,) = (home / "lib").glob("python*/site-packages")
             (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"])
     return python
+
+
+def label_studio() -> Path:
+    """Return the Python of Label Studio's environment, which has its SDK too."""
+    return environment(f"label-studio-{LABEL_STUDIO}", f"label-studio=={LABEL_STUDIO}")

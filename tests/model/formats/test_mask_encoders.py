@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 from pycocotools import mask as coco_mask
 
-from tests.environments import environment
+from tests.environments import label_studio
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.cvat import encode_bits, encode_runs
 from toco.model.formats.label_studio import encode_brush_rle
@@ -174,12 +174,11 @@ print("same bytes")
 
 @pytest.mark.slow
 def test_brush_rle_is_byte_for_byte_that_of_label_studio_sdk():
-    """The SDK pins an older NumPy, so it lives in an environment of its own."""
-    python = environment("label-studio-sdk-2.1.2", "label-studio-sdk==2.1.2")
+    """The SDK pins an older NumPy, so it lives in Label Studio's environment."""
     random = np.random.default_rng(7)
     masks = [*HAND_MADE.values(), *(random.random((23, 17)) < density for density in np.linspace(0, 1, 21))]
     cases = [{"mask": mask.astype(int).tolist(), "rle": encode_brush_rle(mask)} for mask in masks]
-    command = [python, "-c", SDK_CHECK]
+    command = [label_studio(), "-c", SDK_CHECK]
     done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, check=False)
     assert done.stdout == "same bytes\n", done.stderr
 

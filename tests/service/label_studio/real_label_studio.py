@@ -8,9 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.environments import environment
+from tests.environments import label_studio
 
-VERSION = "1.23.2"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 USER, PASSWORD = "annotator@example.org", "a-password-of-a-test"
 
@@ -31,7 +30,7 @@ class RealLabelStudio:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
-        self.programs = environment(f"label-studio-{VERSION}", f"label-studio=={VERSION}").parent
+        self.programs = label_studio().parent
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, headers={"authorization": f"Token {TOKEN}"}, timeout=200)

@@ -27,8 +27,11 @@ class Up:
 
     def __init__(self, folder: Path, models: Path, *arguments: str, cwd: Path | None = None) -> None:
         self.folder = folder
+        self.temporary = folder.with_name("temporary")
+        self.temporary.mkdir(exist_ok=True)
         self.environment = os.environ | QUICK | {
-            "TOCO_DATA_DIR": str(folder), "TOCO_MODELS_DIR": str(models), "TOCO_DEFAULT_MODEL": "tiny"
+            "TOCO_DATA_DIR": str(folder), "TOCO_MODELS_DIR": str(models), "TOCO_DEFAULT_MODEL": "tiny",
+            "TMPDIR": str(self.temporary),
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "toco", "up", "--port", "0", *arguments],
@@ -103,6 +106,7 @@ def test_everything_starts_labels_stops_and_remembers(tmp_path, models_folder, p
         api.kill()
         until(lambda: _answers(first.url), 60)
         assert first.end(signal.SIGINT) == 0
+        assert not list(first.temporary.glob("pymp-*")), "nothing is left in the folder of temporary files"
 
     with Up(tmp_path / "data", models_folder) as again:
         again.until_said("Ctrl-C")
