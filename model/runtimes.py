@@ -6,6 +6,7 @@ The order is by seconds of one forward on a processor with bfloat16 instructions
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Final, Literal
 
 logger = logging.getLogger(__name__)
 
-RuntimeName = Literal["torch", "openvino"]
-AskedRuntime = Literal["auto", "torch", "openvino"]
+RuntimeName = Literal["torch", "openvino", "openvino-int8"]
+AskedRuntime = Literal["auto", "torch", "openvino", "openvino-int8"]
+
+CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +28,38 @@ class Runtime:
         name: how it is asked for.
         devices: types of device that it computes on.
         package: what has to be installed.
+        gains_with: what a processor has, as Linux names it, where this is faster than what follows in the table.
+        loses_with: what it must not have for that. It plays no part where the runtime is asked for by its name.
     """
 
     name: RuntimeName
     devices: frozenset[str]
     package: str
+    gains_with: frozenset[str] = frozenset()
+    loses_with: frozenset[str] = frozenset()
 
 
 RUNTIMES: Final = (
+    # Products in 8 bits were measured where those in bfloat16 are vector instructions too, not those of matrices (AMX).
+    Runtime(
+        "openvino-int8",
+        frozenset({"cpu"}),
+        "openvino",
+        gains_with=frozenset({"avx512_vnni", "avx512_bf16"}),
+        loses_with=frozenset({"amx_bf16"}),
+    ),
     Runtime("openvino", frozenset({"cpu"}), "openvino"),
     Runtime("torch", frozenset({"cpu", "cuda", "mps"}), "torch"),
 )
 
+# What oneDNN, on which all of them compute, is told to know of a processor: of these, none has what is asked for above.
+_LIMITS: Final = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_OLDER: Final = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
 
-def choose_runtime(asked: AskedRuntime = "auto", device: str = "cpu") -> RuntimeName:
+
+def choose_runtime(
+    asked: AskedRuntime = "auto", device: str = "cpu", *, features: frozenset[str] | None = None
+) -> RuntimeName:
     """Return the runtime that is asked for, or the fastest of the table that can be used here.
 
     Where the one that is asked for cannot be used, that is said and the next one taken.
@@ -46,13 +67,36 @@ def choose_runtime(asked: AskedRuntime = "auto", device: str = "cpu") -> Runtime
     Args:
         asked: its name, or `auto`.
         device: type of the device.
+        features: of the processor; None takes `processor_features`.
     """
-    usable = [runtime.name for runtime in RUNTIMES if device in runtime.devices and _is_installed(runtime.package)]
-    if asked in usable:
-        return asked
+    usable = [runtime for runtime in RUNTIMES if device in runtime.devices and _is_installed(runtime.package)]
+    for runtime in usable:
+        if runtime.name == asked:
+            return runtime.name
     if asked != "auto":
         logger.warning("%s cannot be used here (device %s); another runtime is taken", asked, device)
-    return usable[0] if usable else "torch"
+    known = processor_features() if features is None else features
+    for runtime in usable:
+        if runtime.gains_with <= known and not runtime.loses_with & known:
+            return runtime.name
+    return "torch"
+
+
+def processor_features(cpuinfo: Path = CPUINFO, environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Return what the processor can do, as Linux names it; nothing where that is not told.
+
+    Args:
+        cpuinfo: what Linux says of the processor.
+        environment: of the process. What limits oneDNN to an older processor's instructions is heeded.
+    """
+    if any(environment.get(name, "").upper() in _OLDER for name in _LIMITS):
+        return frozenset()
+    try:
+        lines = cpuinfo.read_text("utf-8").splitlines()
+    except OSError:  # no Linux
+        return frozenset()
+    told = (line.partition(":")[2] for line in lines if line.startswith("flags"))
+    return frozenset(next(told, "").split())
 
 
 def _is_installed(package: str) -> bool:

@@ -1,13 +1,14 @@
 """The encoder as a graph that OpenVINO runs: the same tokens, in less time on processors.
 
-    export_encoder(encoder, folder)           # once; traces the module
-    OpenVinoEncoder(folder, dtype)(images)    # used like `backbone.Encoder`, but only to look at photos
+    export_encoder(encoder, folder, eight_bits=False)   # once; traces the module
+    OpenVinoEncoder(folder, dtype, threads=2)(images)   # used like `backbone.Encoder`, but only to look at photos
 
 The graph takes images of any size, and the position embedding of their token grid beside them, which torch makes: it
 is resized as ToCo wants it, and a graph that did it would be bound to one size.
 """
 
 import json
+import math
 import threading
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from toco.model.method.backbone import Encoder, Tokens, as_tokens, resized_positions, token_grid
+from toco.model.method.eight_bits import GROUP, evened, round_weights
 
 GRAPH: Final = "encoder.xml"
 POSITIONS: Final = "positions.safetensors"
@@ -46,17 +48,20 @@ class _Sequences(nn.Module):
         return self.encoder.sequences(self.encoder.sequence(images, position))
 
 
-def export_encoder(encoder: Encoder, folder: Path) -> None:
-    """Write an encoder as a graph of float32 with all that `OpenVinoEncoder` needs.
+def export_encoder(encoder: Encoder, folder: Path, *, eight_bits: bool = False) -> None:
+    """Write an encoder as a graph with all that `OpenVinoEncoder` needs.
 
     Args:
         encoder: in evaluation mode, float32, on the CPU.
         folder: made, and not whole until this returns.
+        eight_bits: whether its large products are to be computed in 8 bits (see `eight_bits`), not all in float32.
     """
     from openvino.frontend import FrontEndManager  # noqa: PLC0415 - needed once a model
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415 - as above
 
     folder.mkdir(parents=True)
+    if eight_bits:
+        encoder = evened(encoder, side=_trained_side(encoder))
     side = 4 * encoder.patch_size
     position = encoder.position_embedding((4, 4)).detach()
     with torch.no_grad(), warnings.catch_warnings():
@@ -68,11 +73,18 @@ def export_encoder(encoder: Encoder, folder: Path) -> None:
     decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
     graph = frontend.convert(frontend.load(decoder))
     graph.reshape({0: [-1, 3, -1, -1], 1: [1, -1, encoder.width]})
+    if eight_bits:
+        round_weights(graph)
     openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
     save_file({"positions": encoder.positions.detach().contiguous()}, folder / POSITIONS)
     shape = {"patch_size": encoder.patch_size, "width": encoder.width, "prefix": encoder.prefix,
              "placed_prefix": encoder.placed_prefix}  # fmt: skip
     (folder / SHAPE).write_text(json.dumps(shape), "utf-8")
+
+
+def _trained_side(encoder: Encoder) -> int:
+    """Return the side in pixels of the square whose token grid the position embedding has."""
+    return encoder.patch_size * math.isqrt(encoder.positions.shape[1] - encoder.placed_prefix)
 
 
 class OpenVinoEncoder(nn.Module):
@@ -83,7 +95,7 @@ class OpenVinoEncoder(nn.Module):
 
     Args:
         folder: as written by `export_encoder`.
-        dtype: torch.bfloat16, or None for float32; tokens are float32 in any case.
+        dtype: torch.bfloat16, or None for float32, of what is not in 8 bits; tokens are float32 in any case.
         threads: of the processor, all photos together.
     """
 
@@ -131,6 +143,8 @@ class OpenVinoEncoder(nn.Module):
                         "NUM_STREAMS": max(1, self._threads // each),
                         # A thread that is bound to a core waits for whoever else is there.
                         "ENABLE_CPU_PINNING": False,
+                        # Of weights in 8 bits alone: what they are multiplied with is rounded too.
+                        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP,
                     },
                 )
                 self._idle[each] = SimpleQueue()

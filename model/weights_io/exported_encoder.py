@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from toco.model.method.backbone import Encoder
+from toco.model.runtimes import RuntimeName
 from toco.model.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -23,14 +24,20 @@ _LAYOUT: Final = 1  # of what `openvino_encoder.export_encoder` writes
 _BEGUN: Final = ".begun"
 
 
-def exported_name(spec: ModelSpec) -> str:
+def exported_name(spec: ModelSpec, runtime: RuntimeName = "openvino") -> str:
     """Return the name of an encoder's folder: it changes with weights, backbone, runtime and layout."""
-    told = [_LAYOUT, version("openvino"), spec.weights_sha256, spec.backbone.model_dump(mode="json"), spec.aux_layer]
+    backbone = spec.backbone.model_dump(mode="json")
+    told = [_LAYOUT, runtime, version("openvino"), spec.weights_sha256, backbone, spec.aux_layer]
     return f"openvino-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]}"
 
 
 def exported_encoder(
-    spec: ModelSpec, cache: Path, load: Callable[[], Encoder], *, export: Callable[[Encoder, Path], None]
+    spec: ModelSpec,
+    cache: Path,
+    load: Callable[[], Encoder],
+    *,
+    export: Callable[[Encoder, Path], None],
+    runtime: RuntimeName = "openvino",
 ) -> Path:
     """Return the folder of an exported encoder, exporting it if nobody did yet.
 
@@ -39,11 +46,12 @@ def exported_encoder(
         cache: where exports are kept.
         load: gives the encoder where it has to be exported.
         export: writes an encoder to a folder, which it makes.
+        runtime: that it is for.
 
     Raises:
         OSError: the cache cannot be written to.
     """
-    folder = cache / exported_name(spec)
+    folder = cache / exported_name(spec, runtime)
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / ".lock").open("w") as lock:

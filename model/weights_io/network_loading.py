@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -40,11 +42,11 @@ def load_network(
     Raises:
         InvalidCheckpoint: see `checkpoint.load_model`.
     """
-    if runtime == "openvino":
+    if runtime != "torch":
         spec = read_spec(folder)
         state = read_weights(folder, spec)
         try:
-            encoder = _openvino_encoder(folder, spec, cache, dtype, threads)
+            encoder = _openvino_encoder(partial(_exported, folder, spec, runtime, cache), dtype, threads)
         except (OSError, RuntimeError, ImportError) as error:
             logger.warning("%s runs on torch, as OpenVINO cannot take it: %s", spec.version, error)
         else:
@@ -52,20 +54,19 @@ def load_network(
             network = ToCoNetwork(cast("Encoder", encoder), len(spec.classes))
             heads = {name: value for name, value in state.items() if not name.startswith("encoder.")}
             fit_state(network, heads, str(folder))
-            return network.eval(), spec, "openvino"
+            return network.eval(), spec, runtime
     return *load_model(folder), "torch"
 
 
-def _openvino_encoder(
-    folder: Path, spec: ModelSpec, cache: Path, dtype: torch.dtype | None, threads: int
-) -> "OpenVinoEncoder":
-    from toco.model.method.openvino_encoder import (  # noqa: PLC0415 - optional, and a runtime with threads of its own
-        OpenVinoEncoder,
-        export_encoder,
-    )
+def _exported(folder: Path, spec: ModelSpec, runtime: RuntimeName, cache: Path) -> Path:
+    from toco.model.method.openvino_encoder import export_encoder  # noqa: PLC0415 - optional, and starts a runtime
 
-    def exported() -> Path:
-        return exported_encoder(spec, cache, lambda: load_model(folder)[0].encoder, export=export_encoder)
+    export = partial(export_encoder, eight_bits=runtime == "openvino-int8")
+    return exported_encoder(spec, cache, lambda: load_model(folder)[0].encoder, export=export, runtime=runtime)
+
+
+def _openvino_encoder(exported: Callable[[], Path], dtype: torch.dtype | None, threads: int) -> "OpenVinoEncoder":
+    from toco.model.method.openvino_encoder import OpenVinoEncoder  # noqa: PLC0415 - as above, with threads of its own
 
     found = exported()
     try:

@@ -22,7 +22,7 @@ def loaded(folder, cache, runtime="openvino"):
     return load_network(folder, runtime, cache=cache, dtype=None, threads=1)
 
 
-def test_both_runtimes_give_the_same(tiny_model, tmp_path, close):
+def test_both_runtimes_in_float32_give_the_same(tiny_model, tmp_path, close):
     exact, spec, name = loaded(tiny_model, tmp_path, "torch")
     assert (name, spec) == ("torch", read_spec(tiny_model))
     network, spec, name = loaded(tiny_model, tmp_path)
@@ -32,6 +32,17 @@ def test_both_runtimes_give_the_same(tiny_model, tmp_path, close):
         (found, decoded), (expected, expected_decoded) = network(images), exact(images)
     for one, other in zip((*found, decoded), (*expected, expected_decoded), strict=True):
         close(one, other)
+
+
+def test_the_encoder_in_8_bits_is_another_export_of_its_own(tiny_model, tmp_path):
+    spec = read_spec(tiny_model)
+    assert [loaded(tiny_model, tmp_path, runtime)[2] for runtime in ("openvino-int8", "openvino")] == [
+        "openvino-int8",
+        "openvino",
+    ]
+    kept = {path.name: (path / "encoder.bin").stat().st_size for path in tmp_path.glob("openvino-*")}
+    assert set(kept) == {exported_name(spec, "openvino-int8"), exported_name(spec, "openvino")}
+    assert kept[exported_name(spec, "openvino-int8")] < kept[exported_name(spec, "openvino")]
 
 
 def test_damaged_weights_are_refused_even_where_the_encoder_is_exported(tiny_model, tmp_path):
@@ -44,16 +55,18 @@ def test_damaged_weights_are_refused_even_where_the_encoder_is_exported(tiny_mod
 
 
 @pytest.mark.parametrize("file", ["encoder.xml", "encoder.bin", "encoder.json", "positions.safetensors"])
-def test_an_export_that_was_damaged_is_made_anew(file, tiny_model, tmp_path, close, caplog):
-    exact, spec, _ = loaded(tiny_model, tmp_path, "torch")
-    loaded(tiny_model, tmp_path)
-    (tmp_path / exported_name(spec) / file).write_bytes(b"")
-    network, _, name = loaded(tiny_model, tmp_path)
-    assert name == "openvino"
-    assert "made anew" in caplog.text
+@pytest.mark.parametrize("runtime", ["openvino", "openvino-int8"])
+def test_an_export_that_was_damaged_is_made_anew(runtime, file, tiny_model, tmp_path, caplog):
+    whole, spec, _ = loaded(tiny_model, tmp_path, runtime)
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        close(network.encoder(images).patches, exact.encoder(images).patches)
+        expected = whole.encoder(images).patches
+    (tmp_path / exported_name(spec, runtime) / file).write_bytes(b"")
+    network, _, name = loaded(tiny_model, tmp_path, runtime)
+    assert name == runtime
+    assert "made anew" in caplog.text
+    with torch.inference_mode():
+        assert torch.equal(network.encoder(images).patches, expected)
 
 
 def test_where_the_cache_cannot_be_written_torch_is_taken(tiny_model, tmp_path, caplog):
@@ -77,7 +90,7 @@ SECOND_START = """
 import sys
 from pathlib import Path
 from toco.model.labelling.labeler import Labeler
-assert Labeler.from_folder(Path(sys.argv[1]), device="cpu", cache=Path(sys.argv[2])).runtime == "openvino"
+assert Labeler.from_folder(Path(sys.argv[1]), device="cpu", cache=Path(sys.argv[2])).runtime != "torch"
 print([name for name in ("timm", "torchvision") if name in sys.modules])
 """
 
@@ -99,5 +112,5 @@ def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
 )
 def test_what_is_to_be_as_published_runs_on_torch(options, exact, tiny_model, tmp_path):
     labeler = Labeler.from_folder(tiny_model, device="cpu", cache=tmp_path)
-    assert labeler.runtime == "openvino"
+    assert labeler.runtime != "torch"
     assert isinstance(labeler.network_for(options).encoder, Encoder) is exact
