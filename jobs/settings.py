@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: of the processor, for a worker or a command that labels; 0 takes `OMP_NUM_THREADS`, or else a thread a
             core that the process may use (its affinity, and the quota of its container).
-        runtime: what the encoder runs on: `auto`, `torch` or `openvino`; see docs/performance.md.
+        runtime: what the encoder runs on: `auto`, `torch`, `openvino` or `openvino-int8`; see docs/performance.md.
         cache_dir: where exported encoders are kept; each is about as large as its model in float32.
         max_training_steps: most steps that one training may take, over all its rounds.
         training_limit_hours: time after which a training is stopped and fails; it keeps its last checkpoint.

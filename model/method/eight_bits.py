@@ -12,7 +12,7 @@ References:
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -38,18 +38,17 @@ def evened(encoder: Encoder, *, side: int) -> Encoder:
         side: of the pictures on which sizes are measured, pixels.
     """
     even = copy.deepcopy(encoder)
-    blocks = [block for block in even.vit.blocks if _is_plain(block)]
-    products = [product for block in blocks for product in (block.mlp.fc1, block.mlp.fc2)]
-    sizes = iter(_sizes(even, products, drawn_pictures(_PICTURES, side)))
+    hidden = [layer for block in even.vit.blocks if (layer := _hidden_layer(block)) is not None]
+    products = [product for layer in hidden for product in (layer.first, layer.second)]
+    sizes = _sizes(even, products, drawn_pictures(_PICTURES, side))
     with torch.no_grad():
-        for block, entering, hidden in zip(blocks, sizes, sizes, strict=False):
-            first, second = block.mlp.fc1, block.mlp.fc2
+        for (norm, first, second), entering, within in zip(hidden, sizes[::2], sizes[1::2], strict=True):
             scale = (entering / first.weight.abs().amax(dim=0).clamp_min(_LEAST)).sqrt()
             scale /= scale.log().mean().exp()
-            block.norm2.weight.div_(scale)
-            block.norm2.bias.div_(scale)
+            norm.weight.div_(scale)
+            norm.bias.div_(scale)
             first.weight.mul_(scale)
-            order = hidden.argsort()
+            order = within.argsort()
             first.weight.copy_(first.weight[order])
             first.bias.copy_(first.bias[order])
             second.weight.copy_(second.weight[:, order])
@@ -116,20 +115,23 @@ def drawn_pictures(count: int, side: int) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).float()
 
 
-def _is_plain(block: Any) -> bool:
-    """Tell whether a block's hidden layer is norm, product, function, product, with nothing between them."""
-    hidden = block.mlp
-    parts = (getattr(hidden, "fc1", None), getattr(hidden, "fc2", None))
-    plain = all(isinstance(part, nn.Linear) and part.bias is not None for part in parts)
-    norm = block.norm2
-    # The function must work on each channel by itself; a gated one cuts the hidden layer in two.
-    return bool(
-        plain
-        and parts[0].out_features == parts[1].in_features
-        and isinstance(getattr(hidden, "norm", None), nn.Identity)
-        and isinstance(norm, nn.LayerNorm)
-        and norm.elementwise_affine
-    )
+class _HiddenLayer(NamedTuple):
+    """What surrounds the hidden layer of a block, in this order; a function of each channel is between the products."""
+
+    norm: nn.LayerNorm
+    first: nn.Linear
+    second: nn.Linear
+
+
+def _hidden_layer(block: nn.Module) -> _HiddenLayer | None:
+    """Return the hidden layer of a block, or None where something else is between norm and products, or a gate."""
+    norm, hidden = block.get_submodule("norm2"), block.get_submodule("mlp")
+    first, second = getattr(hidden, "fc1", None), getattr(hidden, "fc2", None)
+    if not (isinstance(norm, nn.LayerNorm) and isinstance(first, nn.Linear) and isinstance(second, nn.Linear)):
+        return None
+    plain = norm.bias is not None and first.bias is not None and isinstance(getattr(hidden, "norm", None), nn.Identity)
+    # A gate takes half of the channels for itself.
+    return _HiddenLayer(norm, first, second) if plain and first.out_features == second.in_features else None
 
 
 def _sizes(encoder: Encoder, products: Sequence[nn.Linear], pictures: Tensor) -> list[Tensor]:
@@ -150,4 +152,4 @@ def _sizes(encoder: Encoder, products: Sequence[nn.Linear], pictures: Tensor) ->
     finally:
         for hook in hooks:
             hook.remove()
-    return [(total / len(pictures)).sqrt().clamp_min(_LEAST) for total in cast("list[Tensor]", sums)]
+    return [(total / len(pictures)).sqrt().clamp_min(_LEAST) for total in sums]

@@ -43,7 +43,7 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Runtime = Annotated[
     AskedRuntime | None,
-    typer.Option(help="What the encoder runs on; default: TOCO_RUNTIME, or else the fastest that is installed."),
+    typer.Option(help="What the encoder runs on; default: TOCO_RUNTIME, or else the fastest here."),
 ]
 Preset = Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")]
 Settings = Annotated[

@@ -10,6 +10,7 @@ import torch
 from toco.model.labelling.labeler import Labeler
 from toco.model.method.backbone import Encoder
 from toco.model.options import preset_options
+from toco.model.runtimes import choose_runtime
 from toco.model.spec import InvalidCheckpoint, read_spec
 from toco.model.weights_io import network_loading
 from toco.model.weights_io.exported_encoder import exported_name
@@ -97,7 +98,7 @@ print([name for name in ("timm", "torchvision") if name in sys.modules])
 
 @pytest.mark.slow
 def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
-    loaded(tiny_model, tmp_path)
+    loaded(tiny_model, tmp_path, choose_runtime())
     command = [sys.executable, "-c", SECOND_START, str(tiny_model), str(tmp_path)]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
 
