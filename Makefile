@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--custom-compile-command 'make lock'
 
+# Tests start hundreds of processes of ours: each would compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +39,17 @@ lint: setup ## Lint, format, arrows between the floors, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+.PHONY: quick
+quick: setup ## The quick tests
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup -q --maxfail=1
+
 .PHONY: check
-check: lint ## Lint and the quick tests: under two minutes
-	$(BIN)/python -m pytest -m 'not slow' -n 2 -q --maxfail=1
+check: setup ## Lint and the quick tests, side by side: under two minutes
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint quick
 
 .PHONY: test
 test: lint ## Lint and all tests, the slow real-program ones too
-	$(BIN)/python -m pytest -m 'not slow' -n 2 --cov --cov-report=
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup --cov --cov-report=
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --cov --cov-append --cov-report=term:skip-covered
 	$(BIN)/python -m coverage report --include='model/*' --skip-covered --fail-under=95
 

@@ -14,6 +14,13 @@ from toco.service.one_machine.embedded import EmbeddedServer
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests of the shared service run in one process, which starts it: to start another takes ten seconds."""
+    for item in items:
+        if "live" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("live"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _leave_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests, and the programs that they start and kill, put into a cache or leave lying goes with the tests."""
