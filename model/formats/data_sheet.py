@@ -91,17 +91,21 @@ def _contents(found: Statistics) -> Iterator[str]:
 
 def _classes(found: Statistics) -> Iterator[str]:
     parts = list(found.parts)
-    yield "| class | index | tagged | photos | " + "".join(f"{part} | " for part in parts) + "pixels | regions |"
-    yield "|---|" + "---:|" * (5 + len(parts))
+    columns = ["class", "index", "tagged", "photos", *parts, "pixels", "regions", "specks"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---|" + "---:|" * (6 + len(parts))
     for entry in found.classes:
         yield _row(entry, parts, found.pixels)
+    yield ""
+    yield f"Specks are regions of fewer than {found.min_area} pixels; outlines and boxes leave them out."
 
 
 def _row(entry: ClassStatistics, parts: Sequence[str], pixels: int) -> str:
     name = entry.name.replace("|", "\\|")
     of_parts = "".join(f"{entry.parts.get(part, 0)} | " for part in parts)
     share = _percent(entry.pixels / pixels if pixels else 0.0)
-    return f"| {name} | {entry.index} | {entry.tagged} | {entry.photos} | {of_parts}{share} | {entry.regions} |"
+    counts = f"{of_parts}{share} | {entry.regions} | {entry.specks}"
+    return f"| {name} | {entry.index} | {entry.tagged} | {entry.photos} | {counts} |"
 
 
 def _label_options(by_digest: dict[str, Any]) -> Iterator[str]:

@@ -124,7 +124,7 @@ def export_items(
         UnknownFormat: no such format.
         TocoError: what goes wrong is not one photo's fault, or is every photo's.
     """
-    report, counted = ExportReport(sinks), {name: Counted(vocabulary) for name in sinks}
+    report, counted = ExportReport(sinks), {name: Counted(vocabulary, min_area=options.min_area) for name in sinks}
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(open_writer(name, sink, vocabulary, options)) for name, sink in sinks.items()
@@ -174,7 +174,7 @@ def count_items(
     Raises:
         TocoError: what goes wrong is not one photo's fault.
     """
-    counted = Counted(vocabulary)
+    counted = Counted(vocabulary, min_area=options.min_area)
     for item in items:
         found = None
         if options.open_photos or not _is_wholly_open(item, options):
@@ -188,7 +188,8 @@ def count_items(
 def _counts(item: LabelledItem, vocabulary: Vocabulary, options: ExportOptions) -> PhotoCounts | None:
     """Count a photo whose mask was exported; raw CAMs alone may have none."""
     try:
-        return count_photo(item, options.which, vocabulary, part=item.part or options.subset)
+        part = item.part or options.subset
+        return count_photo(item, options.which, vocabulary, part=part, min_area=options.min_area)
     except TocoError:
         return None
 

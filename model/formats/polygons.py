@@ -70,11 +70,7 @@ def rings_to_polygons(rings: Rings, *, tolerance: float = 0.0, min_area: int = 0
     """
     if not tolerance >= 0:
         raise InvalidOption(f"Tolerance {tolerance!r}.", fix="Give a number of pixels, 0 or more.")
-    parents = rings.parents
-    pixels = list(rings.areas)  # of each region without its holes, and of each hole without its regions
-    for parent, area in zip(parents, rings.areas, strict=True):
-        if parent >= 0:
-            pixels[parent] -= area
+    parents, pixels = rings.parents, rings.pixels
     for of_regions in (True, False):  # as `drop_specks` does: first regions, then the holes that these leave
         small = [
             outer is of_regions and count < min_area for outer, count in zip(rings.outer, pixels, strict=True)

@@ -76,6 +76,15 @@ class Rings:
     _starts: Sequence[int]
     _ends: Sequence[int]
 
+    @property
+    def pixels(self) -> list[int]:
+        """Of each region without its holes, and of each hole without its regions."""
+        pixels = list(self.areas)
+        for parent, area in zip(self.parents, self.areas, strict=True):
+            if parent >= 0:
+                pixels[parent] -= area
+        return pixels
+
     def __getitem__(self, ring: int) -> Points:
         corners = self._corners[self._starts[ring] : self._ends[ring]]
         if not self.outer[ring]:

@@ -31,7 +31,7 @@ class ShownClass:
         self.area = area
         self._mask = mask
         self._value = value
-        self._regions: int | None = None
+        self._regions: npt.NDArray[np.int64] | None = None
         self._polygons: dict[tuple[float, int], list[Polygon]] = {}
         self._overlaps: dict[tuple[float, int], Overlap] = {}
 
@@ -51,13 +51,14 @@ class ShownClass:
         return encode_rle(self.pixels)
 
     @property
-    def regions(self) -> int:
-        """How many 4-connected regions it has."""
+    def regions(self) -> npt.NDArray[np.int64]:
+        """(regions,) pixels of each of its 4-connected regions, in no order."""
         if self._regions is None:
             pixels = self.pixels
             box = box_around(pixels)
             part = pixels[box.top : box.bottom, box.left : box.right].view(np.uint8)
-            self._regions = cv2.connectedComponents(part, connectivity=4)[0] - 1
+            found = cv2.connectedComponentsWithStats(part, connectivity=4)[2]
+            self._regions = found[1:, cv2.CC_STAT_AREA].astype(np.int64)  # row 0 is everything outside the class
         return self._regions
 
     def polygons(self, *, tolerance: float, min_area: int) -> list[Polygon]:
@@ -65,7 +66,7 @@ class ShownClass:
         key = tolerance, min_area
         if key not in self._polygons:
             rings = trace_rings(self.pixels)
-            self._regions = sum(rings.outer)
+            self._regions = np.array(rings.pixels, np.int64)[np.array(rings.outer, bool)]
             self._polygons[key] = rings_to_polygons(rings, tolerance=tolerance, min_area=min_area)
         return self._polygons[key]
 

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,9 @@ class ClassStatistics(Frozen):
         photos: that show the class.
         parts: of these, how many in each part.
         pixels: of the class.
-        regions: 4-connected ones. They are no objects: two that touch are one, and one that is covered may be two.
+        regions: 4-connected ones of at least `min_area` pixels. They are no objects: two that touch are one, and one
+            that is covered may be two.
+        specks: smaller ones, which formats of outlines and boxes leave out.
         areas: photos by the share that the class has of them, as bounded by `area_bounds`.
         outline_iou: of the polygons with the masks, where the format has polygons.
     """
@@ -48,6 +50,7 @@ class ClassStatistics(Frozen):
     parts: dict[str, int]
     pixels: int
     regions: int
+    specks: int = 0
     areas: tuple[int, ...]
     outline_iou: float | None = None
 
@@ -72,6 +75,7 @@ class Statistics(Frozen):
         by_person: photos whose mask a person drew or corrected.
         models: photos by the model that labelled them.
         area_bounds: see `ClassStatistics.areas`.
+        min_area: pixels of the least region that is no speck.
         classes: those that are tagged or shown.
         together: photos that show both classes, by the two names in the order of the vocabulary.
         outline_iou: over all classes; None where the format has no polygons.
@@ -96,6 +100,7 @@ class Statistics(Frozen):
     by_person: int
     models: dict[str, int]
     area_bounds: tuple[float, ...] = AREA_BOUNDS
+    min_area: int = 0
     classes: tuple[ClassStatistics, ...]
     together: dict[str, dict[str, int]]
     outline_iou: float | None = None
@@ -104,6 +109,19 @@ class Statistics(Frozen):
     def open_share(self) -> float:
         """Share (0..1) of all pixels that are left open."""
         return self.open_pixels / self.pixels if self.pixels else 0.0
+
+
+class ClassCounts(NamedTuple):
+    """What is counted of a class that a photo shows.
+
+    Attributes:
+        regions, specks: 4-connected ones, of at least and of fewer than the least pixels of a region.
+        area: which of `AREA_BOUNDS` its share falls in.
+    """
+
+    regions: int
+    specks: int
+    area: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +133,7 @@ class PhotoCounts:
         doubt: of the description.
         part: of the data set.
         pixels: (256,) of each mask index.
-        classes: that it shows, in the order of the vocabulary: regions, and which of `AREA_BOUNDS` its share falls in.
+        classes: that it shows, in the order of the vocabulary.
         tidied: pixels that small regions and holes changed.
     """
 
@@ -123,11 +141,13 @@ class PhotoCounts:
     doubt: float
     part: str
     pixels: npt.NDArray[np.int64]
-    classes: dict[str, tuple[int, int]]
+    classes: dict[str, ClassCounts]
     tidied: int
 
 
-def count_photo(item: LabelledItem, which: MaskChoice, vocabulary: Vocabulary, *, part: str) -> PhotoCounts:
+def count_photo(
+    item: LabelledItem, which: MaskChoice, vocabulary: Vocabulary, *, part: str, min_area: int
+) -> PhotoCounts:
     """Count a photo.
 
     Args:
@@ -135,15 +155,17 @@ def count_photo(item: LabelledItem, which: MaskChoice, vocabulary: Vocabulary, *
         which: its mask that is exported.
         vocabulary: the classes of the mask.
         part: of the data set.
+        min_area: regions of fewer pixels are specks.
 
     Raises:
         MissingPart, InvalidArtifact: there is no such mask, or no description.
     """
     mask, before, pixels = item.tidied(which), item.tidied(MaskChoice(which.mask)), item.pixels(which)
-    classes = {
-        shown.entry.name: (shown.regions, bisect_left(AREA_BOUNDS, pixels[shown.entry.index] / mask.size))
-        for shown in item.classes(which, vocabulary)
-    }
+    classes = {}
+    for shown in item.classes(which, vocabulary):
+        specks = int(np.count_nonzero(shown.regions < min_area))
+        share = pixels[shown.entry.index] / mask.size
+        classes[shown.entry.name] = ClassCounts(len(shown.regions) - specks, specks, bisect_left(AREA_BOUNDS, share))
     tidied = 0 if before is mask else int(np.count_nonzero(mask != before))
     return PhotoCounts(item.result, item.result.doubt, part, pixels, classes, tidied)
 
@@ -153,10 +175,12 @@ class Counted:
 
     Args:
         vocabulary: the classes of the masks.
+        min_area: of the regions of the photos that are added.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, min_area: int) -> None:
         self._vocabulary = vocabulary
+        self._min_area = min_area
         self._photos = 0
         self._sums: Counter[str] = Counter()
         self._doubt = 0.0
@@ -166,6 +190,7 @@ class Counted:
         self._tagged: Counter[str] = Counter()
         self._pixels = np.zeros(256, np.int64)
         self._regions: Counter[str] = Counter()
+        self._specks: Counter[str] = Counter()
         self._shown: dict[str, Counter[str]] = {}  # photos by class, then by part
         self._areas: dict[str, list[int]] = {}
         self._together: Counter[tuple[str, str]] = Counter()
@@ -188,10 +213,11 @@ class Counted:
         self._sums["tidied"] += photo.tidied
         if len(self.options) < 2:
             self.options.setdefault(result.options_digest, result.options)
-        for name, (regions, bounds) in photo.classes.items():
-            self._regions[name] += regions
+        for name, counts in photo.classes.items():
+            self._regions[name] += counts.regions
+            self._specks[name] += counts.specks
             self._shown.setdefault(name, Counter())[part] += 1
-            self._areas.setdefault(name, [0] * len(AREA_BOUNDS))[bounds] += 1
+            self._areas.setdefault(name, [0] * len(AREA_BOUNDS))[counts.area] += 1
         self._together.update(combinations(photo.classes, 2))
 
     def statistics(self, split: Split, outlines: OutlineCost | None = None) -> Statistics:
@@ -223,6 +249,7 @@ class Counted:
             tagged_by_model=self._sums["by_model"],
             by_person=self._sums["by_person"],
             models=dict(self._models.most_common()),
+            min_area=self._min_area,
             classes=tuple(
                 ClassStatistics(
                     name=entry.name,
@@ -232,6 +259,7 @@ class Counted:
                     parts=dict(self._shown.get(entry.name, {})),
                     pixels=int(self._pixels[entry.index]),
                     regions=self._regions[entry.name],
+                    specks=self._specks[entry.name],
                     areas=tuple(self._areas.get(entry.name, [0] * len(AREA_BOUNDS))),
                     outline_iou=iou.get(entry.name),
                 )

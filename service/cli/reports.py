@@ -86,9 +86,10 @@ def _statistics(ask: Ask, url: str, key: str, *, as_json: bool) -> None:
     )
     bounds = "/".join(f"{100 * bound:g}" for bound in found["area_bounds"])
     name, areas = Column("class", no_wrap=True), Column(f"photos by area, to {bounds} %")
-    table = Table(name, "tagged", "shown", "% of pixels", "regions", areas)
+    table = Table(name, "tagged", "shown", "% of pixels", "regions", "specks", areas)
     for row in found["classes"]:
-        figures = [row["tagged"], row["photos"], f"{100 * row['pixels'] / pixels:.2f}", row["regions"]]
+        share = f"{100 * row['pixels'] / pixels:.2f}"
+        figures = [row["tagged"], row["photos"], share, row["regions"], row["specks"]]
         table.add_row(row["name"], *map(str, figures), "/".join(map(str, row["areas"])))
     Console().print(table)
     pairs = [(one, other, n) for one, row in found["together"].items() for other, n in row.items()]

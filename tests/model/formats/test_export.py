@@ -148,9 +148,9 @@ def test_statistics_count_what_the_masks_show(three, export, tmp_path):
     assert (found.photos, found.parts) == (3, {"train": 1, "val": 1, "test": 1})
     assert (found.pixels, found.open_pixels) == (3 * mask.size, 2 * int((mask == 255).sum()))
     assert (found.empty_photos, found.together) == (1, {"cat": {"person": 2}})
-    cat, person = found.classes
+    cat, _ = found.classes
     assert (cat.name, cat.tagged, cat.photos, cat.parts) == ("cat", 2, 2, {"train": 1, "val": 1})
-    assert (cat.pixels, cat.regions, person.regions) == (2 * int((mask == 8).sum()), 2, 4)
+    assert (cat.pixels, cat.regions, cat.specks) == (2 * int((mask == 8).sum()), 2, 0)
     share = (mask == 8).mean()
     assert cat.areas == tuple(
         2 * (low < share <= high) for low, high in zip((0, *AREA_BOUNDS), AREA_BOUNDS, strict=False)
@@ -201,6 +201,16 @@ def test_the_data_sheet_says_what_was_made_how_and_its_limits(three, make_item, 
 def test_without_an_audit_the_data_sheet_says_so(make_item, export, tmp_path):
     export([make_item()], "voc")
     assert "Nobody checked a sample of these masks" in (tmp_path / "voc/README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["voc", "yolo-seg"])  # one counts regions itself, the other finds them for outlines
+def test_specks_that_outlines_leave_out_are_no_regions(name, make_item, export, tmp_path):
+    for least, counts in ((0, (2, 0)), (1, (2, 0)), (2, (1, 1)), (16, (1, 1))):
+        export([make_item()], name, min_area=least)
+        found = Statistics.model_validate_json((tmp_path / name / "statistics.json").read_text())
+        person = found.classes[1]
+        assert (found.min_area, (person.regions, person.specks)) == (least, counts), "one person, and a pixel apart"
+    assert "| 1 | 1 |\n\nSpecks are regions of fewer than 16 pixels" in (tmp_path / name / "README.md").read_text()
 
 
 def test_small_regions_are_left_open_and_holes_filled_in_every_format(make_item, export, tmp_path):
