@@ -101,16 +101,17 @@ class Bucket:
         self._each(copy, kept, "read", on_object)
         return left_out
 
-    def send(self, folder: Path, on_object: Callable[[int, int], None] = lambda _done, _all: None) -> int:
-        """Copy all files of a folder under the prefix; return how many. Raises BucketUnavailable."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        self._each(
-            lambda name: self.put(name, folder / name),
-            [path.relative_to(folder).as_posix() for path in files],
-            "written",
-            on_object,
-        )
-        return len(files)
+    def send(
+        self, folder: Path, names: list[str], on_object: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        """Copy files of a folder under the prefix. Raises BucketUnavailable."""
+        self._each(lambda name: self.put(name, folder / name), names, "written", on_object)
+
+    def delete(self, names: list[str]) -> None:
+        """Delete objects under the prefix. Raises BucketUnavailable."""
+        if names:
+            with self._told("written"):
+                obstore.delete(self._store, names)
 
     def put(self, name: str, file: Path) -> None:
         """Copy a file under the prefix, whole or not at all. Raises BucketUnavailable."""
@@ -139,6 +140,63 @@ class Bucket:
                 f"{self.url!r} cannot be {what}: {_first_line(error)}",
                 fix="Check the address, its credentials and its region.",
             ) from None
+
+
+class Mirror:
+    """A folder of this machine, and the prefix of a bucket that holds the same.
+
+    Args:
+        bucket: the prefix.
+        folder: that stands for it, empty at first.
+        last: file name that says of its folder that it is whole: it is deleted first and sent last.
+    """
+
+    def __init__(self, bucket: Bucket, folder: Path, *, last: str) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self._last = last
+        self._there: dict[str, _State] = {}
+
+    def fetch(self, on_object: Callable[[int, int], None] = lambda _done, _all: None) -> None:
+        """Copy what is under the prefix into the folder. Raises BucketUnavailable, InvalidOption: there is nothing."""
+        self._bucket.fetch(self._folder, on_object)
+        self._there = self._here()
+
+    def send_whole(self, top: str) -> None:
+        """Send what changed in those folders below `top` that are whole. Raises BucketUnavailable."""
+        here = self._here(top)
+        whole = {name.rpartition("/")[0] for name in here if name.rpartition("/")[2] == self._last}
+        self._send({name: state for name, state in here.items() if name.rpartition("/")[0] in whole})
+
+    def send(self, on_object: Callable[[int, int], None] = lambda _done, _all: None) -> None:
+        """Make the prefix hold what the folder holds. Raises BucketUnavailable."""
+        here = self._here()
+        gone = [name for name in self._there if name not in here]
+        self._bucket.delete(gone)
+        for name in gone:
+            del self._there[name]
+        self._send(here, on_object)
+
+    def _send(
+        self, here: dict[str, "_State"], on_object: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        changed = [name for name, state in here.items() if self._there.get(name) != state]
+        lasts = [name for name in changed if name.rpartition("/")[2] == self._last]
+        self._bucket.delete([name for name in lasts if name in self._there])
+        self._bucket.send(self._folder, sorted(set(changed).difference(lasts)), on_object)
+        self._bucket.send(self._folder, lasts)
+        self._there |= {name: here[name] for name in changed}
+
+    def _here(self, top: str = "") -> dict[str, "_State"]:
+        found = {}
+        for path in sorted((self._folder / top).rglob("*")):
+            if path.is_file():
+                state = path.stat()
+                found[path.relative_to(self._folder).as_posix()] = state.st_mtime_ns, state.st_size
+        return found
+
+
+_State = tuple[int, int]  # when a file was written, and its bytes
 
 
 def _first_line(error: Exception) -> str:

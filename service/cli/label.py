@@ -53,7 +53,7 @@ def label(
         typer.Option(
             "--out",
             help="Folder of the results; a second run goes on where the first stopped. Or s3://bucket/prefix, gs:// "
-            "or az://, where there is nothing yet.",
+            "or az://.",
         ),
     ],
     tags: Annotated[
@@ -158,7 +158,7 @@ def label(
         labeler = _with_learnt_words(labeler, photos, out, mapping)
     run = FolderRun(labeler, options, out, outputs=frozenset(wanted), mapping=mapping)
     with progress("Labelling", len(photos)) as finished:
-        run.label(photos, summary, on_event=lambda _: finished())
+        run.label(photos, summary, on_event=results.keeping(finished))
     try:
         run.export(photos, wanted_formats, summary, export)
     finally:

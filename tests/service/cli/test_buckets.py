@@ -8,8 +8,9 @@ import pytest
 from obstore.store import S3Store
 
 from tests.service.one_machine.test_s3 import KEY, SECRET, s3  # noqa: F401 - the server
-from toco.jobs.buckets import Bucket, BucketUnavailable, is_bucket
+from toco.jobs.buckets import Bucket, BucketUnavailable, Mirror, is_bucket
 from toco.model.errors import InvalidOption
+from toco.service.cli import buckets
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,11 @@ def bucket(s3, monkeypatch, jpeg):  # noqa: F811 - the fixture of that name
     return store
 
 
+@pytest.fixture
+def s3_folder(bucket, tmp_path):
+    return Bucket("s3://own/mirrored"), tmp_path
+
+
 def names(store: S3Store, prefix: str) -> set[str]:
     found = [str(entry["path"]) for batch in obstore.list(store, prefix) for entry in batch]
     return {name.removeprefix(f"{prefix}/") for name in found}
@@ -52,10 +58,58 @@ def test_a_prefix_is_labelled_into_another(bucket, toco, quick):
     assert "Results: s3://own/labels" in result.stdout
     made = names(bucket, "labels")
     assert {"summary.json", "voc/SegmentationClass/a.png", "coco/annotations/instances_train.json"} <= made
+    elsewhere = toco("label", "s3://own/farm/photos", "--out", "s3://own/farm", *quick)
+    assert elsewhere.exit_code == 2
+    assert "something under 's3://own/farm' already" in elsewhere.stderr
+    assert SECRET not in result.output + elsewhere.output
+
+
+def test_a_run_that_was_killed_is_gone_on_with(bucket, toco, quick, monkeypatch):
+    asked = ("label", "s3://own/farm/photos", "--out", "s3://own/labels", "--format", "voc", *quick)
+    with monkeypatch.context() as patch:
+        patch.setattr(buckets, "KEEP_SECONDS", 0.0)
+        patch.setattr(buckets.Outgoing, "deliver", lambda _: None)
+        assert toco(*asked).exit_code == 0
+    finished = {"artifacts/a.jpg/result.json", "artifacts/a.jpg/asked.json", "artifacts/deep/b.jpg/result.json"}
+    left = names(bucket, "labels")
+    assert finished <= left
+    assert all(name.startswith("artifacts/") for name in left), "the end never came"
+    obstore.delete(bucket, "labels/artifacts/a.jpg/result.json")  # as if it had been on its way
+    stale = bytes(obstore.get(bucket, "labels/artifacts/deep/b.jpg/result.json").bytes())
     again = toco(*asked)
-    assert again.exit_code == 2
-    assert "something under 's3://own/labels' already" in again.stderr
-    assert SECRET not in result.output + again.output
+    assert again.exit_code == 0, again.output
+    assert "1 labelled, 1 finished before" in again.stdout
+    assert bytes(obstore.get(bucket, "labels/artifacts/deep/b.jpg/result.json").bytes()) == stale
+    assert finished | {"voc/SegmentationClass/a.png", "voc/SegmentationClass/deep/b.png"} <= names(bucket, "labels")
+    # One photo is gone: so is its part of the export.
+    obstore.delete(bucket, "farm/photos/deep/b.jpg")
+    fewer = toco(*asked)
+    assert fewer.exit_code == 0, fewer.output
+    made = names(bucket, "labels")
+    assert "voc/SegmentationClass/a.png" in made
+    assert "voc/SegmentationClass/deep/b.png" not in made
+
+
+def test_a_photo_that_is_labelled_anew_is_never_half_there(s3_folder):
+    bucket, folder = s3_folder
+    mirror = Mirror(bucket, folder, last="result.json")
+    photo = folder / "artifacts" / "a.jpg"
+    photo.mkdir(parents=True)
+    (photo / "mask.png").write_bytes(b"old")
+    mirror.send_whole("artifacts")
+    assert bucket.names() == [], "it is not whole yet"
+    (photo / "result.json").write_bytes(b"old")
+    mirror.send_whole("artifacts")
+    assert bucket.names() == ["artifacts/a.jpg/mask.png", "artifacts/a.jpg/result.json"]
+    (photo / "mask.png").write_bytes(b"newer")
+    (photo / "result.json").write_bytes(b"newer")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bucket, "send", lambda *_: (_ for _ in ()).throw(BucketUnavailable("gone", fix="wait")))
+        with pytest.raises(BucketUnavailable):
+            mirror.send()
+    assert bucket.names() == ["artifacts/a.jpg/mask.png"], "what is sent now is of no finished photo"
+    mirror.send()
+    assert bucket.names() == ["artifacts/a.jpg/mask.png", "artifacts/a.jpg/result.json"]
 
 
 def test_what_would_be_done_is_said_before(bucket, toco, quick):
