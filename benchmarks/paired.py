@@ -74,7 +74,7 @@ class Tree:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         # As the command line starts a labeler: what it says of threads before torch loads is part of a tree.
-        start = f"import sys\nsys.argv = ['toco']\n{_prelude(folder)}\n{PROGRAM}"
+        start = f"import sys\nsys.argv = ['toco']\n{prelude(folder)}\n{PROGRAM}"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", start],
             env=os.environ | environment | {"PYTHONPATH": str(folder)},
@@ -110,7 +110,10 @@ class Tree:
         self._process.wait()
 
 
-def _prelude(folder: Path) -> str:
+def prelude(folder: Path) -> str:
+    """Return how the command line of a tree prepares its process."""
+    if (folder / "model" / "starting.py").exists():
+        return "from toco.model.starting import start_process\nstart_process()"
     shares = (folder / "model" / "threads.py").exists()
     return "from toco.model.threads import share_the_processor\nshare_the_processor()" if shares else ""
 

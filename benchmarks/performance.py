@@ -14,7 +14,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import crf, exports, label, paired, service
+from benchmarks import crf, exports, label, paired, service, startup
 from benchmarks.machine import ROOT
 from benchmarks.tables import place_in_file
 
@@ -25,6 +25,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "label": label.markdown,
     "paired": paired.markdown,
     "exports": exports.markdown,
+    "startup": startup.markdown,
     "service": service.markdown,
 }
 ARGUMENTS = {

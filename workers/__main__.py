@@ -7,7 +7,7 @@ import shutil
 from multiprocessing.util import get_temp_dir
 
 from toco.jobs.settings import load_settings
-from toco.model.threads import share_the_processor
+from toco.model.starting import start_process
 from toco.workers.tasks import run_worker
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Run a worker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="python -m toco.workers")
     parser.add_argument("--queues", required=True, help="comma-separated, first things first")
-    share_the_processor()
+    start_process()
     code = run_worker(load_settings(), tuple(parser.parse_args().queues.split(",")))
     # All work is handed in by now. Taking torch and its compiled kernels apart would cost seconds, for nothing.
     logging.shutdown()

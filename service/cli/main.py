@@ -4,9 +4,11 @@ Exit codes: 0 all is done; 1 some of it failed (photos, reference arrays); 2 it 
 128 and the number of a signal: it was told to stop, and can be started again.
 """
 
+import sys
+
 import typer
 
-from toco.model.threads import share_the_processor
+from toco.model.starting import end_process, start_process
 from toco.service.cli.commands import LazyGroup
 
 app = typer.Typer(
@@ -26,8 +28,13 @@ def toco() -> None:
 
 def main() -> None:
     """Run the command line."""
-    share_the_processor()
-    app()
+    start_process()
+    try:
+        app()
+    except SystemExit as end:
+        if "torch" in sys.modules and isinstance(end.code, int):
+            end_process(end.code)
+        raise
 
 
 if __name__ == "__main__":
