@@ -15,8 +15,8 @@ PACKAGES = ("torch", "timm", "numpy", "numba", "pydensecrf2", "celery", "redis")
 
 def provenance() -> dict[str, Any]:
     """Return the date (UTC), the commit (with `+` if files differ from it), the processor and the versions used."""
-    commit = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    commit = commit_of(ROOT)
+    changed = _git(ROOT, "status", "--porcelain", "--untracked-files=no")
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": f"{commit}{'+' if changed else ''}",
@@ -27,9 +27,14 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _git(*arguments: str) -> str:
+def commit_of(tree: Path) -> str:
+    """Return the commit that a checkout stands at."""
+    return _git(tree, "rev-parse", "--short", "HEAD")
+
+
+def _git(tree: Path, *arguments: str) -> str:
     git = shutil.which("git") or "git"
-    return subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([git, *arguments], cwd=tree, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _processor() -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, commit_of, provenance
 from benchmarks.paired import prelude
 
 PHOTO: Final = ROOT / "samples" / "dog.jpg"
@@ -76,17 +76,13 @@ def measure(before: Path, rounds: int) -> dict[str, Any]:
             "clock_before": median(old[1] for old, _ in pairs),
             "clock_now": median(new[1] for _, new in pairs),
         }
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    return {"against": commit, "rounds": rounds, "cases": found}
+    return {"against": commit_of(before), "rounds": rounds, "cases": found}
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The result of `measure` as Markdown."""
     lines = [
-        f"| against `{result['against']}`, {result['rounds']} rounds | processor before, s | now, s | ratio "
-        "| clock before, s | now, s |",
+        f"| against `{result['against']}`, {result['rounds']} rounds | before, s | now, s | ratio | clock, s | now, s |",
         "|---|---|---|---|---|---|",
     ]
     for case, row in result["cases"].items():
