@@ -82,7 +82,7 @@ def measure(before: Path, rounds: int) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """The result of `measure` as Markdown."""
     lines = [
-        f"| against `{result['against']}`, {result['rounds']} rounds | before, s | now, s | ratio | clock, s | now, s |",
+        f"| {result['rounds']} rounds | `{result['against']}`, s | now, s | ratio | clock: before, s | now, s |",
         "|---|---|---|---|---|---|",
     ]
     for case, row in result["cases"].items():
