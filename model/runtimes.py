@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
+from toco.model.options import LabelOptions
+
 logger = logging.getLogger(__name__)
 
 RuntimeName = Literal["torch", "openvino", "openvino-int8"]
@@ -80,6 +82,20 @@ def choose_runtime(
         if runtime.gains_with <= known and not runtime.loses_with & known:
             return runtime.name
     return "torch"
+
+
+def runtime_for(options: LabelOptions, usual: RuntimeName) -> RuntimeName:
+    """Return what the encoder runs on with some options.
+
+    What is to be as published is not computed in 8 bits; float32 is what torch computes, as the method was checked.
+
+    Args:
+        options: of the labels.
+        usual: what it runs on otherwise, see `choose_runtime`.
+    """
+    if options.precision == "float32" or usual == "torch":
+        return "torch"
+    return "openvino" if options.preset == "paper" else usual
 
 
 def processor_features(cpuinfo: Path = CPUINFO, environment: Mapping[str, str] = os.environ) -> frozenset[str]:

@@ -40,10 +40,9 @@ from toco.model.options import GPU_BATCH_PIXELS, LabelOptions, preset_options
 from toco.model.photos.classes import IGNORE
 from toco.model.photos.tag_check import UnknownTags
 from toco.model.photos.understanding import NO_MAPPING, Mapped
-from toco.model.runtimes import AskedRuntime, RuntimeName, cache_folder, choose_runtime
+from toco.model.runtimes import AskedRuntime, RuntimeName, cache_folder, choose_runtime, runtime_for
 from toco.model.spec import DEFAULT_MODEL, ModelSpec
 from toco.model.threads import threads as all_threads
-from toco.model.weights_io.checkpoint import load_model
 from toco.model.weights_io.network_loading import load_network
 
 
@@ -78,7 +77,7 @@ class Labeler:
         crf: name of the dense CRF; see `crf.backend.crf_backend`.
         threads: of the processor; None takes what `threads.threads` says.
         runtime: what the encoder of `network` runs on.
-        exact: gives the same network on torch, where `network` runs on something else; for float32 as published.
+        load: gives the same network on another runtime; None labels everything with `network`.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Labeler:
         crf: str = "auto",
         threads: int | None = None,
         runtime: RuntimeName = "torch",
-        exact: Callable[[], ToCoNetwork] | None = None,
+        load: Callable[[RuntimeName], ToCoNetwork] | None = None,
     ) -> None:
         self.spec = spec
         self.vocabulary = spec.vocabulary
@@ -99,7 +98,8 @@ class Labeler:
         self.crf: CrfBackend = crf_backend(crf)
         self.threads = threads or all_threads()
         self.runtime: RuntimeName = runtime
-        self._exact = exact
+        self._load = load
+        self._others: dict[RuntimeName, ToCoNetwork] = {}
         self._loading = threading.Lock()
 
     @classmethod
@@ -129,25 +129,28 @@ class Labeler:
         """
         folder = folder or DEFAULT_MODEL
         place = choose_device(device)
-        network, spec, found = load_network(
-            folder,
-            choose_runtime(runtime, place.device.type),
-            cache=cache or cache_folder(),
-            dtype=place.dtype,
-            threads=threads or all_threads(),
-        )
-        exact = None if found == "torch" else lambda: load_model(folder)[0]
-        return cls(network, spec, device=device, crf=crf, threads=threads, runtime=found, exact=exact)
+
+        def on(name: RuntimeName) -> tuple[ToCoNetwork, ModelSpec, RuntimeName]:
+            return load_network(
+                folder,
+                name,
+                cache=cache or cache_folder(),
+                dtype=place.dtype,
+                threads=threads or all_threads(),
+            )
+
+        network, spec, found = on(choose_runtime(runtime, place.device.type))
+        return cls(network, spec, device=device, crf=crf, threads=threads, runtime=found, load=lambda name: on(name)[0])
 
     def network_for(self, options: LabelOptions) -> ToCoNetwork:
-        """Return the network that labels with some options: on torch for `paper`, and where float32 is asked for."""
-        if self._exact is None or (options.precision == "auto" and options.preset != "paper"):
+        """Return the network that labels with some options; see `runtimes.runtime_for`."""
+        wanted = runtime_for(options, self.runtime)
+        if self._load is None or wanted == self.runtime:
             return self.network
         with self._loading:
-            if isinstance(self._exact, ToCoNetwork):
-                return self._exact
-            self._exact = self._exact().eval()
-            return self._exact
+            if wanted not in self._others:
+                self._others[wanted] = self._load(wanted).eval()
+            return self._others[wanted]
 
     def label_one(
         self,

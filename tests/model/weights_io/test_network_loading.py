@@ -103,15 +103,25 @@ def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
+@pytest.mark.parametrize("usual", ["openvino-int8", "openvino"])
 @pytest.mark.parametrize(
-    ("options", "exact"),
+    ("options", "wanted"),
     [
-        (preset_options("paper"), True),
-        (preset_options("balanced", precision="float32"), True),
-        (preset_options("balanced"), False),
+        (preset_options("paper", precision="float32"), "torch"),
+        (preset_options("balanced", precision="float32"), "torch"),
+        (preset_options("paper"), "openvino"),
+        (preset_options("balanced"), None),
     ],
 )
-def test_what_is_to_be_as_published_runs_on_torch(options, exact, tiny_model, tmp_path):
-    labeler = Labeler.from_folder(tiny_model, device="cpu", cache=tmp_path)
-    assert labeler.runtime != "torch"
-    assert isinstance(labeler.network_for(options).encoder, Encoder) is exact
+def test_float32_runs_on_torch_and_paper_never_in_8_bits(usual, options, wanted, tiny_model, tmp_path):
+    labeler = Labeler.from_folder(tiny_model, device="cpu", cache=tmp_path, runtime=usual)
+    network = labeler.network_for(options)
+    assert isinstance(network.encoder, Encoder) is (wanted == "torch")
+    assert (network is labeler.network) is (wanted in (None, usual))
+    assert labeler.network_for(options) is network
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_what_runs_on_torch_stays_there(precision, tiny_model, tmp_path):
+    labeler = Labeler.from_folder(tiny_model, device="cpu", cache=tmp_path, runtime="torch")
+    assert labeler.network_for(preset_options("paper", precision=precision)) is labeler.network
