@@ -1,10 +1,10 @@
 """The command line starts fast, lists its commands, and says what is wrong in one line."""
 
+import subprocess
 import sys
 
 import pytest
 
-from toco.service.cli import main
 from toco.service.cli.commands import COMMANDS, load
 
 
@@ -45,9 +45,11 @@ def test_errors_of_the_file_system_are_one_line_too(toco, tmp_path, tiny_model, 
     assert not any(line.startswith(("toco:", "Traceback", "  File")) for line in report)  # what was understood, no more
 
 
-def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["toco", "--help"])
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    assert ended.value.code == 0
-    assert "label" in capsys.readouterr().out
+@pytest.mark.parametrize("loaded", ["sys", "torch"])
+@pytest.mark.parametrize(("asked", "code"), [("--help", 0), ("lable", 2)])
+def test_the_entry_point_runs_the_command_line_and_ends_its_process(asked, code, loaded):
+    program = f"import {loaded}; from toco.service.cli.main import main; main(); print('never')"
+    found = subprocess.run([sys.executable, "-c", program, asked], capture_output=True, text=True, check=False)
+    assert found.returncode == code
+    assert "label" in found.stdout + found.stderr
+    assert "never" not in found.stdout
