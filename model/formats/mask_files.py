@@ -27,7 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from toco.model.errors import TocoError
 from toco.model.formats.sent_mask import InvalidMask, RunLengths, decode_rle
-from toco.model.method.mask_merge import ForeignMask, Pixels
+from toco.model.method.mask_merge import BAND, ForeignMask, Pixels, places_in
 from toco.model.photos.collection import is_hidden, listed
 from toco.model.photos.images import UnreadableImage, probe_image, read_stored
 from toco.model.photos.tags import TaggedImage, TagTable, row_name
@@ -35,8 +35,8 @@ from toco.model.photos.tags import TaggedImage, TagTable, row_name
 MAX_MASKS: Final = 10_000
 """Masks of a photo; a picture of more colours is a photo, not a map of masks."""
 
-MAX_MASK_PIXELS: Final = 64_000_000
-"""Masks of larger photos are not read."""
+MAX_RUNS: Final = 32_000_000
+"""Runs along the rows of a picture of masks, of one value each: what has more is no map of masks."""
 
 MAX_JSON_BYTES: Final = 256 * 1024 * 1024
 
@@ -167,13 +167,8 @@ def read_masks(files: Iterable[MaskFile], size: tuple[int, int]) -> list[Foreign
         size: (H, W) of the upright photo in pixels.
 
     Raises:
-        InvalidMask: a file is no mask, or of another size; or there are too many masks, or too large ones.
+        InvalidMask: a file is no mask, or of another size; or there are too many masks.
     """
-    if size[0] * size[1] > MAX_MASK_PIXELS:
-        raise InvalidMask(
-            f"Masks of a photo of {size[1]:,} x {size[0]:,} pixels; the limit is {MAX_MASK_PIXELS:,}.",
-            fix="Label it without masks, or scale both down.",
-        )
     found: list[ForeignMask] = []
     for file in files:
         try:
@@ -194,7 +189,7 @@ def of_arrays(masks: Sequence[npt.NDArray[np.bool_]], size: tuple[int, int]) -> 
     for mask in masks:
         if mask.shape != size:
             raise InvalidMask(f"A mask of shape {mask.shape} for a photo of {size}.", fix="Give (H, W) bool.")
-    return [partial(np.flatnonzero, mask) for mask in masks]
+    return [partial(places_in, mask) for mask in masks]
 
 
 def pack_masks(files: Sequence[MaskFile]) -> bytes:
@@ -295,29 +290,67 @@ def _from_entry(entry: Any, size: tuple[int, int]) -> ForeignMask:
 
 
 def _rle_pixels(rle: dict[str, Any], size: tuple[int, int]) -> Pixels:
-    return np.flatnonzero(decode_rle(rle, size))
+    return places_in(decode_rle(rle, size))
 
 
 def _from_picture(data: bytes, size: tuple[int, int]) -> list[ForeignMask]:
     try:
-        header = probe_image(data, max_pixels=MAX_MASK_PIXELS)
+        header = probe_image(data)
         fits = (header.height, header.width) == size
-        values = read_stored(data, max_pixels=MAX_MASK_PIXELS) if fits else None
+        values = read_stored(data) if fits else None
     except TocoError as error:
         raise InvalidMask(error.detail, fix=_FIX) from None
     if values is None:
         raise InvalidMask(
             f"It has {header.width} x {header.height} pixels, the photo, upright, {size[1]} x {size[0]}.", fix=_FIX
         )
-    flat = values.reshape(size[0] * size[1], -1).astype(np.int64)
-    labels = flat @ (256 ** np.arange(flat.shape[1], dtype=np.int64)) if flat.shape[1] > 1 else flat[:, 0]
+    starts, labels = _runs(values)
+    lengths = np.diff(starts, append=np.int32(size[0] * size[1]))
     order = np.argsort(labels, kind="stable")
-    found, starts = np.unique(labels[order], return_index=True)
+    found, firsts = np.unique(labels[order], return_index=True)
     if len(found) > MAX_MASKS:
         raise InvalidMask(f"It has {len(found):,} colours: no map of masks.", fix=_FIX)
-    groups = np.split(order, starts[1:])
-    return [_kept(pixels) for value, pixels in zip(found, groups, strict=True) if value]
+    groups = np.split(order, firsts[1:])
+    return [
+        partial(_run_pixels, starts[group], lengths[group]) for value, group in zip(found, groups, strict=True) if value
+    ]
 
 
-def _kept(pixels: Pixels) -> ForeignMask:
-    return lambda: pixels
+def _runs(
+    values: npt.NDArray[np.uint8 | np.uint16 | np.int32],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Find where the value changes along the rows of a picture, in memory that grows with the changes.
+
+    Args:
+        values: (H, W) or (H, W, 3).
+
+    Returns:
+        (runs,) first place of each run, and (runs,) its value or colour.
+
+    Raises:
+        InvalidMask: there are too many.
+    """
+    starts, labels = [], []
+    before: int | None = None
+    rows = max(1, BAND // values.shape[1])
+    for top in range(0, len(values), rows):
+        band = values[top : top + rows].reshape(-1, *values.shape[2:]).astype(np.int64)
+        if band.ndim > 1:
+            band = band @ (256 ** np.arange(band.shape[1], dtype=np.int64))
+        changes = np.flatnonzero(np.diff(band, prepend=~band[0] if before is None else before))
+        starts.append((changes + top * values.shape[1]).astype(np.int32))
+        labels.append(band[changes])
+        before = int(band[-1])
+        if sum(map(len, starts)) > MAX_RUNS:
+            raise InvalidMask(f"Its value changes over {MAX_RUNS:,} times along its rows: no map of masks.", fix=_FIX)
+    return np.concatenate(starts), np.concatenate(labels)
+
+
+def _run_pixels(starts: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32]) -> Pixels:
+    """Return the places that (runs,) runs hold."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    places = np.repeat((starts - (ends - lengths)).astype(np.int32), lengths)
+    for start in range(0, len(places), BAND):
+        part = places[start : start + BAND]
+        part += np.arange(start, start + len(part), dtype=np.int32)
+    return places

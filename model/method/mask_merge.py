@@ -7,16 +7,20 @@ References:
     (arXiv 2305.05803): which mask belongs to which class.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from toco.model.options import Frozen, MaskMerge
 from toco.model.photos.classes import BACKGROUND, IGNORE
 
-Pixels = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.int32 | np.int64]
 """(n,) places of a mask's pixels in the photo, counted along rows: `y * W + x`, each once."""
+
+BAND: Final = 4_000_000  # pixels at a time: numpy widens what it counts and what it is indexed by to 8 bytes each
 
 LabelMask = npt.NDArray[np.uint8]
 """(H, W) uint8 mask indices, 0 background, 255 ignore."""
@@ -80,19 +84,42 @@ def merge_masks(
         covering: whether a mask that covers a class's region may belong to it although it is mostly outside.
     """
     flat = mask.ravel()
-    areas = np.bincount(flat, minlength=256)
+    areas = _counted(flat)
     taken: list[tuple[int, int, ForeignMask]] = []
     for load in masks:
-        counts = np.bincount(flat[load()], minlength=256)
+        counts = sum((_counted(flat[places]) for places in bands(load())), np.zeros(256, np.int64))
         index = class_of(counts, areas, options, covering=covering)
         if index is not None:
             taken.append((int(counts.sum()), index, load))
-    merged = flat.copy()
-    if options.rest == "open" and taken:
-        merged[np.isin(flat, [index for _, index, _ in taken])] = IGNORE
+    start = np.arange(256, dtype=np.uint8)
+    if options.rest == "open":
+        start[[index for _, index, _ in taken]] = IGNORE
+    merged = np.asarray(cv2.LUT(mask, start), np.uint8).reshape(-1)
     for _, index, load in sorted(taken, key=lambda entry: -entry[0]):
-        merged[load()] = index
+        for places in bands(load()):
+            merged[places] = index
     return merged.reshape(mask.shape), MaskCounts(given=len(masks), taken=len(taken))
+
+
+def places_in(mask: npt.NDArray[np.bool_]) -> Pixels:
+    """Return the places of the pixels of an (H, W) bool mask, in memory of four bytes for each."""
+    places = np.empty(np.count_nonzero(mask), np.int32)
+    filled, rows = 0, max(1, BAND // max(1, mask.shape[1]))
+    for top in range(0, mask.shape[0], rows):
+        found = np.flatnonzero(mask[top : top + rows])
+        places[filled : filled + len(found)] = found + top * mask.shape[1]
+        filled += len(found)
+    return places
+
+
+def bands(values: npt.NDArray[np.generic]) -> Iterator[npt.NDArray[Any]]:
+    """Yield views of an array, `BAND` rows at a time."""
+    return (values[start : start + BAND] for start in range(0, len(values), BAND))
+
+
+def _counted(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return (256,) how often each value is there."""
+    return sum((np.bincount(part, minlength=256) for part in bands(values)), np.zeros(256, np.int64))
 
 
 def merge_into_label(
