@@ -24,6 +24,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "crf": crf.markdown,
     "label": label.markdown,
     "paired": paired.markdown,
+    "paper": paired.markdown,
     "exports": exports.markdown,
     "startup": startup.markdown,
     "service": service.markdown,
