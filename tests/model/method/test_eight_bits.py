@@ -102,13 +102,15 @@ def test_the_graph_is_smaller_by_the_weights_that_were_rounded(encoder, tmp_path
     assert sizes[0] - sizes[1] == pytest.approx(3 * rounded, rel=0.05)
 
 
-def test_a_rounded_weight_is_at_most_half_a_step_off():
-    weight = np.random.default_rng(0).normal(size=(7, 50)).astype(np.float32)
+@pytest.mark.parametrize(("columns", "groups"), [(50, 1), (eight_bits.GROUP, 1), (3 * eight_bits.GROUP, 3)])
+def test_a_rounded_weight_is_at_most_half_a_step_off(columns, groups):
+    weight = np.random.default_rng(0).normal(size=(7, columns)).astype(np.float32)
     weight[3] = 0.0
     whole, scale = eight_bits.rounded(weight)
-    assert (whole.dtype, scale.shape, scale.dtype) == (np.int8, (7, 1), np.float32)
-    assert np.all(np.abs(whole * scale - weight) <= 0.501 * scale)
-    assert set(np.abs(whole).max(axis=1)) == {0, 127}
+    assert (whole.shape, whole.dtype) == ((7, groups, columns // groups), np.int8)
+    assert (scale.shape, scale.dtype) == ((7, groups, 1), np.float32)
+    assert np.all(np.abs((whole * scale).reshape(7, columns) - weight) <= 0.501 * scale.max())
+    assert set(np.abs(whole).max(axis=2).ravel()) == {0, 127}
 
 
 def test_the_drawn_pictures_are_always_the_same_and_alike_to_photos_in_range():
