@@ -84,11 +84,16 @@ class ScheduleConfig(Frozen):
 
 
 class LossConfig(Frozen):
-    """Loss weights, and the share of the schedule after which the decoder's losses start."""
+    """Loss weights, and the share of the schedule after which the decoder's losses start.
+
+    `cam` is of training on soft labels alone (not in the paper): the raw CAMs of a photo's tags learn where their class
+    is, which the classification loss, by way of the highest token, says of one place only.
+    """
 
     classification: Weight = 1.0
     auxiliary: Weight = 1.0
     ptc: Weight = 0.2
+    cam: Weight = 0.0
     ctc: Weight = 0.5
     segmentation: Weight = 0.1
     energy: Weight = 0.05
@@ -189,7 +194,11 @@ class SoftLabelConfig(Frozen):
         own: share of the network's own prediction, restricted to background and the photo's tags, in the target: it
             knows better where the labels err, and would learn their mistakes by heart without it.
         own_start: share of the schedule from which `own` counts.
-        paste: probability that an object of another photo is pasted into a crop; a second one with its square.
+        paste: probability that an object of another photo is pasted into a crop; a second one with its square, and so on.
+        pastes: how many objects a crop gets at most.
+        paste_sizes: range of a pasted object's longer side, as a share of the crop's.
+        paste_evenly: share of the pasted objects whose class is drawn before the photo, each class alike: what is rare
+            and small is then learnt from objects that are labelled well.
         mosaic: probability that a crop is put together of four.
         balance: 0 draws all photos alike, 1 as often as the rarest of their tags is rare.
     """
@@ -199,6 +208,9 @@ class SoftLabelConfig(Frozen):
     own: Share = 0.3
     own_start: Share = 0.1
     paste: Share = 0.5
+    pastes: Annotated[int, Field(ge=0)] = 2
+    paste_sizes: tuple[Share, Share] = (0.2, 0.7)
+    paste_evenly: Share = 0.0
     mosaic: Share = 0.15
     balance: Share = 0.5
 

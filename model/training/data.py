@@ -161,6 +161,7 @@ class TaggedPhotos(Dataset[Sample]):
         self.vocabulary = vocabulary_of(config)
         self._decoded: dict[int, Pixels] = {}
         self._cut: dict[tuple[int, int], tuple[Pixels, tuple[int, int, int, int]]] = {}
+        self._donors = [] if soft_labels is None else _donors(photos, soft_labels)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -251,6 +252,15 @@ class TaggedPhotos(Dataset[Sample]):
         channel = tagged[0] + 1
         return cut_out(pixels, maps[..., channels.index(channel)], channel) if channel in channels else None
 
+    def _donor(self, rng: np.random.Generator) -> int:
+        """Draw the photo whose object is pasted: any, or one of a class that is drawn first."""
+        # Where classes are not drawn evenly, no chance is used up for it: a run of before goes on as it was.
+        evenly = self.config.soft_labels.paste_evenly
+        if evenly and self._donors and rng.random() < evenly:
+            donors = self._donors[int(rng.integers(len(self._donors)))]
+            return donors[int(rng.integers(len(donors)))]
+        return int(rng.integers(len(self.photos)))
+
     def _composed(self, index: int, rng: np.random.Generator) -> Sample:
         """Return a sample made of a photo and, by chance, of parts of others."""
         config = self.config
@@ -263,13 +273,13 @@ class TaggedPhotos(Dataset[Sample]):
             piece = mosaic([self._cut_piece(other, half, rng) for other in used])
         else:
             piece = self._cut_piece(index, augmentation, rng)
-        for _ in range(2):
+        for _ in range(soft.pastes):
             if rng.random() >= soft.paste:
                 break
-            donor = int(rng.integers(len(self.photos)))
+            donor = self._donor(rng)
             cut = self._object_of(donor)
             if cut is not None:
-                piece = paste(piece, cut, rng)
+                piece = paste(piece, cut, rng, sizes=soft.paste_sizes)
                 used.append(donor)
         tags = torch.stack([self.photos[other].tags for other in used]).amax(dim=0)
         known = torch.stack([self.photos[other].known for other in used]).amin(dim=0)
@@ -292,6 +302,16 @@ class TaggedPhotos(Dataset[Sample]):
             views=image.new_empty((0, *image.shape)),
             index=index,
         )
+
+
+def _donors(photos: Sequence[TrainingPhoto], soft_labels: SoftLabels) -> list[list[int]]:
+    """Return, for each class that has any, the photos with this one tag whose objects can be cut out."""
+    found: dict[int, list[int]] = {}
+    for index, photo in enumerate(photos):
+        tagged = photo.tags.nonzero().flatten().tolist()
+        if len(tagged) == 1 and str(photo.path) in soft_labels.rows:
+            found.setdefault(tagged[0], []).append(index)
+    return [found[channel] for channel in sorted(found)]
 
 
 def sampling_weights(photos: Sequence[TrainingPhoto], balance: float) -> npt.NDArray[np.float64]:

@@ -153,6 +153,33 @@ def soft_segmentation_loss(
     return (terms[0] + terms[1]) / 2.0
 
 
+def soft_cam_loss(cams: Tensor, targets: Tensor, tags: Tensor, *, least: float = 0.5) -> Tensor:
+    """Binary cross-entropy of the tagged classes' raw CAMs with soft labels: inside the class and outside weigh alike.
+
+    Classes that are not tagged have no part: the classification loss holds down even their highest place.
+
+    Args:
+        cams: (b, C, h, w) raw CAMs, before ReLU.
+        targets: (b, C + 1, h, w) in 0..1, background first; all 0 where nothing is known.
+        tags: (b, C) 1 = tagged.
+        least: certainty from which a place counts; see `SoftLabelConfig`.
+
+    Returns:
+        Scalar; 0 where no tagged class has a sure place.
+    """
+    cams = _at_least_float32(cams)
+    sure = ((targets.amax(dim=1, keepdim=True) - least) / (1.0 - least)).clamp_min(0.0)  # (b, 1, h, w)
+    inside = targets[:, 1:] * sure
+    outside = sure - inside
+    losses = [
+        (F.softplus(sign * cams) * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)).clamp_min(1e-6)
+        for sign, weight in ((-1.0, inside), (1.0, outside))
+    ]
+    # A class that is tagged but sure of no place says nothing of where it is not, either.
+    counted = tags * (inside.sum(dim=(2, 3)) > 0.5)
+    return ((losses[0] + losses[1]) * counted).sum() / (2.0 * counted.sum()).clamp_min(1.0)
+
+
 def _at_least_float32(values: Tensor) -> Tensor:
     """Leave half precision: sums over thousands of pairs need the digits. Float64 stays, for gradient checks."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

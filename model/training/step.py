@@ -34,6 +34,7 @@ from toco.model.training.losses import (
     classification_loss,
     patch_token_contrast,
     segmentation_loss,
+    soft_cam_loss,
     soft_segmentation_loss,
 )
 
@@ -118,6 +119,8 @@ class Trainee(nn.Module):
         if batch.targets.shape[1]:
             parts |= self._soft_label_losses(output, batch, progress)
             total = total + weights.segmentation * parts["seg"] + weights.ptc * parts["ptc"]
+            if weights.cam > 0:
+                total = total + weights.cam * parts["cam"]
             return Losses(total, parts)
         cam, aux = self.cams(images, output)
         decoded = self.network.decoder(output.patches) if self._trains_decoder(progress) else None
@@ -144,14 +147,14 @@ class Trainee(nn.Module):
         return Losses(total, parts)
 
     def _soft_label_losses(self, output: Classified, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the losses of decoder and PTC with the batch's soft labels as targets."""
+        """Return the losses of decoder, PTC and CAMs with the batch's soft labels as targets."""
         soft = self.config.soft_labels
         targets = batch.targets.float() / 255.0
         decoded = self.network.decoder(output.patches)
         small = F.adaptive_avg_pool2d(targets, (output.patches.shape[2], output.patches.shape[3]))
         best, labels = small.max(dim=1)
         labels = labels.masked_fill(best < PTC_CERTAINTY, IGNORE)
-        return {
+        parts = {
             "ptc": patch_token_contrast(output.patches, labels),
             "seg": soft_segmentation_loss(
                 resize(decoded.float(), targets.shape[-2:]),
@@ -162,6 +165,9 @@ class Trainee(nn.Module):
                 own=soft.own if progress >= soft.own_start else 0.0,
             ),
         }
+        if self.config.loss.cam > 0:
+            parts["cam"] = soft_cam_loss(output.cam, small, batch.tags, least=soft.least)
+        return parts
 
     def _trains_decoder(self, progress: float) -> bool:
         weights = self.config.loss

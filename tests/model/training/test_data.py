@@ -304,6 +304,30 @@ def test_a_composed_sample_is_tagged_with_what_it_shows(soft_data_of):
     assert several > 0
 
 
+def test_objects_may_be_drawn_evenly_over_classes(soft_data_of):
+    drawn = []
+    for evenly in (0.0, 1.0):
+        data = soft_data_of(paste_evenly=evenly)
+        alone = [int(photo.tags.argmax()) if photo.tags.sum() == 1 else None for photo in data.photos]
+        counts = Counter(alone[data._donor(np.random.default_rng(seed))] for seed in range(400))
+        shares = [counts[channel] / 400 for channel in sorted({channel for channel in alone if channel is not None})]
+        drawn.append((counts[None] / 400, max(shares) - min(shares)))
+    assert drawn[1][0] == 0.0  # a photo of several things gives no object
+    assert drawn[0][0] > 0.1
+    assert drawn[1][1] < 0.1 < drawn[0][1]
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_a_crop_gets_as_many_objects_as_are_asked_for_at_most(soft_data_of, monkeypatch, most):
+    data = soft_data_of(paste=1.0, mosaic=0.0, pastes=most, paste_evenly=1.0, paste_sizes=(0.1, 0.3))
+    asked = []
+    monkeypatch.setattr(
+        "toco.model.training.data.paste", lambda piece, cut, rng, *, sizes: asked.append(sizes) or piece
+    )
+    data[0, 0]
+    assert asked == [(0.1, 0.3)] * most
+
+
 def test_a_class_that_the_crop_hides_is_neither_there_nor_absent(soft_data_of, eight_photos):
     data = soft_data_of(paste=0.0, mosaic=0.0)
     hidden = 0

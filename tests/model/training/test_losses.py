@@ -13,6 +13,7 @@ from toco.model.training.losses import (
     classification_loss,
     patch_token_contrast,
     segmentation_loss,
+    soft_cam_loss,
     soft_segmentation_loss,
 )
 
@@ -324,3 +325,37 @@ def test_soft_loss_gradient():
     inputs = {name: value.double() for name, value in soft_inputs().items()}
     logits = torch.randn(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda values: soft_segmentation_loss(values, **inputs), (logits,))
+
+
+def soft_cam_inputs():
+    inputs = soft_inputs()
+    del inputs["known"]
+    return inputs
+
+
+def test_cams_that_fire_inside_their_class_and_nowhere_else_have_no_soft_loss():
+    inputs = soft_cam_inputs()
+    right = 40.0 * (inputs["targets"][:, 1:] - 0.5)
+    assert float(soft_cam_loss(right, **inputs)) < 1e-6
+    assert float(soft_cam_loss(-right, **inputs)) > 10.0
+    everywhere = torch.full_like(right, 20.0)
+    assert float(soft_cam_loss(everywhere, **inputs)) == pytest.approx(10.0, abs=1e-3)  # half of the loss: outside
+
+
+def test_cams_of_classes_that_are_not_tagged_or_nowhere_sure_have_no_part():
+    inputs = soft_cam_inputs()
+    inputs["targets"][1, 1] = 0.0  # class 0 of the second photo is tagged and has no sure place
+    cams = torch.randn(2, 3, 3, 3, requires_grad=True)
+    soft_cam_loss(cams, **inputs).backward()
+    moved = cams.grad.abs().sum(dim=(2, 3)) > 0
+    assert moved.tolist() == [[False, True, False], [False, False, True]]
+
+
+def test_nothing_sure_gives_a_soft_cam_loss_of_nought():
+    inputs = soft_cam_inputs()
+    inputs["targets"] = torch.full((2, 4, 3, 3), 0.25)
+    cams = torch.randn(2, 3, 3, 3, requires_grad=True)
+    loss = soft_cam_loss(cams, **inputs)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not cams.grad.any()

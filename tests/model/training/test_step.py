@@ -259,6 +259,16 @@ def test_soft_labels_take_the_place_of_refined_cams(trainee_of, batch, close):
     assert float(trainee.network.decoder.conv6.weight.grad.abs().max()) > 0
 
 
+def test_soft_labels_teach_cams_where_that_is_asked_for(trainee_of, batch, close):
+    trainee = trainee_of(loss={"cam": 0.7}, soft_labels={"own": 0.0})
+    targets = torch.zeros(3, 5, 16, 16, dtype=torch.uint8)
+    targets[:, 0, 8:], targets[:, 1, :8] = 255, 255
+    taught = run(trainee, batch._replace(targets=targets))
+    plain = run(trainee_of(soft_labels={"own": 0.0}), batch._replace(targets=targets))
+    assert set(taught.parts) - set(plain.parts) == {"cam"}
+    close(taught.total - plain.total, 0.7 * taught.parts["cam"].item())
+
+
 def test_tokens_of_doubtful_labels_have_no_part_in_the_contrast(trainee_of, batch, close):
     trainee = trainee_of(soft_labels={"own": 0.0})
     doubtful = torch.full((3, 5, 16, 16), 51, dtype=torch.uint8)
