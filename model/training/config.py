@@ -194,7 +194,7 @@ class SoftLabelConfig(Frozen):
         own: share of the network's own prediction, restricted to background and the photo's tags, in the target: it
             knows better where the labels err, and would learn their mistakes by heart without it.
         own_start: share of the schedule from which `own` counts.
-        paste: probability that an object of another photo is pasted into a crop; of a second one, its square; and so on.
+        paste: probability that an object of another photo is pasted into a crop, and after each that one more is.
         pastes: how many objects a crop gets at most.
         paste_sizes: range of a pasted object's longer side, as a share of the crop's.
         paste_evenly: share of the pasted objects whose class is drawn before the photo, each class alike: what is rare
