@@ -12,9 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from toco.model.crf.choice import crf_backend
+from toco.model.crf.settings import PSEUDO_MASK_CRF
 from toco.model.learning.learnt_model import LearntModel
 from toco.model.learning.recognise import recognise
 from toco.model.learning.tokens import NetworkMaps, PhotoTokens, Pixels
+from toco.model.method.pseudo_mask import with_background
 
 SIDE = 64
 """Side of the maps that are kept for training."""
@@ -28,6 +31,7 @@ _EPSILON = 1e-4
 _BELIEF = 0.15  # share of the decoder beside the CAMs
 _STEEPNESS, _MIDDLE = 10.0, 0.45  # of the step from background to object
 _CONTRAST = 8.0  # among the classes
+_DECIDED = 0.65  # share of the CRF's answer in a label
 
 
 def soft_label(found: PhotoTokens, model: LearntModel, channels: Sequence[int]) -> Tensor:
@@ -60,13 +64,38 @@ def network_label(found: NetworkMaps) -> Tensor:
     Returns:
         (1 + K, h, w) float32 that sum to 1, background first; each class owns a little of its photo.
     """
-    maps = found.cams.lerp(found.belief, _BELIEF)
+    maps = _maps_of(found)
     objects = _STEEPNESS * (maps.amax(dim=0) - _MIDDLE)
     if found.saliency is not None:
         objects = objects + (1.0 if len(maps) == 1 else 0.3) * torch.logit(found.saliency, eps=_EPSILON)
     objects = objects.sigmoid()
     labels = torch.cat([1.0 - objects[None], objects * (_CONTRAST * maps).softmax(dim=0)])
     return _with_shares(labels.flatten(1).T).T.reshape(labels.shape)
+
+
+def contoured_label(found: NetworkMaps, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Return `network_label` with the contours that the dense CRF of pseudo masks gives its maps.
+
+    The CRF decides nearly every place, rightly or not; the network's own doubt stays in the label as a share of it.
+
+    Args:
+        found: as of `network_label`.
+        pixels: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (1 + K, SIDE, SIDE) float32 that sum to 1, background first.
+    """
+    size = (pixels.shape[1], pixels.shape[0])
+    maps = [cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in _maps_of(found).float().numpy()]
+    decided = crf_backend().infer(with_background(np.stack(maps), _MIDDLE)[None], pixels, PSEUDO_MASK_CRF)[0]
+    doubtful = network_label(found).numpy()
+    small = [
+        _DECIDED * cv2.resize(sure, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        + (1.0 - _DECIDED) * cv2.resize(own, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        for sure, own in zip(decided, doubtful, strict=True)
+    ]
+    labels = np.stack(small)
+    return np.asarray(labels / labels.sum(axis=0), np.float32)
 
 
 def known_label(mask: npt.NDArray[np.uint8], channels: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -84,6 +113,10 @@ def known_label(mask: npt.NDArray[np.uint8], channels: Sequence[int]) -> npt.NDA
     small = np.stack([cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for values in maps])
     known = small.sum(axis=0)
     return np.asarray(np.where(known > 0.5, small / np.maximum(known, _EPSILON), 0.0), np.float32)
+
+
+def _maps_of(found: NetworkMaps) -> Tensor:
+    return found.cams.lerp(found.belief, _BELIEF)
 
 
 def _with_shares(labels: Tensor) -> Tensor:

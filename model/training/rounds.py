@@ -24,7 +24,7 @@ from toco.model.learning.learn import learn_words
 from toco.model.learning.learnt_model import LearntModel, load_learnt_model, save_learnt_model
 from toco.model.learning.learnt_spec import is_learnt_model
 from toco.model.learning.planning import plan_learning
-from toco.model.learning.targets import following_edges, known_label, network_label, soft_label
+from toco.model.learning.targets import contoured_label, following_edges, known_label, soft_label
 from toco.model.learning.tokens import ModelTokens
 from toco.model.method.device import Device, choose_device
 from toco.model.photos.classes import IGNORE, Vocabulary
@@ -227,12 +227,12 @@ def _write_part(
         names = [vocabulary.names[k] for k in tagged]
         if words is not None:
             channels = [words.spec.vocabulary.channel(name) for name in names]
-            labels = soft_label(reader.read([pixels])[0], words, channels)
+            labels = following_edges(soft_label(reader.read([pixels])[0], words, channels), pixels)
         elif names:
-            labels = network_label(reader.maps(pixels, reader.vocabulary.channels(names)))
+            labels = contoured_label(reader.maps(pixels, reader.vocabulary.channels(names)), pixels)
         else:
-            labels = torch.ones(1, 1, 1)
-        found[str(row)] = _bytes_of(following_edges(labels, pixels))
+            labels = following_edges(torch.ones(1, 1, 1), pixels)
+        found[str(row)] = _bytes_of(labels)
     unfinished = target.with_suffix(".partial")
     save_file(found, unfinished)
     unfinished.replace(target)

@@ -9,7 +9,7 @@ from tests.model.learning.conftest import ColourTokens, photo
 from toco.model.learning.learn import learn_words
 from toco.model.learning.recognise import recognise
 from toco.model.learning.settings import FitSettings
-from toco.model.learning.targets import SIDE, following_edges, known_label, network_label, soft_label
+from toco.model.learning.targets import SIDE, contoured_label, following_edges, known_label, network_label, soft_label
 from toco.model.learning.tokens import NetworkMaps
 
 KNOWN = ("rost", "moos")
@@ -95,6 +95,21 @@ def test_labels_follow_the_edges_of_the_photo():
     truth = cv2.resize(pixels[..., 0], (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 130
     plain = cv2.resize(coarse[1].numpy(), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) > 0.5
     assert ((found[1] > 0.5) == truth).mean() > (plain == truth).mean()
+
+
+def test_contours_come_from_the_photo_and_the_networks_doubt_stays():
+    pixels = np.full((160, 160, 3), 60, np.uint8)
+    pixels[:, 100:] = 200  # the object begins beside the token that is half its own
+    cams = torch.zeros(1, 8, 8)
+    cams[0, :, 5:], cams[0, :, 4] = 0.9, 0.45
+    found = contoured_label(NetworkMaps(cams, cams.clone(), None), pixels)
+    assert found.shape == (2, SIDE, SIDE)
+    np.testing.assert_allclose(found.sum(axis=0), 1.0, atol=1e-5)
+    truth = np.arange(SIDE) >= 40
+    assert ((found[1] > 0.5) == truth[None]).mean() > 0.97
+    assert 0.05 < found[1][:, 33:39].mean() < 0.5, (
+        "background, and the doubt of a token that lies half beside the object"
+    )
 
 
 def test_a_persons_mask_is_taken_at_its_word_and_what_it_leaves_open_is_nothing():
