@@ -107,9 +107,7 @@ def test_contours_come_from_the_photo_and_the_networks_doubt_stays():
     np.testing.assert_allclose(found.sum(axis=0), 1.0, atol=1e-5)
     truth = np.arange(SIDE) >= 40
     assert ((found[1] > 0.5) == truth[None]).mean() > 0.97
-    assert 0.05 < found[1][:, 33:39].mean() < 0.5, (
-        "background, and the doubt of a token that lies half beside the object"
-    )
+    assert 0.05 < found[1][:, 33:39].mean() < 0.5, "background, and the doubt of a token that is half beside the object"
 
 
 def test_a_persons_mask_is_taken_at_its_word_and_what_it_leaves_open_is_nothing():
