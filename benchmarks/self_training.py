@@ -27,8 +27,10 @@ FIGURES = ROOT / "docs" / "self_training.json"
 DOCUMENT = ROOT / "docs" / "training.md"
 JUDGED: dict[str, Any] = {"cam": {"size": 336, "scales": (1.0,)}, "refine": "none"}
 
-ALL: dict[str, Any] = {"own": 0.3, "paste": 0.5, "mosaic": 0.15, "balance": 0.5}
-ALONE: dict[str, Any] = {"own": 0.0, "paste": 0.0, "mosaic": 0.0, "balance": 0.0}
+# Of any class alike, and as large as they are in most photos: the default model's file asks for more.
+PASTED: dict[str, Any] = {"pastes": 2, "paste_sizes": (0.2, 0.7), "paste_evenly": 0.0}
+ALL: dict[str, Any] = PASTED | {"own": 0.3, "paste": 0.5, "mosaic": 0.15, "balance": 0.5}
+ALONE: dict[str, Any] = PASTED | {"own": 0.0, "paste": 0.0, "mosaic": 0.0, "balance": 0.0}
 # The parts of the soft labels, and what else of the configuration an arm changes.
 ARMS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "all together": (ALL, {}),
@@ -42,13 +44,16 @@ ARMS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "soft labels + rare classes more often": (ALONE | {"balance": 0.5}, {}),
     "all together, three frozen blocks": (ALL, {"backbone": {"frozen_blocks": 3}}),
     "all together, no PTC": (ALL, {"loss": {"ptc": 0.0}}),
+    "all together, objects evenly over the classes": (ALL | {"paste_sizes": (0.08, 0.6), "paste_evenly": 0.6}, {}),
+    "all together + a loss on the CAMs": (ALL, {"loss": {"cam": 0.3}}),
 }
 
 
 def train_arm(name: str, config_file: Path, labels: Path, steps: int, out: Path) -> dict[str, Any]:
     """Train one arm, or the rest of one that was stopped; `out/model` then is its model."""
     soft, changes = ARMS[name]
-    changes = merge({"schedule": {"steps": steps, "warmup_steps": steps // 20}}, changes)
+    budget = {"schedule": {"steps": steps, "warmup_steps": steps // 20, "average": 0.99}, "loss": {"cam": 0.0}}
+    changes = merge(budget, changes)
     changes |= {
         "soft_labels": {**(soft or {}), "folder": None if soft is None else labels},
         "saliency": {"network": None},

@@ -220,11 +220,14 @@ class RoundsConfig(Frozen):
 
     Attributes:
         count: how many.
+        averaged: how many of the last rounds' models the last one is the average of (Wortsman et al., "Model soups",
+            ICML 2022); at 1 it is the last round's.
         side: in pixels of the square at which photos are read for the fit and for the labels.
         fit: how the classes are fitted to the tokens.
     """
 
     count: Annotated[int, Field(ge=1)] = 2
+    averaged: Annotated[int, Field(ge=1)] = 1
     side: Annotated[int, Field(ge=64)] = 280
     fit: FitSettings = FitSettings()
 

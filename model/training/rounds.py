@@ -2,6 +2,7 @@
 
     OUT/round-1/labels/       parts of the soft labels, then `soft_labels.npy` and `soft_labels.json`
     OUT/round-1/run/          the training run on them (`trainer.Trainer`), its model in `run/model`
+    OUT/average/              the model that averages those of the last rounds, where that is asked for
     OUT/rounds.json           what each finished round gave
 
 Every step is taken up where it was stopped: parts of the labels that are there are not made again, training resumes
@@ -29,6 +30,7 @@ from toco.model.learning.tokens import ModelTokens
 from toco.model.method.device import Device, choose_device
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.model.photos.images import read_image, read_mask
+from toco.model.training.averaging import average_models
 from toco.model.training.config import TrainConfig, merge
 from toco.model.training.data import TrainingPhoto, vocabulary_of
 from toco.model.training.progress import TRAINING, RunProgress
@@ -40,6 +42,7 @@ from toco.model.weights_io.checkpoint import load_model
 from toco.model.whole_file import write_whole
 
 RESULTS_FILE = "rounds.json"
+AVERAGE = "average"
 PART = 200  # photos whose labels are written together
 
 Judge = Callable[[Path], dict[str, Any]]
@@ -68,7 +71,7 @@ def run_rounds(
         stop: asked after each step of training; once it says so, the run ends with a checkpoint.
 
     Returns:
-        A row a round: its number, model version, losses at the end, and the figures of `judge`; row 0 is the start.
+        A row a round: its number and the figures of `judge`; row 0 is the start, and the average comes last.
 
     Raises:
         InvalidOption: the configuration does not start from a model.
@@ -110,7 +113,20 @@ def run_rounds(
             rows.append({"round": number, **judge(trainer.model_folder)})
             _write(results, rows)
         model = folder / "run" / "model"
+    averaged = config.rounds.averaged
+    if averaged > 1 and len(rows) == config.rounds.count + 1:
+        numbers = range(config.rounds.count + 1 - min(averaged, config.rounds.count), config.rounds.count + 1)
+        average_models([out / f"round-{number}" / "run" / "model" for number in numbers], final_model(config, out))
+        rows.append({"round": AVERAGE, **judge(final_model(config, out))})
+        _write(results, rows)
     return rows
+
+
+def final_model(config: TrainConfig, out: Path) -> Path:
+    """Return the folder of the model that all rounds of a configuration end with."""
+    if config.rounds.averaged > 1:
+        return out / AVERAGE
+    return out / f"round-{config.rounds.count}" / "run" / "model"
 
 
 def make_soft_labels(

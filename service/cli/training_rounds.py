@@ -44,7 +44,7 @@ def train_in_rounds(
     Raises:
         TrainingStopped: it was asked to stop before the end.
     """
-    from toco.model.training.rounds import rounds_table, run_rounds
+    from toco.model.training.rounds import final_model, rounds_table, run_rounds
     from toco.model.training.stopping import TrainingStopped
 
     stages: dict[str, ProgressLines] = {}
@@ -75,7 +75,7 @@ def train_in_rounds(
         stop=stop.asked,
     )
     typer.echo(rounds_table(rows), err=events)
-    typer.echo(f"Model: {out / f'round-{config.rounds.count}' / 'run' / 'model'}", err=events)
+    typer.echo(f"Model: {final_model(config, out)}", err=events)
 
 
 def _figures(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from toco.model.errors import InvalidOption
 from toco.model.spec import read_spec
@@ -32,8 +33,9 @@ def rounds_of(tiny_config, start, tmp_path):
     def make(
         judge=lambda folder: {"steps": len(str(folder)) * 0.0}, report=lambda _: None, stop=lambda: False, **changes
     ):
+        rounds = ROUNDS | changes.pop("rounds", {})
         config = tiny_config(
-            backbone={"initial": str(start)}, rounds=ROUNDS, schedule={"steps": 2}, loss={"ctc": 0.0}, **changes
+            backbone={"initial": str(start)}, rounds=rounds, schedule={"steps": 2}, loss={"ctc": 0.0}, **changes
         )
         photos = training_photos(config, vocabulary_of(config))
         return run_rounds(config, photos, tmp_path / "rounds", judge=judge, device="cpu", report=report, stop=stop)
@@ -56,6 +58,21 @@ def test_each_round_starts_from_the_model_before_and_is_judged(rounds_of, start,
     assert started_from == [str(start), str(runs[0])]
     assert "| start | 50.0 |" in rounds_table(rows)
     assert json.loads((tmp_path / "rounds" / RESULTS_FILE).read_text()) == rows
+
+
+def test_the_average_of_the_last_rounds_is_judged_and_kept(rounds_of, tmp_path, close):
+    judged = []
+    rows = rounds_of(lambda folder: judged.append(folder) or {"all": 0.5}, rounds={"averaged": 2})
+    assert [row["round"] for row in rows] == [0, 1, 2, "average"]
+    assert judged[-1] == tmp_path / "rounds" / "average"
+    first, second, average = (load_model(folder)[0].state_dict() for folder in judged[-3:])
+    changed = [name for name in first if not torch.equal(first[name], second[name])]
+    assert changed
+    for name in changed:
+        close(average[name], (first[name] + second[name]) / 2.0)
+    assert "| average | 50.0 |" in rounds_table(rows)
+    rounds_of(judged.append, rounds={"averaged": 2})
+    assert len(judged) == 4, "what is finished is not judged again"
 
 
 @pytest.mark.slow
