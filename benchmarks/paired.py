@@ -270,6 +270,8 @@ def markdown(result: dict[str, Any]) -> str:
     if "single" in result:
         lines += [
             "",
+            f"Commit `{result['measured']['single']['commit']}`:",
+            "",
             "| one photo at a time, ms | p50 before | p50 now | p95 before | p95 now |",
             "|---|---|---|---|---|",
         ]
@@ -281,6 +283,8 @@ def markdown(result: dict[str, Any]) -> str:
         ]
     if "quality" in result:
         lines += [
+            "",
+            f"Commit `{result['measured']['quality']['commit']}`:",
             "",
             "| masks of | preset | photos | mIoU before | mIoU now | equal pixels |",
             "|---|---|---|---|---|---|",
