@@ -45,10 +45,10 @@ def test_a_command_and_its_options_are_there(command):
     words = [word for word in shlex.split(command.replace("|", " ")) if word != "..."]
     found: Any = get_command(app)
     context = typer.Context(found, info_name="toco")
-    while hasattr(found, "resolve_command") and words:
+    while hasattr(found, "resolve_command") and words and not words[0].startswith("-"):
         name, found, words = found.resolve_command(context, words)
         context = typer.Context(found, parent=context, info_name=name)
-    known = {name for option in found.params for name in (*option.opts, *option.secondary_opts)}
+    known = {name for option in found.get_params(context) for name in (*option.opts, *option.secondary_opts)}
     if found.context_settings.get("ignore_unknown_options"):
         return
     asked = {word.partition("=")[0] for word in words if word.startswith("--")}

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.labelled_items import labelled_job
 from toco.jobs.api_keys import ApiKeys
 from toco.model.formats.artifacts import encode_mask
-from toco.model.formats.coco import encode_rle
+from toco.model.formats.rle import encode_rle
 from toco.model.photos.images import read_mask
 
 CAT, DOG = 8, 12
