@@ -41,7 +41,7 @@ lint: setup ## Lint, format, arrows between the floors, types
 
 .PHONY: quick
 quick: setup ## The quick tests
-	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup -q --maxfail=1
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup --max-worker-restart 0 -q --maxfail=1
 
 .PHONY: check
 check: setup ## Lint and the quick tests, side by side: under two minutes
@@ -49,8 +49,8 @@ check: setup ## Lint and the quick tests, side by side: under two minutes
 
 .PHONY: test
 test: lint ## Lint and all tests, the slow real-program ones too
-	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup --cov --cov-report=
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --cov --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup --max-worker-restart 0 --cov --cov-report=
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --max-worker-restart 0 --cov --cov-append --cov-report=term:skip-covered
 	$(BIN)/python -m coverage report --include='model/*' --skip-covered --fail-under=95
 
 .PHONY: stories
