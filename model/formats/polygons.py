@@ -72,9 +72,7 @@ def rings_to_polygons(rings: Rings, *, tolerance: float = 0.0, min_area: int = 0
         raise InvalidOption(f"Tolerance {tolerance!r}.", fix="Give a number of pixels, 0 or more.")
     parents, pixels = rings.parents, rings.pixels
     for of_regions in (True, False):  # as `drop_specks` does: first regions, then the holes that these leave
-        small = [
-            outer is of_regions and count < min_area for outer, count in zip(rings.outer, pixels, strict=True)
-        ]  # fmt: skip
+        small = [outer is of_regions and count < min_area for outer, count in zip(rings.outer, pixels, strict=True)]
         if any(small):
             parents, pixels = _merged(parents, pixels, small)
     holes: dict[int, list[int]] = {ring: [] for ring, outer in enumerate(rings.outer) if outer and pixels[ring]}

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from toco.model.formats.polygons import Polygon, rings_to_polygons
-from toco.model.formats.regions import box_around, connected_regions
+from toco.model.formats.regions import box_around, connected_regions, labelled
 from toco.model.formats.rings import trace_rings
 from toco.model.formats.rle import Overlap, Rle, encode_rle, overlap
 from toco.model.photos.classes import ClassName
@@ -56,9 +55,8 @@ class ShownClass:
         if self._regions is None:
             pixels = self.pixels
             box = box_around(pixels)
-            part = pixels[box.top : box.bottom, box.left : box.right].view(np.uint8)
-            found = cv2.connectedComponentsWithStats(part, connectivity=4)[2]
-            self._regions = found[1:, cv2.CC_STAT_AREA].astype(np.int64)  # row 0 is everything outside the class
+            part = pixels[box.top : box.bottom, box.left : box.right]
+            self._regions = labelled(part, connectivity=4)[1][1:]  # number 0 is everything outside the class
         return self._regions
 
     def polygons(self, *, tolerance: float, min_area: int) -> list[Polygon]:

@@ -41,7 +41,7 @@ class VocWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        self.mask_of(item)
+        self.mask_of(item)  # raises before anything is written
         photo, stem = self.photo_of(item, jpeg_only=True), self.stem_of(item)
         if photo:
             self.sink.write(f"JPEGImages/{stem}{photo[0]}", photo[1])

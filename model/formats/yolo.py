@@ -32,7 +32,7 @@ class YoloSegWriter(ExportWriter):
 
     def add(self, item: LabelledItem) -> None:
         """See `ExportWriter.add`."""
-        self.mask_of(item)
+        self.mask_of(item)  # raises before anything is written
         photo = self.photo_of(item)
         stem, part = self.stem_of(item), self.part_of(item)
         lines = "".join(f"{line}\n" for line in self._lines(item))

@@ -189,7 +189,8 @@ class _Budget:
         self.limits = limits
         self.most = packed * limits.ratio + _FREE_BYTES
         self._declared = 0
-        self._unpacked = 0
+        self._unpacked: dict[str, int] = {}  # bytes of each entry: what is read again was counted
+        self._total = 0
         self._photos = 0
         self._entries = 0
 
@@ -210,13 +211,16 @@ class _Budget:
             raise self.bomb()
 
     def read(self, name: str, stream: IO[bytes]) -> bytes:
-        """Unpack an entry, counting what really comes out."""
+        """Unpack an entry, counting what really comes out, once however often it is read."""
         content = bytearray()
         while piece := stream.read(_READ_BYTES):
             content += piece
-            self._unpacked += len(piece)
             self._check_size(name, len(content))
-            if self._unpacked > self.most:
+            more = len(content) - self._unpacked.get(name, 0)
+            if more > 0:
+                self._unpacked[name] = len(content)
+                self._total += more
+            if self._total > self.most:
                 raise self.bomb()
         return bytes(content)
 

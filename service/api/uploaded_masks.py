@@ -40,8 +40,7 @@ def with_masks(sent: Sent, file: IO[bytes] | None, settings: Settings) -> Iterat
             files = [MaskFile("masks.json", lambda: content)]
         else:
             most = settings.max_files_per_job * _MASKS_A_PHOTO
-            ratio = 2 * settings.max_archive_ratio  # a JSON is read twice: what photos is it of, and then for them
-            limits = ArchiveLimits(files=most, file_bytes=settings.max_image_bytes, ratio=ratio)
+            limits = ArchiveLimits(files=most, file_bytes=settings.max_image_bytes, ratio=settings.max_archive_ratio)
             archive = stack.enter_context(open_archive(file, limits))
             files = [MaskFile(name, partial(archive.read, name)) for name in sorted(archive.files)]
         found = find_masks(files, sent.names)

@@ -50,6 +50,13 @@ def test_a_bomb_is_refused_before_it_is_unpacked():
         read_archive(zipped({"a.jpg": bytes(20_000_000)}), LIMITS)
 
 
+def test_what_is_read_again_is_counted_once():
+    with open_archive(zipped({"masks.json": bytes(12_000_000), "more.json": bytes(9_000_000)}), LIMITS) as archive:
+        assert len(archive.read("masks.json")) == len(archive.read("masks.json")) == 12_000_000
+        with pytest.raises(ArchiveTooLarge, match="unpacks"):
+            archive.read("more.json")
+
+
 def test_too_many_or_too_large_entries_are_refused():
     with pytest.raises(ArchiveTooLarge, match="photos"):
         read_archive(zipped({f"{n}.jpg": b"x" for n in range(6)}), LIMITS)
