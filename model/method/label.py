@@ -54,6 +54,11 @@ class Label:
         return tuple(word.written for word in self.words if word.is_open)
 
     @property
+    def empty_tags(self) -> tuple[str, ...]:
+        """The tags of which the pseudo mask shows nothing."""
+        return tuple(row["name"] for row in self.class_report() if not row["area"])
+
+    @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the photo in pixels."""
         height, width = self.pseudo_mask.shape

@@ -17,7 +17,7 @@ from toco.service.cli.exporting import ExportSettings, Seed, SplitAsked, make_ex
 from toco.service.cli.labelling import Masks, PagesOption
 from toco.service.cli.progress_lines import ProgressLines
 from toco.service.cli.service_options import JobArgument, Key, Url, connected
-from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, read_word_map
+from toco.service.cli.words import OpenPhotos, UnknownWords, check_lines, missing, read_word_map
 from toco.service.client.client import Client
 
 app = typer.Typer(
@@ -209,7 +209,8 @@ def _line(item: dict[str, Any], url: str) -> str:
         return f"{item['name']}: {(item['error'] or {}).get('detail', item['state'])}"
     mask = next((url + part["url"] for part in item["artifacts"] if part["name"] == "pseudo_mask.png"), "")
     shares = f"ignored {summary['ignore_ratio']:.2f}, score {summary['score']:.2f}"
-    return f"{item['name']}: {', '.join(summary['tags']) or 'no tag'}; {shares}  {mask}"
+    told = "; ".join([shares, *missing(summary["open_tags"], summary["empty_tags"])])
+    return f"{item['name']}: {', '.join(summary['tags']) or 'no tag'}; {told}  {mask}"
 
 
 def _follow(client: Client, job: str, console: Console) -> dict[str, Any]:

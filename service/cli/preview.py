@@ -8,6 +8,7 @@ import typer
 from toco.model.errors import InvalidOption, TocoError
 from toco.service.cli.error_report import SOME_FAILED
 from toco.service.cli.labelling import Crf, Device, Model, Preset, Settings, find_tags, load_labeler, make_options
+from toco.service.cli.words import missing
 
 _CELL_FACTOR = 2  # photos are decoded at twice the size of a cell: sharp after scaling
 
@@ -57,7 +58,8 @@ def preview(
             failures[photo.name] = result
             continue
         pixels = read_image(photo.path, long_side=_CELL_FACTOR * cell).pixels
-        note = f"ignored {100 * result.ignore_ratio:.0f} %" + ("; tagged by the model" if photo.tags is None else "")
+        notes = [f"ignored {100 * result.ignore_ratio:.0f} %", *(["tagged by the model"] if photo.tags is None else [])]
+        note = "; ".join([*notes, *missing(result.open_tags, result.empty_tags)])
         rows.append(SheetRow(photo.name, result.tags, pixels, result.cams, result.pseudo_mask, note))
     if rows:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """What the commands share about words: how those that are not understood are handled, mapped and told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -43,6 +43,14 @@ def check_lines(check: "TagCheck") -> Iterator[str]:
         yield f"  {word_line(word)}"
     if len(told) > _SHOWN_WORDS or check.unlisted_words:
         yield f"  ... {len(told) - _SHOWN_WORDS + check.unlisted_words} more; `toco tags check` lists them"
+
+
+def missing(open_tags: Sequence[str], empty_tags: Sequence[str]) -> Iterator[str]:
+    """Yield what a photo's mask does not show although it was tagged, and why."""
+    if open_tags:
+        yield f"not understood: {', '.join(open_tags)}"
+    if empty_tags:
+        yield f"no pixel found: {', '.join(empty_tags)}"
 
 
 def word_line(word: "CheckedWord") -> str:

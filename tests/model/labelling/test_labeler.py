@@ -113,6 +113,10 @@ def test_every_preset_labels_a_real_photo(preset, labeler, photo_folder):
     assert label.size[0] > label.size[1]  # portrait
     assert (label.segmentation is None) == (options.segmentation is None)
     assert 0.0 <= label.ignore_ratio <= 1.0
+    none = replace(label, pseudo_mask=np.zeros_like(label.pseudo_mask))
+    assert none.empty_tags == label.tags
+    index = {row["name"]: row["index"] for row in label.class_report()}[label.tags[0]]
+    assert replace(label, pseudo_mask=np.full_like(label.pseudo_mask, index)).empty_tags == label.tags[1:]
 
 
 def test_balanced_is_what_one_gets_without_options(labeler, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from toco.model.formats.artifacts import encode_mask
 from toco.model.photos.images import read_mask
+from toco.service.cli.words import missing
 
 
 @pytest.fixture
@@ -93,3 +94,16 @@ def test_others_learn_from_a_correction_and_an_audit_says_how_good_they_are(on_s
     revised = on_service("revise", job, item, "--tags", "dog")
     assert "revision" in revised.stdout
     assert on_service("import", job, photos / "tags.csv").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("open_tags", "empty_tags", "told"),
+    [
+        ([], [], []),
+        (["yeti"], [], ["not understood: yeti"]),
+        ([], ["car", "cat"], ["no pixel found: car, cat"]),
+        (["yeti"], ["car"], ["not understood: yeti", "no pixel found: car"]),
+    ],
+)
+def test_tags_that_a_mask_does_not_show_are_told_with_why(open_tags, empty_tags, told):
+    assert list(missing(open_tags, empty_tags)) == told
