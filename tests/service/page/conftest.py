@@ -31,9 +31,17 @@ from toco.service.one_machine.supervisor import Program
 # The browser's own words for what a test has asked for: refused requests, and pixels read back.
 EXPECTED_ERRORS = (
     "Failed to load resource: the server responded with a status of",
-    "net::ERR_CONNECTION_REFUSED",
-    "net::ERR_SOCKET_NOT_CONNECTED",  # the same, of a connection that was just being used
     "Canvas2D: Multiple readback operations",
+)
+
+# And for a service that a test has stopped, idle or in the midst of an answer.
+LOST_CONNECTION = (
+    "net::ERR_CONNECTION_REFUSED",
+    "net::ERR_CONNECTION_RESET",
+    "net::ERR_CONNECTION_CLOSED",
+    "net::ERR_EMPTY_RESPONSE",
+    "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "net::ERR_SOCKET_NOT_CONNECTED",
 )
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -58,9 +66,10 @@ def browser() -> Iterator[Browser]:
 class Watched:
     """A page whose requests and console are kept."""
 
-    def __init__(self, context: BrowserContext, url: str) -> None:
+    def __init__(self, context: BrowserContext, url: str, expected: tuple[str, ...]) -> None:
         self.hosts: set[str] = set()
         self.errors: list[str] = []
+        self.expected = expected
         context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         self.page: Page = context.new_page()
         self.page.on("console", self._console)
@@ -68,7 +77,7 @@ class Watched:
         self.page.goto(f"{url}/")
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not any(text in message.text for text in EXPECTED_ERRORS):
+        if message.type in ("error", "warning") and not any(text in message.text for text in self.expected):
             self.errors.append(message.text)
 
 
@@ -81,7 +90,8 @@ def open_page(browser: Browser, live: LiveService) -> Iterator[Callable[..., Pag
         url = url or live.url
         context = browser.new_context(**{**DESKTOP, **options})
         context.set_default_timeout(PATIENCE_MS)
-        watched = Watched(context, url)
+        stopped = () if url == live.url else LOST_CONNECTION  # the service of all tests is never stopped
+        watched = Watched(context, url, EXPECTED_ERRORS + stopped)
         opened.append((context, watched, url))
         if place:
             watched.page.goto(f"{url}/{place}")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.service.live import until
 from toco.jobs.job import JobOptions, NewItem, Summary
@@ -149,6 +149,36 @@ def test_the_first_click_on_a_card_opens_it(open_page, many):
     page.wait_for_timeout(300)
     page.mouse.up()
     expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+def test_the_last_verdict_on_a_photo_is_stored_last(open_page, many, http):
+    page = open_page(f"#/jobs/{many}?order=score")
+    first = page.locator("article").first
+    expect(first).to_be_visible()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "PATCH":
+            held.append(route)
+        else:
+            route.fallback()
+
+    def let_go() -> None:
+        until(lambda: page.wait_for_timeout(50) or held)
+        page.wait_for_timeout(300)  # time enough for another to be sent beside it
+        assert len(held) == 1
+        held.pop().continue_()
+
+    page.route("**/items/*", hold)
+    first.locator("a").first.focus()
+    for key in ("a", "ArrowLeft", "r", "ArrowLeft", "u"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(100)
+    for _ in range(3):
+        let_go()
+    item = http.get(f"/v1/jobs/{many}/items", params={"order": "score", "limit": 1}).json()["items"][0]
+    until(lambda: http.get(f"/v1/jobs/{many}/items/{item['id']}").json()["decision"] is None)
+    expect(page.locator("article.accept, article.reject")).to_have_count(0)
 
 
 def test_labels_are_judged_by_keyboard(open_page, many, http):

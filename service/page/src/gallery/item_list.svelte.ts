@@ -35,6 +35,8 @@ export class ItemList {
   #next: string | null = null;
   #fetching: Promise<void> | null = null;
   #wanted = 0;
+  /** By item, the verdict that is stored or will be, once all before it are: an older one must not arrive last. */
+  readonly #verdicts = new Map<string, Promise<Decision | null>>();
   readonly #stop = new AbortController();
 
   constructor(
@@ -81,14 +83,25 @@ export class ItemList {
     this.changes++;
   }
 
-  /** Store a verdict; shown at once, taken back if the service refuses it. */
+  /** Store a verdict, after those before it; shown at once, taken back if the service refuses it. */
   async decide(item: Item, decision: Decision | null): Promise<void> {
+    const before = this.#verdicts.get(item.id) ?? Promise.resolve(item.decision);
     this.#show({ ...item, decision });
+    const storing = before.then(() => decide(this.job, item.id, decision));
+    const verdict = storing.then(
+      () => decision,
+      () => before,
+    );
+    this.#verdicts.set(item.id, verdict);
+    const isLast = () => this.#verdicts.get(item.id) === verdict;
     try {
-      this.replace(await decide(this.job, item.id, decision));
+      const stored = await storing;
+      if (isLast()) this.replace(stored);
     } catch (error) {
-      this.#show(item);
+      if (isLast()) this.#show({ ...item, decision: await before });
       throw error;
+    } finally {
+      if (isLast()) this.#verdicts.delete(item.id);
     }
   }
 
