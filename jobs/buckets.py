@@ -6,9 +6,10 @@ variables of each (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_
 """
 
 import re
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -190,9 +191,10 @@ class Mirror:
     def _here(self, top: str = "") -> dict[str, "_State"]:
         found = {}
         for path in sorted((self._folder / top).rglob("*")):
-            if path.is_file():
+            with suppress(FileNotFoundError):  # photos are written meanwhile, by files that are renamed
                 state = path.stat()
-                found[path.relative_to(self._folder).as_posix()] = state.st_mtime_ns, state.st_size
+                if stat.S_ISREG(state.st_mode):
+                    found[path.relative_to(self._folder).as_posix()] = state.st_mtime_ns, state.st_size
         return found
 
 

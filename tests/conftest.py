@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from tests.tiny_model import write_tiny_model
 from toco.service.one_machine.embedded import EmbeddedServer
 
 SAMPLES = Path(__file__).parents[1] / "samples"
+
+# The same examples each time, on however slow a machine.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -89,6 +89,8 @@ def run_rounds(
     if not rows:
         rows = [{"round": 0, **judge(model)}]
         _write(results, rows)
+    if len(rows) <= config.rounds.count + 1:  # else an average that is there is of these rounds
+        rows = [row for row in rows if row["round"] != AVERAGE]
     for number in range(1, config.rounds.count + 1):
         folder = out / f"round-{number}"
         if number >= len(rows):

@@ -159,9 +159,10 @@ def test_a_lease_that_ran_out_is_open_to_another_message(records, make_job):
 def test_an_item_put_off_is_due_after_its_time(records, make_job):
     job = make_job(1)
     lease = records.lease(job.id, "000000", **WHO)
+    before = time.time()
     records.release(lease, StorageFull("No room."), seconds=40)
     ((member, due),) = records.redis.zrange("toco:delayed", 0, -1, withscores=True)
-    assert (member, 39 < due - time.time() < 41) == (f"{job.id}:000000", True)
+    assert (member, before + 39 < due < time.time() + 41) == (f"{job.id}:000000", True)
 
 
 def test_a_live_lease_keeps_other_messages_out(records, make_job):
@@ -369,9 +370,9 @@ def test_a_decision_can_be_taken_back(records, judged):
 
 
 def test_a_token_bucket_refills(records):
-    assert records.take_tokens("b", most=2, per_second=50) == (1, 0)
-    records.take_tokens("b", most=2, per_second=50)
-    _, wait = records.take_tokens("b", most=2, per_second=50)
-    assert 0 < wait <= 0.02
-    time.sleep(0.05)
-    assert records.take_tokens("b", most=2, per_second=50)[1] == 0
+    assert records.take_tokens("b", most=2, per_second=0.01) == (1, 0)
+    records.take_tokens("b", most=2, per_second=0.01)
+    _, wait = records.take_tokens("b", most=2, per_second=0.01)
+    assert 50 < wait <= 100
+    records.redis.hincrbyfloat("b", "at", -100)  # time flies
+    assert records.take_tokens("b", most=2, per_second=0.01)[1] == 0

@@ -92,8 +92,8 @@ def test_photos_and_tags_become_a_published_model_with_figures(truth, http):
 
 def test_what_only_a_restart_needs_goes_with_the_end(truth, training):
     # A moment after the record.
-    until(lambda: not list((training.folder / "objects").rglob("*.pt")), 10)
-    until(lambda: not list((training.folder / "trainings").glob(f"{truth['id']}*")), 10)
+    until(lambda: not list((training.folder / "objects").rglob("*.pt")), 60)
+    until(lambda: not list((training.folder / "trainings").glob(f"{truth['id']}*")), 60)
 
 
 def test_a_job_is_trained_on_and_its_progress_is_told_as_events(http, jpeg):
@@ -264,4 +264,4 @@ def test_a_cancelled_training_stops_soon_and_is_resumed_from_its_checkpoint(trai
         lines = [json.loads(line) for line in training.log("trainer").splitlines() if made["id"] in line]
         return [line["outcome"] for line in lines if line["message"] == "training left"]
 
-    until(lambda: outcomes() == ["cancelled", "succeeded"], 10)  # each told once, a moment after the record
+    until(lambda: outcomes() == ["cancelled", "succeeded"], 60)  # each told once, a moment after the record

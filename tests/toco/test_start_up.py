@@ -39,9 +39,15 @@ def seconds(*command):
     return min(times)
 
 
-def test_the_import_loads_nothing():
+@pytest.fixture(scope="module")
+def bare():
+    """What Python itself takes, which says how fast the machine is."""
+    return seconds("-c", "pass")
+
+
+def test_the_import_loads_nothing(bare):
     assert not loaded("import toco") & (HEAVY | {"typer"})
-    assert seconds("-c", "import toco") < 0.1
+    assert seconds("-c", "import toco") < 3 * bare
 
 
 @pytest.mark.slow
@@ -50,9 +56,9 @@ def test_a_name_is_loaded_when_it_is_used():
     assert "torch" in loaded("from toco import Labeler")
 
 
-def test_the_list_of_commands_loads_no_command():
+def test_the_list_of_commands_loads_no_command(bare):
     assert not loaded("from toco.service.cli.main import main; main()", "--help") & HEAVY
-    assert seconds("-m", "toco", "--help") < 0.4
+    assert seconds("-m", "toco", "--help") < 15 * bare
 
 
 @pytest.mark.parametrize("command", ["label", "evaluate", "train", "up"])

@@ -2,6 +2,7 @@
 
 import time
 
+from tests.service.live import until
 from toco.jobs.keys import DELAYED, LEASES
 from toco.jobs.records import Lease
 from toco.jobs.store import ObjectNotFound
@@ -61,16 +62,27 @@ def test_work_on_items_shows_as_a_sign_of_life(records, make_job):
 
 
 def test_the_heartbeat_of_a_process_keeps_its_leases(settings, records, make_job):
-    chosen = settings.model_copy(update={"heartbeat_seconds": 0.1, "lease_seconds": 0.6, "store_url": "memory://"})
+    chosen = settings.model_copy(update={"heartbeat_seconds": 0.1, "lease_seconds": 60, "store_url": "memory://"})
     process = WorkerProcess(chosen, ("errands",))
     process.start()
     lease = leased(records, make_job)
+
+    def ends() -> float:
+        return records.redis.zscore(LEASES, f"{lease.job}:{lease.item}")
+
+    first = ends()
     process.leases.keep(lease)
-    time.sleep(1.5)
+    renewed = until(lambda: ends() > first and ends())
+    until(lambda: ends() > renewed)
     assert records.reclaim_expired() == {}
     process.leases.drop(lease)
-    time.sleep(0.8)
-    assert records.reclaim_expired() == {lease.job: [lease.item]}
+
+    def stays() -> bool:
+        before = ends()
+        time.sleep(0.5)
+        return ends() == before
+
+    assert until(stays)
     process.stop()
 
 

@@ -60,7 +60,7 @@ def random_masks(draw):
 
 
 every_hand_made = pytest.mark.parametrize("mask", HAND_MADE.values(), ids=HAND_MADE.keys())
-thorough = settings(max_examples=150, deadline=None, derandomize=True)
+thorough = settings(max_examples=150)
 
 
 # COCO

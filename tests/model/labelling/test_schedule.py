@@ -30,13 +30,14 @@ def test_nothing_asked_nothing_done():
 @pytest.mark.parametrize(("threads", "most", "photos", "at_once"), [(3, 9, 12, 3), (4, 2, 12, 2), (4, 9, 1, 1)])
 def test_as_many_at_once_as_there_are_threads_photos_and_room(threads, most, photos, at_once):
     now, seen, lock = 0, [], threading.Lock()
+    together = threading.Barrier(at_once)
 
     def label(number):
         nonlocal now
         with lock:
             now += 1
             seen.append(now)
-        time.sleep(0.01)
+        together.wait(60)
         with lock:
             now -= 1
         return number

@@ -29,9 +29,10 @@ def test_a_model_averaged_with_itself_is_itself(model_of, tmp_path, close):
         close(average[name], value)
 
 
-def test_models_of_other_classes_are_not_averaged(model_of, tmp_path):
-    models = [model_of("four"), model_of("three", classes=("cat", "dog", "person"))]
-    with pytest.raises(InvalidOption, match="three"):
+@pytest.mark.parametrize("other", [("cat", "dog", "person"), ("cat", "dog", "bird", "person")])
+def test_models_of_other_classes_are_not_averaged(other, model_of, tmp_path):
+    models = [model_of("four"), model_of("other", classes=other)]
+    with pytest.raises(InvalidOption, match="other"):
         average_models([models[1], models[0], models[1]], tmp_path / "average")
     assert not (tmp_path / "average").exists()
 

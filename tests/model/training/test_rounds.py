@@ -75,6 +75,18 @@ def test_the_average_of_the_last_rounds_is_judged_and_kept(rounds_of, tmp_path, 
     assert len(judged) == 4, "what is finished is not judged again"
 
 
+def test_further_rounds_are_run_and_make_another_average(rounds_of, tmp_path, close):
+    rounds_of(rounds={"count": 1, "averaged": 2})
+    rows = rounds_of(rounds={"count": 2, "averaged": 2})
+    assert [row["round"] for row in rows] == [0, 1, 2, "average"]
+    folder = tmp_path / "rounds"
+    first, second, average = (
+        load_model(folder / name)[0].state_dict() for name in ("round-1/run/model", "round-2/run/model", "average")
+    )
+    for name in average:
+        close(average[name], (first[name] + second[name]) / 2.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["round 1: learning", "round 1: labelling", "round 1: training", "round 2: training"])
 def test_a_run_that_is_stopped_anywhere_ends_as_one_that_never_was(stage, rounds_of, tmp_path):

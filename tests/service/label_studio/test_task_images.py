@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 
 import pytest
@@ -127,13 +128,16 @@ def test_bytes_are_capped_as_they_come_in(web, make_images):
 
 
 def test_photos_that_do_not_come_in_time_are_given_up_and_the_others_are_kept(web, make_images):
+    over = threading.Event()
+
     def slow(_):
-        time.sleep(1.5)
+        over.wait(60)
         return 200, {}, b"late"
 
     web.pages = {"/data/slow.jpg": slow, "/data/quick.jpg": (200, {}, b"here")}
     images = make_images(web.url)
-    found = images.fetch_all(["/data/slow.jpg", "/data/quick.jpg", None, " "], seconds=1)
+    found = images.fetch_all(["/data/slow.jpg", "/data/quick.jpg", None, " "], seconds=2)
+    over.set()
     assert [type(image.error) for image in found] == [OutboundFailed, type(None), NoImage, NoImage]
     assert found[1].content == b"here"
 
@@ -145,9 +149,9 @@ def test_photos_that_drip_end_in_time_and_leave_room_for_the_next(web, make_imag
     with DrippingServer(head_at_once=head_at_once) as dripping:
         begun = time.monotonic()
         found = images.fetch_all([f"{dripping.url}/{number}.jpg" for number in range(16)], seconds=1.5)
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 30, "they drip for minutes"
         assert {type(image.error) for image in found} == {OutboundFailed}
-        assert images.fetch(f"{web.url}/good.jpg", seconds=2).content == b"photo"
+        assert images.fetch(f"{web.url}/good.jpg", seconds=30).content == b"photo"
 
 
 def test_data_uris_are_decoded(make_images):

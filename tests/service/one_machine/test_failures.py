@@ -100,9 +100,10 @@ def test_the_api_may_be_restarted_while_workers_work(mortal, http, photos):
     all_done_once(http, job)
 
 
-def test_a_poison_image_fails_alone_after_three_attempts(mortal, http, photos):
+def test_a_poison_image_fails_alone_after_three_attempts(mortal, http, photos, jpeg):
     """An image that ends its process every time: here we are what ends it, whenever that image is being labelled."""
-    job = submit(http, [*photos[:4], ("poison.jpg", photos[5][1]), *photos[6:9]], tags="cat", preset="balanced")["id"]
+    large = ("poison.jpg", jpeg(5, size=(1600, 1200)))  # a second's work: it is struck before it is done
+    job = submit(http, [*photos[:4], large, *photos[6:9]], tags="cat", preset="balanced")["id"]
     over = threading.Event()
     records = mortal.records()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.service.api.test_jobs import finished, submit
@@ -59,6 +60,13 @@ def begun(http: httpx.Client, photos) -> str:
 
 def all_done(http: httpx.Client, job: str) -> None:
     assert finished(http, job, 120)["counts"] == {"queued": 0, "running": 0, "done": COUNT, "failed": 0, "cancelled": 0}
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_queue_server_away_for_longer_than_the_worker_waits_does_not_stop_it(deprived, http, photos, own_records):
@@ -127,6 +135,6 @@ def test_a_child_that_takes_a_dead_ones_place_works_although_the_sweep_used_the_
 def test_an_orphaned_worker_ends_at_once(deprived):
     parent, child = deprived.parent(), deprived.worker_child()
     parent.kill()
-    until(lambda: not child.is_running() or child.status() == "zombie", 3)
+    until(lambda: has_ended(child))
     deprived.worker.stop()
     deprived.worker.start()

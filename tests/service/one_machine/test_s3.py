@@ -1,6 +1,7 @@
 """The same service on a real S3 server: signatures, sizes and conditions are checked by it."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -24,8 +25,12 @@ KEY, SECRET = "test-key", "test-secret"
 
 
 def free_base() -> int:
-    """A port whose gRPC twin, 10,000 above, is free too, like those of its neighbours."""
-    for base in range(21_000, 40_000, 37):
+    """A port whose gRPC twin, 10,000 above, is free too, like those of its neighbours.
+
+    Tests of other processes look elsewhere: what is free for both now would be taken by the first one's server.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for base in range(21_000 + 37 * 10 * process, 40_000, 37):
         try:
             for offset in (0, 1, 2, 3, 10_000, 10_001, 10_002, 10_003):
                 with socket.socket() as probe:
@@ -58,6 +63,9 @@ def s3(tmp_path_factory) -> Iterator[str]:
                 break
         except httpx.HTTPError:
             time.sleep(0.2)
+    else:
+        server.kill()
+        raise TimeoutError((folder / "log").read_text()[-3000:])
     yield url
     server.terminate()
     server.wait()

@@ -128,7 +128,7 @@ def test_progress_is_live(open_page, submit, jpeg):
 
 
 def test_a_job_is_cancelled_and_resumed(open_page, submit, jpeg):
-    job = submit({f"{n}.jpg": jpeg(n % 20) for n in range(300)})
+    job = submit({f"{n}.jpg": jpeg(n % 20) for n in range(300)}, preset="paper")  # the page is there before its end
     page = open_page(f"#/jobs/{job}")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text(re.compile("photos? cancelled"))).to_be_visible()
