@@ -50,6 +50,11 @@ def views(looked_at, smooth_photo):
         page.get_by_role("button", name="Wipe").click()
         page.get_by_role("button", name="CAM", exact=True).click()
 
+    def upload(page: Page) -> None:
+        panel = page.get_by_role("region", name="Upload a mask")
+        panel.locator("input").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"no mask"})
+        expect(panel.get_by_role("alert")).to_be_visible()
+
     def mend(page: Page) -> None:
         page.get_by_role("button", name="Mend").click()
         expect(page.get_by_role("radio", name="cat")).to_be_attached()
@@ -74,7 +79,7 @@ def views(looked_at, smooth_photo):
         page.get_by_role("button", name="Sign in with an API key").click()
         expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
-    return [label, jobs, job, export, item, mend, reports, models, trainings, sign_in]
+    return [label, jobs, job, export, item, upload, mend, reports, models, trainings, sign_in]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

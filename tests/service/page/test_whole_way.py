@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.slow
 
 
-def drop(page: Page, files: dict[str, bytes]) -> None:
-    """Drag files over the page and let go."""
+def drop(page: Page, files: dict[str, bytes], told: str = "Let go to add them") -> None:
+    """Drag files over the page, which tells what happens then, and let go."""
     encoded = [[name, base64.b64encode(content).decode()] for name, content in files.items()]
     transfer = page.evaluate_handle(
         """files => {
@@ -24,7 +24,7 @@ def drop(page: Page, files: dict[str, bytes]) -> None:
         encoded,
     )
     page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
-    expect(page.get_by_text("Let go to add them")).to_be_visible()
+    expect(page.get_by_text(told)).to_be_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
 
 

@@ -1,7 +1,7 @@
 /** Revisions of an item's label, and what strokes on its photo take. */
 
 import { getJson, sendJson } from './request';
-import type { Change, Job, Relearning, Revision, TakenRegion, Thresholds } from './types';
+import type { Change, Item, Job, Relearning, Revision, TakenRegion, Thresholds } from './types';
 
 export interface SentStroke {
   value: number;
@@ -13,11 +13,15 @@ export const listRevisions = async (job: string, item: string, signal?: AbortSig
   (await getJson<{ revisions: Revision[] }>(`jobs/${job}/items/${item}/revisions`, signal)).revisions;
 
 /** Make a mask the current revision; refused (412) where another than `expected` is current by now. */
-export const putMask = (job: string, item: string, mask: Blob, expected: number, accept: boolean) =>
-  sendJson<Revision>(`jobs/${job}/items/${item}/mask?how=brush${accept ? '&accept=true' : ''}`, {
+export const putMask = (
+  { job, id }: Item,
+  mask: Blob,
+  { how, expected, accept = false }: { how: 'brush' | 'upload'; expected: number; accept?: boolean },
+) =>
+  sendJson<Revision>(`jobs/${job}/items/${id}/mask?how=${how}${accept ? '&accept=true' : ''}`, {
     method: 'PUT',
     body: mask,
-    headers: { 'if-match': `"${expected}"`, 'content-type': 'image/png' },
+    headers: { 'if-match': `"${expected}"` },
   });
 
 /** Go back to an older revision, or forth. */

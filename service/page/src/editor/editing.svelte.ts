@@ -204,7 +204,7 @@ export class Editing {
     this.problem = '';
     const place = this.#history.place;
     try {
-      const made = await putMask(this.item.job, this.item.id, await encodeMask(this.mask), expected, accept);
+      const made = await putMask(this.item, await encodeMask(this.mask), { how: 'brush', expected, accept });
       this.#kept = place;
       this.overtaken = false;
       this.#count();
