@@ -138,7 +138,18 @@ def test_the_first_click_on_a_card_opens_it(open_page, many):
     page = open_page(f"#/jobs/{many}?order=index")
     expect(page.locator("article img").first).to_be_visible()
     page.mouse.wheel(0, 5000)
-    page.wait_for_timeout(500)
+
+    def places() -> list[float]:
+        return page.evaluate(
+            "[scrollY, ...[...document.querySelectorAll('article')].map((card) => card.getBoundingClientRect().top)]"
+        )
+
+    def has_settled() -> bool:
+        before = places()
+        page.wait_for_timeout(500)
+        return before[0] > 1000 and places() == before
+
+    until(has_settled)
     name = page.evaluate(
         "[...document.querySelectorAll('article')].filter((card) => card.getBoundingClientRect().top > 40)[0]"
         ".querySelector('.name').innerText"

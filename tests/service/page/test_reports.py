@@ -72,7 +72,8 @@ def test_a_random_sample_is_drawn_checked_and_says_how_good_the_labels_are(open_
     expect(audit.get_by_text("0 of 2 photos checked")).to_be_visible()
     expect(audit.get_by_role("table")).to_have_count(0)  # nothing is known before a person looked
     audit.get_by_role("listitem").first.get_by_role("link").click()
-    page.get_by_role("button", name="Accept").click()
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):  # it is shown before it is stored
+        page.get_by_role("button", name="Accept").click()
     expect(page.get_by_role("button", name="Accept")).to_have_attribute("aria-pressed", "true")
     page.goto(f"{page.url.partition('#')[0]}#/jobs/{job}/reports")
     expect(audit.get_by_text("1 of 2 photos checked. Until all are")).to_be_visible()

@@ -8,6 +8,8 @@ import zipfile
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.service.live import until
+
 pytestmark = pytest.mark.slow
 
 
@@ -88,6 +90,12 @@ def test_from_upload_to_export(open_page, jpeg, http):
     assert saved.value.path().read_bytes().startswith(b"\x89PNG")
     page.keyboard.press("Escape")
 
+    job = page.url.partition("/jobs/")[2].partition("?")[0]
+
+    def judged(decision: str) -> list[dict]:
+        return http.get(f"/v1/jobs/{job}/items", params={"decision": decision}).json()["items"]
+
+    until(lambda: len(judged("accept")) == len(judged("reject")) == 1)  # they are shown before they are stored
     page.get_by_role("button", name="Export").click()
     for choice in ("All (3)", "All but the rejected (2)", "Accepted only (1)"):
         expect(page.get_by_label(choice)).to_be_visible()
@@ -98,9 +106,8 @@ def test_from_upload_to_export(open_page, jpeg, http):
         page.get_by_role("button", name="Download", exact=True).first.click()
     names = zipfile.ZipFile(io.BytesIO(saved.value.path().read_bytes())).namelist()
     masks = [name for name in names if name.startswith("SegmentationClass/")]
-    job = page.url.partition("/jobs/")[2].partition("?")[0]
-    accepted = http.get(f"/v1/jobs/{job}/items", params={"decision": "accept"}).json()["items"]
-    assert [mask.partition("/")[2].partition(".")[0] for mask in masks] == [accepted[0]["name"].partition(".")[0]]
+    (accepted,) = judged("accept")
+    assert [mask.partition("/")[2].partition(".")[0] for mask in masks] == [accepted["name"].partition(".")[0]]
 
 
 def test_progress_is_live(open_page, submit, jpeg):
