@@ -1,5 +1,7 @@
 """Words of a job that no class means: learnt from its photos, and used beside the classes."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -56,13 +58,27 @@ def test_a_second_run_reads_what_the_first_has_learnt(labeler, photos, tmp_path)
     assert other.spec.learnt_from["job"] != first.spec.learnt_from["job"]
 
 
-def test_known_classes_keep_their_indices_and_new_words_follow(labeler, learnt):
-    both = JobLabeler(labeler, learnt)
+@pytest.fixture
+def judged(learnt):
+    """Give the word that was learnt another standing: how well a random encoder tells it apart is chance."""
+
+    def make(standing):
+        words = [
+            word.model_copy(update={"standing": standing}) if word.word == "gadget" else word
+            for word in learnt.spec.words
+        ]
+        return dataclasses.replace(learnt, spec=learnt.spec.model_copy(update={"words": tuple(words)}))
+
+    return make
+
+
+def test_known_classes_keep_their_indices_and_new_words_follow(labeler, judged):
+    both = JobLabeler(labeler, judged("learnt"))
     known = {entry.name: entry.index for entry in labeler.vocabulary.classes}
     found = {entry.name: entry.index for entry in both.vocabulary.classes}
     assert found.items() >= known.items()
-    assert set(found) - set(known) <= {"gadget"}
-    assert all(index > max(known.values()) for name, index in found.items() if name not in known)
+    assert set(found) - set(known) == {"gadget"}
+    assert found["gadget"] > max(known.values())
     assert both.spec.version != labeler.spec.version
 
 
@@ -75,19 +91,29 @@ def test_photos_of_known_words_are_labelled_as_ever(labeler, learnt, photos):
     assert label.vocabulary is both.vocabulary
 
 
-def test_a_learnt_word_owns_pixels_and_one_that_was_not_leaves_them_open(labeler, learnt, photos):
-    both = JobLabeler(labeler, learnt)
+def labels_of(labeler, photos):
     requests = [LabelRequest(photo.path, photo.tags, photo.name) for photo in photos]
-    labels = [label for _, label in both.label(requests, OPTIONS)]
-    if "gadget" in learnt.spec.usable:
-        index = both.vocabulary.classes[both.vocabulary.channel("gadget")].index
-        shown = {0, 255, index, *labeler.vocabulary.indices}
-        assert all(set(np.unique(label.pseudo_mask)) <= shown for label in labels)
-        assert labels[1].tags == ("gadget",)
-    else:
-        assert all((label.pseudo_mask == 255).all() for label in labels[1:12:2])
+    return [label for _, label in labeler.label(requests, OPTIONS)]
+
+
+def test_a_learnt_word_owns_pixels_and_a_rare_one_leaves_them_open(labeler, judged, photos):
+    both = JobLabeler(labeler, judged("learnt"))
+    labels = labels_of(both, photos)
+    index = both.vocabulary.classes[both.vocabulary.channel("gadget")].index
+    for label in labels[1:12:2]:
+        assert label.tags == ("gadget",)
+        assert index in label.pseudo_mask
+        assert set(np.unique(label.pseudo_mask)) <= {0, 255, index}
     assert (labels[12].pseudo_mask == 255).all()
     assert [word.is_open for word in labels[12].words] == [True]
+
+
+def test_a_word_that_was_not_found_leaves_its_photos_open(labeler, judged, photos):
+    both = JobLabeler(labeler, judged("not_found"))
+    assert "gadget" not in both.vocabulary
+    for label in labels_of(both, photos[1:12:2]):
+        assert (label.pseudo_mask == 255).all()
+        assert (label.tags, [word.is_open for word in label.words]) == ((), [True])
 
 
 def test_the_report_says_what_became_of_each_new_word(labeler, learnt):

@@ -6,8 +6,9 @@ import torch
 
 from toco.model.method.backbone import Encoder
 
-eight_bits = pytest.importorskip("toco.model.method.eight_bits")
-openvino_encoder = pytest.importorskip("toco.model.method.openvino_encoder")
+pytest.importorskip("openvino")
+
+from toco.model.method import eight_bits, openvino_encoder
 
 SIZES = {"embed_dim": 128, "depth": 3, "num_heads": 4, "mlp_ratio": 4.0}
 SHAPES = {

@@ -10,7 +10,9 @@ import torch
 from toco.model.errors import InvalidArray
 from toco.model.method.backbone import Encoder
 
-openvino_encoder = pytest.importorskip("toco.model.method.openvino_encoder")
+pytest.importorskip("openvino")
+
+from toco.model.method import openvino_encoder
 
 SHAPES = {
     "class token": ("vit_tiny_patch16_224", {}),
