@@ -29,7 +29,7 @@ from toco.workers.warm_model import ModelChanged, WarmModels
 def labeler(tiny_model):
     from toco.model.labelling.labeler import Labeler
 
-    return Labeler.from_folder(tiny_model, device="cpu")
+    return Labeler.from_folder(tiny_model, device="cpu", threads=1)  # how many photos are begun at once follows from it
 
 
 def photo(seed: int = 0) -> bytes:
