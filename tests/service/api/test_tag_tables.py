@@ -41,11 +41,20 @@ def test_a_table_alone_and_as_text(preview):
 
 
 def test_names_may_come_as_a_file(alone):
-    names = json.dumps([f"{n:09}.jpg" for n in range(60_000)])  # more than a field of text holds
-    files = {"manifest": ("t.csv", b"image,tags\n000000007.jpg,cat\n"), "photos": ("p.json", names)}
+    folder = "a/" * 60
+    names = json.dumps([f"{folder}{n}.jpg" for n in range(9000)])
+    assert len(names) > 2**20, "more than a field of text holds"
+    files = {"manifest": ("t.csv", f"image,tags\n{folder}7.jpg,cat\n"), "photos": ("p.json", names)}
     answer = alone.post("/v1/tags/table", files=files)
-    assert answer.status_code == (200 if "photos" in answer.json() else 422)
-    assert answer.json().get("photos", {"000000007.jpg": 0}).keys() == {"000000007.jpg"}
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["photos"].keys() == {f"{folder}7.jpg"}
+
+
+def test_more_names_than_a_job_may_have_photos_are_refused(alone):
+    names = json.dumps([f"{n}.jpg" for n in range(10_001)])
+    answer = alone.post("/v1/tags/table", files={"manifest": ("t.csv", b"7.jpg,cat\n"), "photos": ("p.json", names)})
+    assert answer.status_code == 422
+    assert "10,001 names" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
