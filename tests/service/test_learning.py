@@ -60,11 +60,9 @@ def test_a_job_learns_its_own_words_and_is_labelled_with_them(client, drawn):
     details = client.job(job["id"])
     names = {entry["name"]: entry["index"] for entry in details["classes"]}
     items = list(client.items(job["id"]))
-    for item in items:
-        words = [word["written"] for word in item["summary"]["words"]]
-        values = set(np.unique(mask_of(client, job["id"], item)))
-        assert values <= {0, 255, *names.values()}
-        if words == ["rarity"]:
-            assert values == {255}
+    shown = {item["id"]: set(np.unique(mask_of(client, job["id"], item))) for item in items}
+    assert set.union(*shown.values()) <= {0, 255, *names.values()}
+    (rare,) = [item["id"] for item in items if [word["written"] for word in item["summary"]["words"]] == ["rarity"]]
+    assert shown[rare] == {255}
     client.delete(job["id"])
     client.delete_model("things")

@@ -164,8 +164,7 @@ def test_a_mask_that_is_too_long_is_smoothed_until_it_fits():
 
 def test_noise_that_cannot_be_smoothed_is_left_out():
     noise = np.indices((200, 200)).sum(axis=0) % 2 == 0
-    found = brush_mask(noise, max_rle_bytes=100)
-    assert found is None or len(encode_brush_rle(found)) <= 100
+    assert brush_mask(noise, max_rle_bytes=100) is None
     specks = np.zeros((200, 200), bool)
     specks[::4, ::4] = True
     assert brush_mask(specks, max_rle_bytes=1000) is None
