@@ -82,7 +82,7 @@ async def download_export(request: Request, state: State, _: Reader, job: JobId,
     if record.state != "done":
         why = record.error.detail if record.error else f"{record.items} of {record.total} photos are written."
         raise ExportNotReady(f"The export is {record.state}: {why}", fix="Ask for its state until it is done.")
-    name = f"{job}-{'-'.join(record.request.formats)}.zip"
+    name = f"{record.data_set or job}-{'-'.join(record.request.formats)}.zip"
     return await stored_response(
         request, state, export_key(job, export), media_type="application/zip", name=name, attachment=True
     )

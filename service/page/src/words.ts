@@ -1,6 +1,6 @@
 /** What states, measures and presets are called on the page. */
 
-import type { FindingKind, Item, Job, Revision, Why, WordReport } from './api/types';
+import type { Decisions, FindingKind, Item, Job, Revision, Why, WordReport } from './api/types';
 import type { Order } from './gallery/query';
 
 export const JOB_STATE: Record<Job['state'], string> = {
@@ -39,6 +39,13 @@ export const STANDING: Record<WordReport['standing'], string> = {
   too_few_photos: 'Left open: too few photos',
   not_told_apart: 'Left open: always with another word',
   not_found: 'Left open: not found in its photos',
+};
+
+/** Which labels of a job are taken, in exports and data sets. */
+export const DECISIONS: Record<Decisions, string> = {
+  all: 'All',
+  not_rejected: 'All but the rejected',
+  accepted: 'Accepted only',
 };
 
 /** Why a word is understood as it is. */

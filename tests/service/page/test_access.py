@@ -1,5 +1,7 @@
 """Usable by everyone: axe's rules, light and dark, 360 pixels wide, no other host, a strict policy."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -12,10 +14,11 @@ SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture
-def looked_at(submit, finished, smooth_photo) -> str:
-    """A job with a labelled and a failed item."""
+def looked_at(submit, finished, client, smooth_photo) -> str:
+    """A job with a labelled and a failed item, and a data set of it."""
     job = submit({"smooth.png": smooth_photo, "broken.jpg": b"\xff\xd8\xff\xe0"}, tags="cat, dog", name="A name " * 8)
     finished(job)
+    client.keep_data_set(f"{'long-name-' * 6}set", [job])
     return job
 
 
@@ -67,6 +70,28 @@ def views(looked_at, smooth_photo):
         expect(page.get_by_text("Small photos")).to_be_visible()
         expect(page.get_by_role("row", name="cat")).to_be_visible()
 
+    def data_sets(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + "#/data-sets")
+        expect(page.get_by_role("listitem").filter(has_text=f"{'long-name-' * 6}set")).to_be_visible()
+        page.get_by_role("searchbox").fill("a name")
+        page.get_by_role("checkbox", name="A name").first.check()
+        page.get_by_label("Name", exact=True).fill(f"{'long-name-' * 6}set")
+        expect(page.get_by_role("alert")).to_be_visible()
+
+    def data_set(page: Page) -> None:
+        page.goto(page.url.partition("#")[0] + f"#/data-sets/{'long-name-' * 6}set")
+        expect(page.get_by_role("link", name="Audit of A name")).to_be_visible()
+        count = page.get_by_role("region", name="Statistics").get_by_role("button", name=re.compile("Count"))
+        count.click()
+        expect(page.get_by_role("row", name="cat")).to_be_visible()
+        page.get_by_role("button", name="Change its jobs").click()
+        expect(page.get_by_role("checkbox", name="A name").first).to_be_checked()
+
+    def data_set_export(page: Page) -> None:
+        page.get_by_role("button", name="Export").click()
+        page.get_by_role("combobox", name="Split").select_option("By shares")
+        expect(page.get_by_label("Seed")).to_be_visible()
+
     def models(page: Page) -> None:
         page.goto(page.url.partition("#")[0] + "#/models")
         expect(page.get_by_text("Vocabulary, 4")).to_be_visible()
@@ -79,7 +104,22 @@ def views(looked_at, smooth_photo):
         page.get_by_role("button", name="Sign in with an API key").click()
         expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
-    return [label, jobs, job, export, item, upload, mend, reports, models, trainings, sign_in]
+    return [
+        label,
+        jobs,
+        job,
+        export,
+        item,
+        upload,
+        mend,
+        reports,
+        data_sets,
+        data_set,
+        data_set_export,
+        models,
+        trainings,
+        sign_in,
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -265,6 +265,18 @@ def test_the_tags_of_many_are_changed_at_once(open_page, labelled, http):
     assert tags == [["cat", "dog", "horse"], ["cat", "dog"], ["cat", "dog", "horse"]]
 
 
+def test_tags_that_somebody_else_gave_meanwhile_stay(open_page, labelled, client, finished, http):
+    job = labelled()
+    page = open_page(f"#/jobs/{job}")
+    page.get_by_role("checkbox", name="Pick 0.jpg").check(force=True)
+    finished(client.change_tags(job, "000000", ["cat", "dog", "person"])["id"])
+    picked = page.get_by_label("Picked photos")
+    picked.get_by_role("combobox").press_sequentially("horse,")
+    picked.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("1 photo labelled again with other tags.")).to_be_visible()
+    assert http.get(f"/v1/jobs/{job}/items/000000").json()["tags"] == ["cat", "dog", "person", "horse"]
+
+
 def test_jobs_of_single_photos_stand_apart_and_jobs_are_found(open_page, submit, finished, jpeg):
     finished(submit({"alone.jpg": jpeg(31)}))
     finished(submit({"a.jpg": jpeg(32), "b.jpg": jpeg(33)}, name="Needle in the list"))

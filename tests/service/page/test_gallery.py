@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.service.live import until
 from toco.jobs.job import JobOptions, NewItem, Summary
@@ -190,6 +190,31 @@ def test_the_last_verdict_on_a_photo_is_stored_last(open_page, many, http):
     item = http.get(f"/v1/jobs/{many}/items", params={"order": "score", "limit": 1}).json()["items"][0]
     until(lambda: http.get(f"/v1/jobs/{many}/items/{item['id']}").json()["decision"] is None)
     expect(page.locator("article.accept, article.reject")).to_have_count(0)
+
+
+def test_a_verdict_outlives_an_answer_that_was_on_its_way_before_it(open_page, labelled, http):
+    job = labelled(photos=3)
+    page = open_page(f"#/jobs/{job}?order=index")
+    page.get_by_role("checkbox", name="Pick 0.jpg").check(force=True)
+    field = page.get_by_role("combobox", name="Tags for the picked photos")
+    field.press_sequentially("horse,")
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.fallback()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route("**/items?*", hold)
+    page.get_by_label("Picked photos").get_by_role("button", name="Add").click()
+    until(lambda: page.wait_for_timeout(50) or held)  # the list as it was before the verdict
+    page.get_by_role("button", name="Accept 2.jpg").click(force=True)
+    until(lambda: http.get(f"/v1/jobs/{job}/items/000002").json()["decision"] == "accept")
+    route, answer = held[0]
+    route.fulfill(response=answer)
+    expect(page.locator("article", has_text="0.jpg")).to_contain_text("horse")
+    expect(page.get_by_role("button", name="Accept 2.jpg")).to_have_attribute("aria-pressed", "true")
 
 
 def test_labels_are_judged_by_keyboard(open_page, many, http):

@@ -1,18 +1,21 @@
 """What deserves a look, in the page: found, mended with a click, and counted."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
+from tests.service.live import until
 from tests.service.page.chromium import PHONE
 
 pytestmark = pytest.mark.slow
+
+TAGS = ("cat", "dog", "cat,person", "horse")
 
 
 @pytest.fixture
 def job(submit, finished, jpeg) -> str:
     """Four photos; the last is the first again, with another tag."""
     photos = {f"{name}.jpg": jpeg(seed, (160, 120)) for name, seed in zip("abcd", (1, 2, 3, 1), strict=True)}
-    made = submit(photos, tags=["cat", "dog", "cat,person", "horse"])
+    made = submit(photos, tags=[*TAGS])
     finished(made)
     return made
 
@@ -34,6 +37,29 @@ def test_trouble_is_found_and_mended_with_a_click(open_page, http, job):
     assert http.get(f"/v1/jobs/{job}/items/000003").json()["decision"] == "reject"
     alike.get_by_role("link", name="Open a.jpg").click()
     expect(page.get_by_role("heading", name="a.jpg")).to_be_visible()
+
+
+def test_one_photo_is_mended_once_at_a_time(open_page, http, submit, finished, jpeg):
+    job = submit({f"{n}.jpg": jpeg(seed, (96, 72)) for n, seed in zip("abcd", (1, 2, 3, 1), strict=True)}, tags=[*TAGS])
+    finished(job)
+    page = open_page(f"#/jobs/{job}/reports")
+    doctor = page.get_by_role("region", name="Tag doctor")
+    doctor.get_by_role("button", name="Look for trouble").click()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/tags", hold)
+    doctor.get_by_role("button", name="Tag 'd.jpg' with 'cat' too").click()
+    small = doctor.get_by_role("listitem").filter(has_text="is small")
+    rejected = small.get_by_role("button", name="Reject 'd.jpg'", exact=True)
+    expect(rejected).to_be_disabled()
+    expect(small.get_by_role("button", name="Reject 'b.jpg'", exact=True)).to_be_enabled()
+    until(lambda: page.wait_for_timeout(50) or held)
+    held[0].continue_()
+    expect(rejected).to_be_enabled()
+    assert http.get(f"/v1/jobs/{job}/items/000003").json()["tags"] == ["horse", "cat"]  # it is done by then
 
 
 def test_a_change_of_somebody_else_is_told_and_kept(open_page, client, finished, job):

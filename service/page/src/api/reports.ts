@@ -1,16 +1,19 @@
-/** Reports of a job: asked for, watched, read; and what would mend a finding. */
+/** Reports of a job or a data set: asked for, watched, read; and what would mend a finding. */
 
+import { isOf, placeOf, type Subject } from './data_sets';
 import { getBlob, getJson, pause, sendJson } from './request';
 import type { Cure, FindingKind, FindingPage, Job, Report, ReportKind, Statistics } from './types';
 
 const LOOK_MS = 700;
 
-export const askReport = (job: string, kind: ReportKind) =>
-  sendJson<Report>(`jobs/${job}/reports`, { method: 'POST', json: { kind }, repeatable: true });
+export const askReport = (of: Subject, kind: ReportKind) =>
+  sendJson<Report>(`${placeOf(of)}/reports`, { method: 'POST', json: { kind }, repeatable: true });
 
 /** The newest report of a kind, or none. */
-export const lastReport = async (job: string, kind: ReportKind, signal?: AbortSignal) =>
-  (await getJson<Report[]>(`jobs/${job}/reports`, signal)).find((report) => report.kind === kind) ?? null;
+export const lastReport = async (of: Subject, kind: ReportKind, signal?: AbortSignal) => {
+  const reports = await getJson<Report[]>(`jobs/${of.job}/reports`, signal);
+  return reports.filter(isOf(of)).find((report) => report.kind === kind) ?? null;
+};
 
 /** Tell how far a report is until it ends. */
 export async function followReport(

@@ -61,9 +61,13 @@ export const reviseThresholds = (
     headers: { 'if-match': `"${expected}"` },
   });
 
-/** Have the label made again with other tags, likewise. */
-export const changeTags = (job: string, item: string, tags: readonly string[]) =>
-  sendJson<Job>(`jobs/${job}/items/${item}/tags`, { method: 'PATCH', json: { tags } });
+/** Have the label of an item made again with other tags, likewise. */
+export const changeTags = ({ job, id, revision }: Item, tags: readonly string[]) =>
+  sendJson<Job>(`jobs/${job}/items/${id}/tags`, {
+    method: 'PATCH',
+    json: { tags },
+    headers: { 'if-match': `"${revision?.number ?? 0}"` },
+  });
 
 /** Learn from the masks that people corrected, and label again what nobody decided. */
 export const relearn = (job: string) => sendJson<Relearning>(`jobs/${job}/relearn`, { method: 'POST' });

@@ -62,11 +62,15 @@ export type Decisions = Export['decisions'];
 /** The settings of an export that the page offers. */
 export type ExportOptions = Omit<
   Schemas['ExportOptions'],
-  'image_prefix' | 'cam_dtype' | 'split' | 'seed' | 'min_region' | 'fill_holes'
+  'image_prefix' | 'cam_dtype' | 'min_region' | 'fill_holes'
 >;
 export type ExportRequest = Pick<Schemas['ExportRequest'], 'format' | 'decisions'> & {
   options: ExportOptions;
 };
+
+export type DataSet = Schemas['DataSetView'];
+export type MemberCount = Schemas['MemberView'];
+export type Member = Omit<MemberCount, 'photos'>;
 
 export type Training = Schemas['TrainingView'];
 export type TrainingDetails = Told<Schemas['TrainingDetails'], { history: Record<string, number>[] }>;

@@ -35,6 +35,9 @@ export class ItemList {
   #next: string | null = null;
   #fetching: Promise<void> | null = null;
   #wanted = 0;
+  #refreshing: Promise<void> = Promise.resolve();
+  /** Items as they were changed here since what is shown was asked for: an answer on its way does not know of it. */
+  readonly #newer = new Map<string, Item>();
   /** By item, the verdict that is stored or will be, once all before it are: an older one must not arrive last. */
   readonly #verdicts = new Map<string, Promise<Decision | null>>();
   readonly #stop = new AbortController();
@@ -55,9 +58,15 @@ export class ItemList {
     return this.#fetching;
   }
 
-  /** Fetch what is shown again, as the job goes on. */
-  async refresh(): Promise<void> {
+  /** Fetch what is shown again, as the job goes on; one after the other, so that no older answer comes last. */
+  refresh(): Promise<void> {
+    this.#refreshing = this.#refreshing.catch(() => undefined).then(() => this.#refetch());
+    return this.#refreshing;
+  }
+
+  async #refetch(): Promise<void> {
     await this.#fetching;
+    for (const id of this.#newer.keys()) if (!this.#verdicts.has(id)) this.#newer.delete(id);
     const wanted = Math.max(PAGE, this.items.length);
     const items: Item[] = [];
     let next: string | null = null;
@@ -67,7 +76,7 @@ export class ItemList {
       this.total = page.total;
       next = page.next;
     } while (next && items.length < wanted);
-    this.items = items;
+    this.items = items.map((item) => this.#newer.get(item.id) ?? item);
     this.#next = next;
     this.loaded = true;
     this.changes++;
@@ -106,6 +115,7 @@ export class ItemList {
   }
 
   #show(changed: Item): void {
+    this.#newer.set(changed.id, changed);
     this.items = this.items.map((item) => (item.id === changed.id ? changed : item));
   }
 

@@ -1,5 +1,6 @@
-/** A job's newest report of one kind, and what it says. */
+/** The newest report of one kind of a job or a data set, and what it says. */
 
+import type { Subject } from '../api/data_sets';
 import { askReport, followReport, lastReport } from '../api/reports';
 import type { Report, ReportKind } from '../api/types';
 import { notices } from '../state/notices.svelte';
@@ -11,27 +12,31 @@ export class WatchedReport<Said> {
   known = $state(false);
   readonly running = $derived(this.report?.state === 'queued' || this.report?.state === 'running');
   #watching = new AbortController();
+  #reading: Promise<Said> | null = null;
 
   /** @param read gets what a report says that is done. */
   constructor(
-    readonly job: string,
+    readonly of: Subject,
     readonly kind: ReportKind,
     readonly read: (report: Report, signal: AbortSignal) => Promise<Said>,
   ) {}
 
   /** Look for the newest one. */
   open(): void {
-    this.#watch((signal) => lastReport(this.job, this.kind, signal));
+    this.#watch((signal) => lastReport(this.of, this.kind, signal));
   }
 
-  /** Ask for one of the job as it is now. */
+  /** Ask for one of what there is now. */
   ask(): void {
-    this.#watch(() => askReport(this.job, this.kind));
+    this.#watch(() => askReport(this.of, this.kind));
   }
 
   /** Read what it says again. */
   async reread(): Promise<void> {
-    if (this.report?.state === 'done') this.said = await this.read(this.report, this.#watching.signal);
+    if (this.report?.state !== 'done') return;
+    const reading = (this.#reading = this.read(this.report, this.#watching.signal));
+    const said = await reading;
+    if (reading === this.#reading) this.said = said; // an answer to an earlier question may come later
   }
 
   close(): void {
