@@ -1,15 +1,17 @@
 """What each lever of label making gives, alone, on one model: no lever is taken that was not measured.
 
-    python -m benchmarks.levers --data ../shared/data --cache /tmp/tokens [--model FOLDER] [--lever NAME]
+    python -m benchmarks.levers --data ../shared/data --cache /tmp/tokens [--quick] [--model FOLDER] [--lever NAME]
 
-Every lever changes one thing of `balanced` (tags gated, every pixel decided) and is judged with the dense CRF by number
-of tags. The network's tokens are kept in a folder, so that a lever costs no pass of the network. Figures go to
-`docs/levers.json`, the table to docs/training.md; `--tables` writes the table from the JSON as it stands.
+Every lever changes one thing of `balanced` (tags gated, every pixel decided) and is judged by number of tags, with the
+dense CRF; `--quick` takes one scale of 336 pixels and no CRF. The network's tokens are kept in a folder, so that a
+lever costs no pass of the network. Figures go to `docs/levers.json`, the table to docs/training.md; `--tables` writes
+the table from the JSON as it stands.
 """
 
 import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from torch import Tensor
 from benchmarks.machine import ROOT
 from benchmarks.quality import ANIMALS, SETS
 from benchmarks.tables import place_in_file
+from toco.model.errors import TocoError
 from toco.model.evaluation.breakdown import Breakdown, Rows
 from toco.model.evaluation.datasets.dataset import folder_dataset
 from toco.model.evaluation.evaluate import Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options, predictor
-from toco.model.labelling.labeler import Labeler
+from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.learning.adjust import AdjustedLabeler, fit_adjustment, read_corrected
 from toco.model.method.cams import normalise_cams
 from toco.model.method.network import Classified, ToCoNetwork
 from toco.model.options import LabelOptions
@@ -34,7 +38,10 @@ from toco.model.photos.tables.reading import read_tags
 FIGURES = ROOT / "docs" / "levers.json"
 DOCUMENT = ROOT / "docs" / "training.md"
 
-# Settings of `balanced` that change; `combine` names a way to put CAMs and decoder together (see `LeverLabeler`).
+QUICK: dict[str, Any] = {"cam": {"size": 336, "scales": (1.0,)}, "refine": "none"}
+
+# Settings of `balanced` that change; `combine` names a way to put CAMs and decoder together (see `LeverLabeler`), and
+# `adapt` has the model learn from its own labels first (see `adapted`).
 LEVERS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "without lifting": {"cam": {"lift": None}},
@@ -48,6 +55,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "background at 0.4": {"thresholds": {"plain": 0.4}},
     "background at 0.45": {"thresholds": {"plain": 0.45}},
     "background at 0.5": {"thresholds": {"plain": 0.5}},
+    "adapted to the photos that are labelled": {"adapt": True},
     "without affinity": {"cam": {"affinity": None}},
     "affinity of one round": {"cam": {"affinity": {"power": 8.0, "rounds": 1}}},
     "affinity of power 16": {"cam": {"affinity": {"power": 16.0, "rounds": 2}}},
@@ -96,9 +104,29 @@ def samples_of(data: Path, key: str) -> list[Sample]:
     return [replace(sample, tags=entry.tags if entry else ()) for sample, entry in zip(found, tags, strict=True)]
 
 
+def adapted(labeler: Labeler, samples: Sequence[Sample], options: LabelOptions) -> Labeler:
+    """Return a labeler whose own labels of the photos taught it as corrections would have (`model/learning/adjust`).
+
+    A job of many photos is itself evidence: what one photo shows alone may be told from other things in the next.
+    """
+    requests = [LabelRequest(sample.image, sample.tags, sample.name) for sample in samples if sample.tags]
+    taught = []
+    for request, label in labeler.label(requests, options):
+        if not isinstance(label, TocoError):
+            taught.append(read_corrected(labeler, request, label.pseudo_mask, options))
+    adjustment = fit_adjustment(
+        [photo for photo in taught if photo is not None],
+        classes=len(labeler.vocabulary),
+        level=labeler.spec.thresholds.plain,
+        model_version=labeler.spec.version,
+    )
+    return AdjustedLabeler(labeler, adjustment)
+
+
 def judge(labeler: LeverLabeler, data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a lever on both sets, by number of tags."""
     changes = dict(settings)
+    adapt = changes.pop("adapt", False)
     labeler.combine = changes.pop("combine", "mean")
     refined = changes.pop("refine", "crf") == "crf"
     options = judged_options(labeler.spec.label_options("balanced", **changes), "pseudo_mask", crf=refined)
@@ -111,9 +139,10 @@ def judge(labeler: LeverLabeler, data: Path, settings: dict[str, Any]) -> dict[s
         def count(sample: Sample, truth: Rows, mask: Rows, parts: Breakdown = breakdown) -> None:
             parts.update(truth, mask, len(sample.tags or ()))
 
+        samples = samples_of(data, key)
         evaluate(
-            samples_of(data, key),
-            predictor(labeler, options),
+            samples,
+            predictor(adapted(labeler, samples, options) if adapt else labeler, options),
             truth_classes=VOC,
             model_classes=labeler.vocabulary,
             classes=judged.names,
@@ -129,10 +158,25 @@ def table() -> str:
         "| lever | VOC, one tag | VOC, several | VOC, all | COCO, one tag | COCO, several | COCO, all |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, found in json.loads(FIGURES.read_text("utf-8")).items():
+    figures = json.loads(FIGURES.read_text("utf-8"))
+    for name, found in figures["levers"].items():
         cells = [found[key][group]["miou"] for key in SETS for group in ("one tag", "several tags", "all")]
         lines.append(f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in cells)} |")
-    return "\n".join(lines)
+    how = "one scale of 336 pixels, no CRF" if figures["quick"] else "three scales, dense CRF"
+    return "\n".join([*lines, "", f"`{figures['model']}`; {how}."])
+
+
+def settings_of(name: str, *, quick: bool) -> dict[str, Any]:
+    """Return what a lever changes."""
+    if not quick:
+        return LEVERS[name]
+    return {**LEVERS[name], **QUICK, "cam": {**QUICK["cam"], **LEVERS[name].get("cam", {})}}
+
+
+def shows_without_crf(name: str) -> bool:
+    """Return whether a lever can be judged on one scale and without the CRF."""
+    lever = LEVERS[name]
+    return not ({"crf", "refine"} & lever.keys() or "scales" in lever.get("cam", {}))
 
 
 def main() -> None:
@@ -142,6 +186,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder of the model; the default one if it is not given")
     parser.add_argument("--cache", type=Path, help="folder to keep tokens in")
     parser.add_argument("--lever", action="append", choices=tuple(LEVERS), help="only these")
+    parser.add_argument("--quick", action="store_true", help="one scale and no CRF")
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--tables", action="store_true", help="write the table only")
     arguments = parser.parse_args()
@@ -152,13 +197,15 @@ def main() -> None:
         if not isinstance(labeler, LeverLabeler):
             parser.error("the model folder cannot be used")
         labeler.cache = arguments.cache
-        figures: dict[str, Any] = json.loads(arguments.out.read_text("utf-8")) if arguments.out.exists() else {}
-        for name in arguments.lever or LEVERS:
-            figures[name] = judge(labeler, arguments.data, LEVERS[name])
+        kept: dict[str, Any] = json.loads(arguments.out.read_text("utf-8")) if arguments.out.exists() else {}
+        figures: dict[str, Any] = {"model": labeler.spec.version, "quick": arguments.quick}
+        same = figures.items() <= kept.items()  # figures of one model, taken in one way
+        figures["levers"] = kept["levers"] if same else {}
+        possible = [name for name in LEVERS if not arguments.quick or shows_without_crf(name)]
+        for name in arguments.lever or possible:
+            found = figures["levers"][name] = judge(labeler, arguments.data, settings_of(name, quick=arguments.quick))
             arguments.out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-            print(
-                name, {key: {group: round(v["miou"], 3) for group, v in f.items()} for key, f in figures[name].items()}
-            )
+            print(name, {key: {group: round(v["miou"], 3) for group, v in f.items()} for key, f in found.items()})
     if arguments.out == FIGURES:
         place_in_file(DOCUMENT, {"levers": table()})
 

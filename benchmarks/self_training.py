@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.levers import LeverLabeler, judge
+from benchmarks.levers import QUICK, LeverLabeler, judge
 from benchmarks.machine import ROOT
 from benchmarks.quality import SETS
 from benchmarks.tables import place_in_file
@@ -25,7 +25,6 @@ from toco.model.training.trainer import Trainer
 CONFIG = ROOT / "model" / "weights" / "default" / "train.toml"
 FIGURES = ROOT / "docs" / "self_training.json"
 DOCUMENT = ROOT / "docs" / "training.md"
-JUDGED: dict[str, Any] = {"cam": {"size": 336, "scales": (1.0,)}, "refine": "none"}
 
 # Of any class alike, and as large as they are in most photos: the default model's file asks for more.
 PASTED: dict[str, Any] = {"pastes": 2, "paste_sizes": (0.2, 0.7), "paste_evenly": 0.0}
@@ -120,7 +119,7 @@ def main() -> None:
             labeler = LeverLabeler.from_folder(start if name == "before" else folder / "model")
             if not isinstance(labeler, LeverLabeler):
                 parser.error("the model folder cannot be used")
-            row = {**trained, **judge(labeler, arguments.data, JUDGED)}
+            row = {**trained, **judge(labeler, arguments.data, QUICK)}
             figures = json.loads(arguments.figures.read_text("utf-8")) if arguments.figures.exists() else {}
             arguments.figures.write_text(json.dumps(figures | {name: row}, indent=1) + "\n", "utf-8")
             print(
