@@ -9,7 +9,7 @@ import pytest
 
 def run(program, **options):
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
 
 
 def test_garbage_is_looked_for_less_often_and_threads_yield():

@@ -103,7 +103,7 @@ class LiveService:
         return (self.folder / f"{name}.log").read_text()
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> object:
+def until(condition: Callable[[], object], seconds: float = 90) -> object:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

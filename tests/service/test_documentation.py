@@ -52,6 +52,6 @@ def test_an_example_runs(live, folder, kind, code):
     }  # fmt: skip
     command = ["sh", "-e", "-c", code] if kind == "sh" else [sys.executable, "-c", f"url = {live.url!r}\n{code}"]
     found = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert found.returncode == 0, found.stdout + found.stderr

@@ -124,11 +124,11 @@ def test_a_child_that_takes_a_dead_ones_place_works_although_the_sweep_used_the_
     upload = Uploads(settings, own_records, store).create(length=1, name="a.zip").id
     store.put(upload_key(upload, 0, "s"), b"x")
     own_records.redis.zadd("toco:uploads", {upload: time.time() - 1})
-    until(lambda: not list(store.under("uploads/")), 30)
+    until(lambda: not list(store.under("uploads/")))
     assert deprived.parent().num_threads() == 1
     child = deprived.worker_child()
     child.kill()
-    until(lambda: [other for other in deprived.parent().children() if other != child], 30)
+    until(lambda: [other for other in deprived.parent().children() if other != child])
     all_done(http, submit(http, photos, tags="cat", preset="balanced")["id"])
 
 
