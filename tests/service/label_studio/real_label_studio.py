@@ -57,6 +57,7 @@ class RealLabelStudio:
                     return
             except httpx.HTTPError:
                 time.sleep(0.5)
+        self.stop()
         raise TimeoutError(self.log()[-3000:])
 
     def stop(self) -> None:
