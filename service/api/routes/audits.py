@@ -150,8 +150,8 @@ def next_items(state: State, _: Reader, job: JobId, limit: Annotated[int, Query(
         for verdict in get_args(Decision)
         for item in state.index.find(job, ItemQuery(state="done", decision=verdict), limit=_MOST_SEEN).items
     ]
-    # A mask that a person made is not doubted, though nobody judged it.
-    certain = ItemQuery(state="done", undecided=True, ranges={"doubt": (0.0, 0.0)})
+    # A mask that a person made is not doubted, though nobody judged it; nor is a photo without tags, which scores 0.
+    certain = ItemQuery(state="done", undecided=True, ranges={"doubt": (0.0, 0.0)}, order="score", descending=True)
     made = [item for item in state.index.find(job, certain, limit=_MOST_SEEN).items if item.is_decided]
     found = {item.id: item for item in page.items if not item.is_decided and item.summary}
     candidates = [Candidate(item.id, item.summary.doubt, item.summary.tags) for item in found.values() if item.summary]
