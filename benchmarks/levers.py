@@ -28,9 +28,11 @@ from toco.model.evaluation.datasets.dataset import folder_dataset
 from toco.model.evaluation.evaluate import Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options, predictor
 from toco.model.labelling.labeler import Labeler, LabelRequest
+from toco.model.labelling.stages import PhotoJob, PhotoMaps, decoder_weight
+from toco.model.labelling.torch_maps import TorchMaps
 from toco.model.learning.adjust import AdjustedLabeler, fit_adjustment, read_corrected
 from toco.model.method.cams import normalise_cams
-from toco.model.method.network import Classified, ToCoNetwork
+from toco.model.method.network import Classified
 from toco.model.options import LabelOptions
 from toco.model.photos.classes import VOC
 from toco.model.photos.tables.reading import read_tags
@@ -40,7 +42,7 @@ DOCUMENT = ROOT / "docs" / "training.md"
 
 QUICK: dict[str, Any] = {"cam": {"size": 336, "scales": (1.0,)}, "refine": "none"}
 
-# Settings of `balanced` that change; `combine` names a way to put CAMs and decoder together (see `LeverLabeler`), and
+# Settings of `balanced` that change; `combine` names a way to put CAMs and decoder together (see `LeverMaps`), and
 # `adapt` has the model learn from its own labels first (see `adapted`).
 LEVERS: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -68,31 +70,42 @@ LEVERS: dict[str, dict[str, Any]] = {
 }
 
 
-class LeverLabeler(Labeler):
-    """A labeler that keeps what the encoder gave, and may put CAMs and decoder together in another way."""
+class LeverMaps(TorchMaps):
+    """Maps that put CAMs and decoder together in another way, of what the encoder gave and was kept."""
 
-    cache: Path | None = None
-    combine = "mean"
+    def __init__(self, labeler: "LeverLabeler", options: LabelOptions) -> None:
+        super().__init__(labeler.network_for(options), labeler.spec, labeler.device)
+        self.cache, self.combine = labeler.cache, labeler.combine
 
-    def _classify(self, network: ToCoNetwork, images: Tensor) -> Classified:
+    def _classify(self, images: Tensor) -> Classified:
         if self.cache is None:
-            return super()._classify(network, images)
+            return super()._classify(images)
         key = hashlib.sha256(images.numpy().tobytes() + self.spec.weights_sha256.encode()).hexdigest()[:24]
         kept = self.cache / f"{key}.pt"
         if not kept.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
-            found = super()._classify(network, images)
+            found = super()._classify(images)
             torch.save([value.bfloat16() for value in found], kept)
         return Classified(*torch.load(kept, weights_only=True))
 
     def _mixed(self, summed_cams: Tensor, belief: Tensor | None, options: LabelOptions) -> Tensor:
         if belief is None or self.combine == "mean":
             return super()._mixed(summed_cams, belief, options)
-        weight = self._decoder_weight(options)
+        weight = decoder_weight(options, self.spec)
         if self.combine == "competition":
             return normalise_cams(summed_cams * summed_cams.softmax(dim=1)).lerp(belief, weight)
         cams = normalise_cams(summed_cams).clamp_min(1e-4)
         return cams.pow(1.0 - weight) * belief.clamp_min(1e-4).pow(weight)
+
+
+class LeverLabeler(Labeler):
+    """A labeler that keeps what the encoder gave, and may put CAMs and decoder together in another way."""
+
+    cache: Path | None = None
+    combine = "mean"
+
+    def _run_network(self, jobs: list[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
+        return LeverMaps(self, options)(jobs, options)
 
 
 def samples_of(data: Path, key: str) -> list[Sample]:

@@ -5,6 +5,7 @@ other busy processes the run gets its share. A graphics processor takes batches,
 meanwhile. However many photos come, only a few are held in memory.
 """
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
-
-import torch
 
 from toco.model.errors import TocoError
 
@@ -38,7 +37,7 @@ def side_by_side(
     Args:
         requests: consumed as results are taken.
         decode: a photo; called on threads.
-        label: a decoded photo; called on threads, each of which has its share of torch's threads.
+        label: a decoded photo; called on threads, each of which has its share of the threads.
         threads: for all photos together.
         most: photos at once.
         stop: asked before every photo but the first ones; once it says so, no more are begun.
@@ -134,19 +133,34 @@ def _after(decoding: Future[Decoded], label: Callable[[Decoded], Result]) -> Res
 
 
 _counted = threading.Lock()
-_running: list[int] = []  # torch's threads before each run that is under way in this process
+_running: list[tuple[int | None, int | None]] = []  # threads of a caller and of torch, before each run under way
+_each: int | None = None
+
+
+def threads_each() -> int | None:
+    """Return how many threads of the processor each photo takes in the run that began last; None without one."""
+    return _each
 
 
 @contextmanager
 def _threads_each(threads: int) -> Iterator[None]:
-    """Let torch take so many threads a caller. It has one number for the whole process: the last run puts it back."""
+    """Let what computes, and torch where it is loaded, take so many threads a caller.
+
+    There is one number for the whole process: the last run puts it back.
+    """
+    global _each  # noqa: PLW0603 - as torch has it
+    torch = sys.modules.get("torch")
     with _counted:
-        _running.append(torch.get_num_threads())
-        torch.set_num_threads(threads)
+        _running.append((_each, torch.get_num_threads() if torch else None))
+        _each = threads
+        if torch:
+            torch.set_num_threads(threads)
     try:
         yield
     finally:
         with _counted:
-            before = _running.pop()
+            each, before = _running.pop()
             if not _running:
-                torch.set_num_threads(before)
+                _each = each
+                if before is not None and torch:
+                    torch.set_num_threads(before)

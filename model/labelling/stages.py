@@ -1,4 +1,4 @@
-"""What a photo is between the steps of labelling: decoded, then with its maps."""
+"""What a photo is between the steps of labelling: decoded, then with its maps. And what both makers of maps decide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ import numpy.typing as npt
 from toco.model.labelling.asked_tags import AskedTags
 from toco.model.method.label import TagSource
 from toco.model.method.mask_merge import ForeignMask
+from toco.model.options import LabelOptions
 from toco.model.photos.images import DecodedImage
+from toco.model.spec import ModelSpec
 
 
 @dataclass(slots=True)
@@ -34,3 +36,26 @@ class PhotoMaps:
     segmentation_channels: tuple[int, ...]
     objects: npt.NDArray[np.float32] | None  # (1 + K, h, w) as of `object_maps`, where a word is left open
     tokens: npt.NDArray[np.float16] | None = None  # (h, w, d), see `Label`
+
+
+def decoder_weight(options: LabelOptions, spec: ModelSpec) -> float:
+    """Return the decoder's share in the maps, 0..1."""
+    weight = options.cam.decoder_weight
+    return spec.decoder_weight if weight is None else weight
+
+
+def cam_size(options: LabelOptions, spec: ModelSpec) -> int:
+    """Return the side in pixels of the square that CAMs are made of."""
+    return options.cam.size or spec.input_size
+
+
+def by_nearness(scales: Sequence[float]) -> list[float]:
+    """Return scales, those near the full one first."""
+    return sorted(scales, key=lambda scale: abs(scale - 1.0))
+
+
+def chosen_channels(job: PhotoJob, probabilities: npt.NDArray[np.float32], options: LabelOptions) -> tuple[int, ...]:
+    """Return the classes of a photo: its tags, or what the classifier's probabilities (C,) say without any."""
+    if job.asked.channels is not None:
+        return job.asked.channels
+    return tuple(int(channel) for channel in np.flatnonzero(probabilities >= options.tag_threshold))

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toco.model.errors import InvalidArray, InvalidOption
+from toco.model.errors import InvalidOption
 from toco.model.method.attention import BlockwiseAttention
+from toco.model.method.token_grid import token_grid
 
 if TYPE_CHECKING:
     from toco.model.method.timm_import import VisionTransformer
@@ -114,7 +115,7 @@ class Encoder(nn.Module):
         Raises:
             InvalidArray: not (b, 3, H, W), or smaller than one patch.
         """
-        grid = token_grid(images, self.patch_size)
+        grid = token_grid(images.shape, self.patch_size)
         return self.sequence(images, self.position_embedding(grid)), grid
 
     def sequence(self, images: Tensor, position: Tensor) -> Tensor:
@@ -158,19 +159,6 @@ class Encoder(nn.Module):
         """Encode images (b, 3, H, W), normalised; see `Tokens`."""
         tokens, grid = self.embed(images)
         return self.run_blocks(tokens, grid)
-
-
-def token_grid(images: Tensor, patch_size: int) -> tuple[int, int]:
-    """Return the token grid (h, w) of images.
-
-    Raises:
-        InvalidArray: not (b, 3, H, W), or smaller than one patch.
-    """
-    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < patch_size:
-        raise InvalidArray(
-            f"Images of shape {tuple(images.shape)}.", fix=f"Give (b, 3, H, W) with sides of {patch_size} up."
-        )
-    return images.shape[2] // patch_size, images.shape[3] // patch_size
 
 
 def resized_positions(embedding: Tensor, grid: tuple[int, int], *, prefix: int) -> Tensor:

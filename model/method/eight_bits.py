@@ -21,9 +21,7 @@ from openvino import opset13
 from torch import Tensor, nn
 
 from toco.model.method.backbone import Encoder
-
-GROUP: Final = 128
-"""Channels that share a scale: hardly slower than one scale for all, a quarter less error; half as many are slow."""
+from toco.model.method.compiled_graph import GROUP
 
 _LEVELS: Final = 127  # of either sign; symmetric, so that no product needs a correction
 _PICTURES: Final = 4

@@ -1,40 +1,24 @@
 """The encoder as a graph that OpenVINO runs: the same tokens, in less time on processors.
 
-    export_encoder(encoder, folder, eight_bits=False)   # once; traces the module
-    OpenVinoEncoder(folder, dtype, threads=2)(images)   # used like `backbone.Encoder`, but only to look at photos
-
-The graph takes images of any size, and the position embedding of their token grid beside them, which torch makes: it
-is resized as ToCo wants it, and a graph that did it would be bound to one size.
+export_encoder(encoder, folder, eight_bits=False)   # once; traces the module
+OpenVinoEncoder(EncoderGraph(folder, bfloat16=True, threads=2))(images)   # like `backbone.Encoder`, to look at photos
 """
 
 import json
 import math
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import openvino
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from toco.model.method.backbone import Encoder, Tokens, as_tokens, resized_positions, token_grid
-from toco.model.method.eight_bits import GROUP, evened, round_weights
-
-GRAPH: Final = "encoder.xml"
-POSITIONS: Final = "positions.safetensors"
-SHAPE: Final = "encoder.json"
-_GRIDS: Final = 16  # position embeddings that are kept
-
-# OpenVINO fills its tables of types at their first use, and asks Python for numpy's meanwhile: of two threads that come
-# first together, one waits for the interpreter with the table locked, the other for the table with the interpreter
-# locked, for ever. An import runs in one thread alone, so the tables are used here first.
-openvino.Type.f32.to_dtype()
-openvino.Tensor(np.zeros(1, np.float32), shared_memory=True).data.copy()
+from toco.model.method.backbone import Encoder, Tokens, as_tokens
+from toco.model.method.eight_bits import evened, round_weights
+from toco.model.method.encoder_graph import GRAPH, POSITIONS, SHAPE, EncoderGraph
 
 
 class _Sequences(nn.Module):
@@ -49,7 +33,7 @@ class _Sequences(nn.Module):
 
 
 def export_encoder(encoder: Encoder, folder: Path, *, eight_bits: bool = False) -> None:
-    """Write an encoder as a graph with all that `OpenVinoEncoder` needs.
+    """Write an encoder as a graph with all that `EncoderGraph` needs.
 
     Args:
         encoder: in evaluation mode, float32, on the CPU.
@@ -88,72 +72,19 @@ def _trained_side(encoder: Encoder) -> int:
 
 
 class OpenVinoEncoder(nn.Module):
-    """Runs an exported encoder on the processor, from any number of threads at once.
-
-    Each photo gets as many threads as torch has in the calling thread. Where that is one, photos side by side are
-    computed in streams of their own, which wait for nobody.
+    """An exported encoder where a torch module is wanted; each photo gets as many threads as torch has.
 
     Args:
-        folder: as written by `export_encoder`.
-        dtype: torch.bfloat16, or None for float32, of what is not in 8 bits; tokens are float32 in any case.
-        threads: of the processor, all photos together.
+        graph: the encoder.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype | None, *, threads: int) -> None:
+    def __init__(self, graph: EncoderGraph) -> None:
         super().__init__()
-        shape = json.loads((folder / SHAPE).read_text("utf-8"))
-        self.patch_size: int = shape["patch_size"]
-        self.width: int = shape["width"]
-        self._prefix, self._placed_prefix = shape["prefix"], shape["placed_prefix"]
-        self._embedding = load_file(folder / POSITIONS)["positions"]
-        self._positions: dict[tuple[int, int], Tensor] = {}
-        self._core = openvino.Core()
-        self._graph = self._core.read_model(folder / GRAPH)
-        self._precision = openvino.Type.bf16 if dtype == torch.bfloat16 else openvino.Type.f32
-        self._threads = threads
-        self._compiled: dict[int, openvino.CompiledModel] = {}
-        self._idle: dict[int, SimpleQueue[Any]] = {}
-        self._compiling = threading.Lock()
+        self.graph = graph
+        self.patch_size, self.width = graph.patch_size, graph.width
 
     def forward(self, images: Tensor) -> Tokens:
         """Encode images (b, 3, H, W), normalised; see `Tokens`."""
-        grid = token_grid(images, self.patch_size)
-        each = min(torch.get_num_threads(), self._threads)
-        requests = self._requests(each)
-        try:
-            request = requests.get_nowait()
-        except Empty:
-            request = self._compiled[each].create_infer_request()
-        inputs = (images.float().contiguous().numpy(), self._position(grid).numpy())
-        request.infer(inputs, share_inputs=True)
-        final, aux = (torch.from_numpy(request.get_output_tensor(place).data.copy()) for place in (0, 1))
-        requests.put(request)
-        return as_tokens(final, aux, grid, prefix=self._prefix)
-
-    def _requests(self, each: int) -> "SimpleQueue[Any]":
-        """Return the requests that nobody uses, of the graph compiled for so many threads a photo."""
-        with self._compiling:
-            if each not in self._compiled:
-                self._compiled[each] = self._core.compile_model(
-                    self._graph,
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": self._precision,
-                        "INFERENCE_NUM_THREADS": self._threads,
-                        "NUM_STREAMS": max(1, self._threads // each),
-                        # A thread that is bound to a core waits for whoever else is there.
-                        "ENABLE_CPU_PINNING": False,
-                        # Of weights in 8 bits alone: what they are multiplied with is rounded too.
-                        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP,
-                    },
-                )
-                self._idle[each] = SimpleQueue()
-            return self._idle[each]
-
-    def _position(self, grid: tuple[int, int]) -> Tensor:
-        found = self._positions.get(grid)
-        if found is None:
-            found = resized_positions(self._embedding, grid, prefix=self._placed_prefix).contiguous()
-            if len(self._positions) < _GRIDS:
-                self._positions[grid] = found
-        return found
+        found = self.graph(images.float().numpy(), threads=torch.get_num_threads())
+        final, aux = torch.from_numpy(found.final), torch.from_numpy(found.aux)
+        return as_tokens(final, aux, found.grid, prefix=self.graph.prefix)

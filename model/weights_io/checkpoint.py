@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from toco.model.method.network import ToCoNetwork
 from toco.model.spec import SPEC_FILE, WEIGHTS_FILE, InvalidCheckpoint, ModelSpec, read_spec
+from toco.model.weights_io.weight_file import checked_weights
 
 
 def save_model(folder: Path, network: ToCoNetwork, spec: ModelSpec, *, half: bool = False) -> ModelSpec:
@@ -60,19 +61,9 @@ def read_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
     Raises:
         InvalidCheckpoint: they are missing, not what the spec says, or no safetensors.
     """
-    path = folder / WEIGHTS_FILE
+    path = checked_weights(folder, spec)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InvalidCheckpoint(f"Cannot read {str(path)!r}: {error.strerror}.", fix="Copy the whole folder.") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != spec.weights_sha256:
-        raise InvalidCheckpoint(
-            f"{str(path)!r} has SHA-256 {digest[:12]}..., its spec says {spec.weights_sha256[:12]}...",
-            fix="The file is damaged or was changed: fetch or train it again.",
-        )
-    try:
-        return load(data)
+        return load_file(path)
     except SafetensorError as error:
         raise InvalidCheckpoint(f"{str(path)!r} is not safetensors: {error}.", fix="Fetch or train it again.") from None
 

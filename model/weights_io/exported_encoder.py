@@ -9,11 +9,13 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from toco.model.method.backbone import Encoder
 from toco.model.runtimes import RuntimeName
 from toco.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from toco.model.method.backbone import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +36,9 @@ def exported_name(spec: ModelSpec, runtime: RuntimeName = "openvino") -> str:
 def exported_encoder(
     spec: ModelSpec,
     cache: Path,
-    load: Callable[[], Encoder],
+    load: "Callable[[], Encoder]",
     *,
-    export: Callable[[Encoder, Path], None],
+    export: "Callable[[Encoder, Path], None]",
     runtime: RuntimeName = "openvino",
 ) -> Path:
     """Return the folder of an exported encoder, exporting it if nobody did yet.

@@ -1,77 +1,164 @@
-"""A model folder's network, on the runtime that is chosen for it."""
+"""A model folder's network, on the runtime that is chosen for it. torch is loaded only where it is needed."""
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-import torch
-from safetensors import SafetensorError
+import numpy as np
+from safetensors import SafetensorError, safe_open
 
-from toco.model.method.backbone import Encoder
-from toco.model.method.network import ToCoNetwork
+from toco.model.method.device import Device
 from toco.model.runtimes import RuntimeName
 from toco.model.spec import ModelSpec, read_spec
-from toco.model.weights_io.checkpoint import fit_state, load_model, read_weights
 from toco.model.weights_io.exported_encoder import exported_encoder
+from toco.model.weights_io.weight_file import checked_weights
 
 if TYPE_CHECKING:
-    from toco.model.method.openvino_encoder import OpenVinoEncoder
+    from toco.model.method.backbone import Encoder
+    from toco.model.method.encoder_graph import EncoderGraph
+    from toco.model.method.network import ToCoNetwork
+    from toco.model.method.processor_network import ProcessorNetwork
 
 logger = logging.getLogger(__name__)
 
 
-def load_network(
-    folder: Path, runtime: RuntimeName, *, cache: Path, dtype: torch.dtype | None, threads: int
-) -> tuple[ToCoNetwork, ModelSpec, RuntimeName]:
-    """Read a model folder's network, its encoder on a runtime.
+class Networks(Protocol):
+    """One network in the shapes that it is used in."""
+
+    def on_processor(self, runtime: RuntimeName) -> "ProcessorNetwork | None":
+        """Return its graphs for a runtime; None where torch computes it."""
+
+    def on_torch(self, runtime: RuntimeName) -> "ToCoNetwork":
+        """Return it as a torch module on the device, in evaluation mode, its encoder on a runtime."""
+
+
+class GivenNetwork:
+    """A torch module as it is, whatever the runtime."""
+
+    def __init__(self, network: "ToCoNetwork", device: Device) -> None:
+        self._network = network.eval().to(device.device)
+
+    def on_processor(self, runtime: RuntimeName) -> None:
+        """See `Networks`."""
+
+    def on_torch(self, runtime: RuntimeName) -> "ToCoNetwork":  # noqa: ARG002 - as above
+        """See `Networks`."""
+        return self._network
+
+
+class FolderNetworks:
+    """The network of a model folder, in each shape loaded once.
 
     Args:
         folder: of the model.
-        runtime: where the encoder cannot run on it (an operation that it does not know, a full disk), torch is taken,
-            and that is said.
+        device: where it runs.
         cache: where exported encoders are kept.
-        dtype: what the encoder computes in; None for float32. torch is told at each call instead.
         threads: of the processor.
 
-    Returns:
-        The network in evaluation mode, its parameters float32 on the CPU; its spec; and what the encoder runs on.
-
     Raises:
-        InvalidCheckpoint: see `checkpoint.load_model`.
+        InvalidCheckpoint: the folder does not fit.
     """
-    if runtime != "torch":
-        spec = read_spec(folder)
-        state = read_weights(folder, spec)
-        try:
-            encoder = _openvino_encoder(partial(_exported, folder, spec, runtime, cache), dtype, threads)
-        except (OSError, RuntimeError, ImportError) as error:
-            logger.warning("%s runs on torch, as OpenVINO cannot take it: %s", spec.version, error)
-        else:
-            # Looks at photos like any encoder; nobody trains it.
-            network = ToCoNetwork(cast("Encoder", encoder), len(spec.classes))
-            heads = {name: value for name, value in state.items() if not name.startswith("encoder.")}
-            fit_state(network, heads, str(folder))
-            return network.eval(), spec, runtime
-    return *load_model(folder), "torch"
+
+    def __init__(self, folder: Path, device: Device, *, cache: Path, threads: int) -> None:
+        self.folder = folder
+        self.spec = read_spec(folder)
+        self._device, self._cache, self._threads = device, cache, threads
+        self._graphs: dict[RuntimeName, ProcessorNetwork | None] = {"torch": None}
+        self._modules: dict[RuntimeName, ToCoNetwork] = {}
+        self._loading = threading.RLock()
+
+    def on_processor(self, runtime: RuntimeName) -> "ProcessorNetwork | None":
+        """See `Networks`. Where OpenVINO cannot take it (an unknown operation, a full disk), that is said, once.
+
+        Raises:
+            InvalidCheckpoint: see `checkpoint.load_model`.
+        """
+        with self._loading:
+            if runtime not in self._graphs:
+                weights = checked_weights(self.folder, self.spec)
+                try:
+                    self._graphs[runtime] = self._processor_network(weights, runtime)
+                except (OSError, RuntimeError, ValueError, ImportError, SafetensorError) as error:
+                    logger.warning("%s runs on torch, as OpenVINO cannot take it: %s", self.spec.version, error)
+                    self._graphs[runtime] = None
+            return self._graphs[runtime]
+
+    def on_torch(self, runtime: RuntimeName) -> "ToCoNetwork":
+        """See `Networks`.
+
+        Raises:
+            InvalidCheckpoint: see `checkpoint.load_model`.
+        """
+        with self._loading:
+            if runtime not in self._modules:
+                graphs = self.on_processor(runtime)
+                module = _load_model(self.folder) if graphs is None else _around(graphs, self.spec, self.folder)
+                self._modules[runtime] = module.to(self._device.device)
+            return self._modules[runtime]
+
+    def _processor_network(self, weights: Path, runtime: RuntimeName) -> "ProcessorNetwork":
+        from toco.model.method.processor_network import (  # noqa: PLC0415 - optional, and starts a runtime
+            AUX_CLASSIFIER,
+            CLASSIFIER,
+            DECODER,
+            HEADS,
+            ProcessorNetwork,
+        )
+
+        bfloat16 = self._device.arithmetic == "bfloat16"
+        encoder = _encoder_graph(
+            partial(_exported, self.folder, self.spec, runtime, self._cache), bfloat16=bfloat16, threads=self._threads
+        )
+        with safe_open(weights, framework="numpy") as file:
+            heads = {name: file.get_tensor(name).astype(np.float32) for name in HEADS}
+        classes = len(self.spec.classes)
+        if [len(heads[name]) for name in (CLASSIFIER, AUX_CLASSIFIER, DECODER[-1])] != [classes, classes, classes + 1]:
+            raise ValueError("its heads do not fit its classes")  # which torch's loader says in full
+        return ProcessorNetwork(encoder, heads, bfloat16=bfloat16, threads=self._threads)
+
+
+def _load_model(folder: Path) -> "ToCoNetwork":
+    from toco.model.weights_io.checkpoint import load_model  # noqa: PLC0415 - imports torch
+
+    return load_model(folder)[0]
+
+
+def _around(graphs: "ProcessorNetwork", spec: ModelSpec, source: Path) -> "ToCoNetwork":
+    """Return a torch module around an exported encoder: it looks at photos like any other; nobody trains it."""
+    import torch  # noqa: PLC0415 - slow; labels are made without
+
+    from toco.model.method.network import ToCoNetwork  # noqa: PLC0415 - as above
+    from toco.model.method.openvino_encoder import OpenVinoEncoder  # noqa: PLC0415 - as above
+    from toco.model.weights_io.checkpoint import fit_state  # noqa: PLC0415 - as above
+
+    network = ToCoNetwork(cast("Encoder", OpenVinoEncoder(graphs.encoder)), len(spec.classes))
+    fit_state(network, {name: torch.from_numpy(value) for name, value in graphs.heads.items()}, str(source))
+    return network.eval()
 
 
 def _exported(folder: Path, spec: ModelSpec, runtime: RuntimeName, cache: Path) -> Path:
-    from toco.model.method.openvino_encoder import export_encoder  # noqa: PLC0415 - optional, and starts a runtime
+    def load() -> "Encoder":
+        return _load_model(folder).encoder
 
-    export = partial(export_encoder, eight_bits=runtime == "openvino-int8")
-    return exported_encoder(spec, cache, lambda: load_model(folder)[0].encoder, export=export, runtime=runtime)
+    def export(encoder: "Encoder", place: Path) -> None:
+        from toco.model.method.openvino_encoder import export_encoder  # noqa: PLC0415 - imports torch
+
+        export_encoder(encoder, place, eight_bits=runtime == "openvino-int8")
+
+    return exported_encoder(spec, cache, load, export=export, runtime=runtime)
 
 
-def _openvino_encoder(exported: Callable[[], Path], dtype: torch.dtype | None, threads: int) -> "OpenVinoEncoder":
-    from toco.model.method.openvino_encoder import OpenVinoEncoder  # noqa: PLC0415 - as above, with threads of its own
+def _encoder_graph(exported: Callable[[], Path], *, bfloat16: bool, threads: int) -> "EncoderGraph":
+    from toco.model.method.encoder_graph import EncoderGraph  # noqa: PLC0415 - optional, with threads of its own
 
     found = exported()
     try:
-        return OpenVinoEncoder(found, dtype, threads=threads)
+        return EncoderGraph(found, bfloat16=bfloat16, threads=threads)
     except (OSError, RuntimeError, ValueError, SafetensorError):  # damaged on its disk
         logger.warning("the exported encoder in %s cannot be read and is made anew", found)
         shutil.rmtree(found)
-        return OpenVinoEncoder(exported(), dtype, threads=threads)
+        return EncoderGraph(exported(), bfloat16=bfloat16, threads=threads)

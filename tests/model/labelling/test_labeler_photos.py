@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.model.labelling.quick_labels import QUICK, pixels, results, same, saved
@@ -164,7 +163,7 @@ def test_the_batch_size_follows_the_pixels_that_go_through_the_device(labeler):
 def test_without_a_limit_a_processor_takes_a_photo_at_a_time_and_a_gpu_many(labeler, monkeypatch):
     options = preset_options("fast", cam={"size": 448})
     assert labeler.batch_size(options) == 1
-    monkeypatch.setattr(labeler, "device", Device(torch.device("cuda"), None))
+    monkeypatch.setattr(labeler, "device", Device("cuda"))
     assert labeler.batch_size(options) == 8
 
 

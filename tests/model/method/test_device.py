@@ -1,5 +1,7 @@
 """Device and precision: chosen by what is there; what is not there is refused."""
 
+import sys
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16_gpu)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(device_module, "_may_have_accelerator", lambda: True)  # torch is to say
         monkeypatch.setattr(device_module, "_cpu_has_bfloat16", lambda: bfloat16_cpu)
 
     return pretend
@@ -67,9 +70,23 @@ def test_a_chosen_precision_is_kept(precision, dtype, machine):
 
 
 @pytest.mark.parametrize(
-    ("capability", "supported", "answer"), [("AVX512", True, True), ("AVX512", False, False), ("AVX2", True, False)]
+    ("features", "answer"), [({"avx512f", "avx512_bf16"}, True), ({"avx512f"}, False), (set(), False)]
 )
-def test_a_cpu_has_bfloat16_if_it_says_so(capability, supported, answer, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported, raising=False)
-    assert device_module._cpu_has_bfloat16.__wrapped__() is answer
+def test_a_cpu_has_bfloat16_if_it_says_so(features, answer, monkeypatch):
+    monkeypatch.setattr(device_module, "processor_features", lambda: frozenset(features))
+    assert (choose_device("cpu").arithmetic == "bfloat16") is answer
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_where_there_is_only_a_processor_torch_is_not_asked(name, monkeypatch):
+    monkeypatch.setattr(device_module, "_may_have_accelerator", lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import would fail
+    assert choose_device(name).kind == "cpu"
+
+
+def test_files_of_a_graphics_processor_are_a_reason_to_ask(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(device_module, "_ACCELERATORS", (str(tmp_path / "nvidiactl"),))
+    assert not device_module._may_have_accelerator()
+    (tmp_path / "nvidiactl").touch()
+    assert device_module._may_have_accelerator()

@@ -12,7 +12,7 @@ from toco.model.method.backbone import Encoder
 
 pytest.importorskip("openvino")
 
-from toco.model.method import openvino_encoder
+from toco.model.method import encoder_graph, openvino_encoder
 
 SHAPES = {
     "class token": ("vit_tiny_patch16_224", {}),
@@ -21,6 +21,10 @@ SHAPES = {
     ),
     "norms of queries and keys": ("vit_tiny_patch16_224", {"qk_norm": True}),
 }  # fmt: skip
+
+
+def opened(folder, *, bfloat16=False, threads=2):
+    return openvino_encoder.OpenVinoEncoder(encoder_graph.EncoderGraph(folder, bfloat16=bfloat16, threads=threads))
 
 
 @pytest.fixture(scope="module", params=sorted(SHAPES))
@@ -38,7 +42,7 @@ def encoders(request, tmp_path_factory):
 @pytest.mark.parametrize("size", [(80, 80), (64, 64), (48, 100), (16, 16)])
 def test_its_tokens_are_those_of_the_encoder(size, encoders, close):
     encoder, folder = encoders
-    exported = openvino_encoder.OpenVinoEncoder(folder, None, threads=2)
+    exported = opened(folder)
     images = torch.randn(2, 3, *size)
     with torch.inference_mode():
         for found, expected in zip(exported(images), encoder(images), strict=True):
@@ -49,7 +53,7 @@ def test_its_tokens_are_those_of_the_encoder(size, encoders, close):
 
 def test_photos_side_by_side_do_not_mix(encoders, close):
     encoder, folder = encoders
-    exported = openvino_encoder.OpenVinoEncoder(folder, None, threads=2)
+    exported = opened(folder)
     photos = [torch.randn(1, 3, 16 * (1 + number % 4), 48) for number in range(24)]
     with torch.inference_mode():
         expected = [encoder(photo).patches for photo in photos]
@@ -60,7 +64,7 @@ def test_photos_side_by_side_do_not_mix(encoders, close):
 
 
 def test_an_answer_stays_when_the_next_photo_comes(encoders):
-    exported = openvino_encoder.OpenVinoEncoder(encoders[1], None, threads=1)
+    exported = opened(encoders[1], threads=1)
     first = exported(torch.ones(1, 3, 32, 32)).patches
     kept = first.clone()
     exported(torch.zeros(1, 3, 32, 32))
@@ -71,7 +75,7 @@ def test_in_bfloat16_tokens_are_close_and_of_float32(encoders):
     encoder, folder = encoders
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        found = openvino_encoder.OpenVinoEncoder(folder, torch.bfloat16, threads=1)(images).patches
+        found = opened(folder, bfloat16=True)(images).patches
         expected = encoder(images).patches
     assert found.dtype == torch.float32
     assert float((found - expected).norm() / expected.norm()) < 0.03
@@ -79,7 +83,7 @@ def test_in_bfloat16_tokens_are_close_and_of_float32(encoders):
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (1, 3, 8, 64)])
 def test_what_is_no_photo_is_refused(shape, encoders):
-    exported = openvino_encoder.OpenVinoEncoder(encoders[1], None, threads=1)
+    exported = opened(encoders[1], threads=1)
     with pytest.raises(InvalidArray, match="shape"):
         exported(torch.zeros(shape))
 
@@ -89,17 +93,16 @@ import sys
 from pathlib import Path
 from threading import Barrier, Thread
 
-import torch
-from toco.model.method.openvino_encoder import OpenVinoEncoder
+import numpy as np
+from toco.model.method.encoder_graph import EncoderGraph
 
-encoder = OpenVinoEncoder(Path(sys.argv[1]), None, threads=2)
+encoder = EncoderGraph(Path(sys.argv[1]), bfloat16=False, threads=2)
 barrier = Barrier(8)
 sys.setswitchinterval(1e-6)
 
 def look():
     barrier.wait()
-    with torch.inference_mode():
-        encoder(torch.zeros(1, 3, 32, 32))
+    encoder(np.zeros((1, 3, 32, 32), np.float32), threads=1)
 
 threads = [Thread(target=look) for _ in range(8)]
 for thread in threads:

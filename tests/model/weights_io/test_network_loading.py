@@ -1,105 +1,148 @@
 """A model's network on the runtime that is chosen; where that cannot take it, on torch, and that is said."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from toco.model.labelling.labeler import Labeler
 from toco.model.method.backbone import Encoder
+from toco.model.method.device import Device
 from toco.model.options import preset_options
 from toco.model.runtimes import choose_runtime
 from toco.model.spec import InvalidCheckpoint, read_spec
 from toco.model.weights_io import network_loading
 from toco.model.weights_io.exported_encoder import exported_name
-from toco.model.weights_io.network_loading import load_network
+from toco.model.weights_io.network_loading import FolderNetworks
 
 pytest.importorskip("openvino")
 
 
-def loaded(folder, cache, runtime="openvino"):
-    return load_network(folder, runtime, cache=cache, dtype=None, threads=1)
+def networks(folder, cache):
+    return FolderNetworks(folder, Device("cpu"), cache=cache, threads=1)
+
+
+def tokens_of(found, images):
+    with torch.inference_mode():
+        return found.encoder(images).patches
 
 
 def test_both_runtimes_in_float32_give_the_same(tiny_model, tmp_path, close):
-    exact, spec, name = loaded(tiny_model, tmp_path, "torch")
-    assert (name, spec) == ("torch", read_spec(tiny_model))
-    network, spec, name = loaded(tiny_model, tmp_path)
-    assert (name, spec) == ("openvino", read_spec(tiny_model))
+    found = networks(tiny_model, tmp_path)
+    assert found.spec == read_spec(tiny_model)
     images = torch.randn(1, 3, 64, 48)
     with torch.inference_mode():
-        (found, decoded), (expected, expected_decoded) = network(images), exact(images)
-    for one, other in zip((*found, decoded), (*expected, expected_decoded), strict=True):
+        (seen, decoded), (expected, expected_decoded) = (
+            found.on_torch(runtime)(images) for runtime in ("openvino", "torch")
+        )
+    for one, other in zip((*seen, decoded), (*expected, expected_decoded), strict=True):
         close(one, other)
 
 
+def test_each_shape_is_loaded_once_and_the_module_shares_the_encoder_of_the_graphs(tiny_model, tmp_path):
+    found = networks(tiny_model, tmp_path)
+    graphs, module = found.on_processor("openvino"), found.on_torch("openvino")
+    assert found.on_processor("openvino") is graphs
+    assert found.on_torch("openvino") is module
+    assert module.encoder.graph is graphs.encoder
+    assert found.on_processor("torch") is None
+
+
 def test_the_encoder_in_8_bits_is_another_export_of_its_own(tiny_model, tmp_path):
-    spec = read_spec(tiny_model)
-    assert [loaded(tiny_model, tmp_path, runtime)[2] for runtime in ("openvino-int8", "openvino")] == [
-        "openvino-int8",
-        "openvino",
-    ]
+    found = networks(tiny_model, tmp_path)
+    for runtime in ("openvino-int8", "openvino"):
+        assert found.on_processor(runtime) is not None
     kept = {path.name: (path / "encoder.bin").stat().st_size for path in tmp_path.glob("openvino-*")}
-    assert set(kept) == {exported_name(spec, "openvino-int8"), exported_name(spec, "openvino")}
-    assert kept[exported_name(spec, "openvino-int8")] < kept[exported_name(spec, "openvino")]
+    assert set(kept) == {exported_name(found.spec, "openvino-int8"), exported_name(found.spec, "openvino")}
+    assert kept[exported_name(found.spec, "openvino-int8")] < kept[exported_name(found.spec, "openvino")]
 
 
 def test_damaged_weights_are_refused_even_where_the_encoder_is_exported(tiny_model, tmp_path):
-    loaded(tiny_model, tmp_path / "cache")
+    networks(tiny_model, tmp_path / "cache").on_processor("openvino")
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"ruin")
     with pytest.raises(InvalidCheckpoint, match="SHA-256"):
-        loaded(folder, tmp_path / "cache")
+        networks(folder, tmp_path / "cache").on_processor("openvino")
 
 
 @pytest.mark.parametrize("file", ["encoder.xml", "encoder.bin", "encoder.json", "positions.safetensors"])
 @pytest.mark.parametrize("runtime", ["openvino", "openvino-int8"])
 def test_an_export_that_was_damaged_is_made_anew(runtime, file, tiny_model, tmp_path, caplog):
-    whole, spec, _ = loaded(tiny_model, tmp_path, runtime)
+    whole = networks(tiny_model, tmp_path)
     images = torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        expected = whole.encoder(images).patches
-    (tmp_path / exported_name(spec, runtime) / file).write_bytes(b"")
-    network, _, name = loaded(tiny_model, tmp_path, runtime)
-    assert name == runtime
+    expected = tokens_of(whole.on_torch(runtime), images)
+    (tmp_path / exported_name(whole.spec, runtime) / file).write_bytes(b"")
+    again = networks(tiny_model, tmp_path)
+    assert again.on_processor(runtime) is not None
     assert "made anew" in caplog.text
-    with torch.inference_mode():
-        assert torch.equal(network.encoder(images).patches, expected)
+    assert torch.equal(tokens_of(again.on_torch(runtime), images), expected)
 
 
-def test_where_the_cache_cannot_be_written_torch_is_taken(tiny_model, tmp_path, caplog):
+def test_where_the_cache_cannot_be_written_torch_is_taken_and_that_is_said_once(tiny_model, tmp_path, caplog):
     (tmp_path / "file").write_text("no folder")
-    network, _, name = loaded(tiny_model, tmp_path / "file")
-    assert name == "torch"
-    assert isinstance(network.encoder, Encoder)
-    assert "runs on torch" in caplog.text
+    found = networks(tiny_model, tmp_path / "file")
+    assert [found.on_processor("openvino") for _ in range(2)] == [None, None]
+    assert isinstance(found.on_torch("openvino").encoder, Encoder)
+    assert caplog.text.count("runs on torch") == 1
 
 
 def test_what_openvino_does_not_know_runs_on_torch(tiny_model, tmp_path, monkeypatch, caplog):
-    def unknown(*_):
+    def unknown(*_, **__):
         raise RuntimeError("No conversion rule found for aten::odd")
 
-    monkeypatch.setattr(network_loading, "_openvino_encoder", unknown)
-    assert loaded(tiny_model, tmp_path)[2] == "torch"
+    monkeypatch.setattr(network_loading, "_encoder_graph", unknown)
+    assert Labeler.from_folder(tiny_model, device="cpu", cache=tmp_path, runtime="openvino").runtime == "torch"
     assert "aten::odd" in caplog.text
 
 
-SECOND_START = """
+def without_the_last_convolution(state):
+    del state["decoder.conv8.weight"]
+
+
+def with_a_class_less(state):
+    state["classifier.weight"] = state["classifier.weight"][1:].contiguous()
+
+
+@pytest.mark.parametrize("ruin", [without_the_last_convolution, with_a_class_less])
+def test_heads_that_do_not_fit_the_spec_are_refused(ruin, tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    weights = folder / "weights.safetensors"
+    state = load_file(weights)
+    ruin(state)
+    save_file(state, weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    networks(tiny_model, tmp_path).on_processor("openvino")
+    # The encoder is exported already: nothing but the heads is looked at.
+    exported = tmp_path / exported_name(read_spec(tiny_model))
+    spec = read_spec(folder).model_copy(update={"weights_sha256": digest})
+    (folder / "spec.json").write_text(spec.model_dump_json())
+    exported.rename(tmp_path / exported_name(spec))
+    with pytest.raises(InvalidCheckpoint, match=r"decoder\.conv8|classifier"):
+        Labeler.from_folder(folder, device="cpu", cache=tmp_path, runtime="openvino")
+
+
+LABEL = """
 import sys
 from pathlib import Path
+import numpy as np
 from toco.model.labelling.labeler import Labeler
-assert Labeler.from_folder(Path(sys.argv[1]), device="cpu", cache=Path(sys.argv[2])).runtime != "torch"
-print([name for name in ("timm", "torchvision") if name in sys.modules])
+labeler = Labeler.from_folder(Path(sys.argv[1]), device="cpu", cache=Path(sys.argv[2]), runtime=sys.argv[3])
+assert labeler.runtime != "torch"
+labeler.label_one(np.zeros((48, 64, 3), np.uint8), ["cat"])
+print([name for name in ("torch", "timm", "torchvision") if name in sys.modules])
 """
 
 
 @pytest.mark.slow
-def test_an_exported_encoder_starts_without_timm(tiny_model, tmp_path):
-    loaded(tiny_model, tmp_path, choose_runtime())
-    command = [sys.executable, "-c", SECOND_START, str(tiny_model), str(tmp_path)]
+def test_once_the_encoder_is_exported_labels_are_made_without_torch(tiny_model, tmp_path):
+    runtime = choose_runtime()
+    networks(tiny_model, tmp_path).on_processor(runtime)
+    command = [sys.executable, "-c", LABEL, str(tiny_model), str(tmp_path), runtime]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
