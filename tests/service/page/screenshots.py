@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, expect
 
 from tests.service.live import until
@@ -31,6 +31,8 @@ IMAGES: Final = ROOT / "docs" / "images"
 LABELLED_SECONDS: Final = 900.0  # the first label compiles the CRF
 # A phone holds only the cards near its window.
 DRAWN: Final = "[...document.querySelectorAll('article')].every((card) => card.querySelector('img')?.complete)"
+MIRRORED: Final = 3  # photos of a second job
+DATA_SET: Final = "pets"
 OUTPUTS: Final = ("cam", "pseudo_mask", "segmentation", "overlay", "tokens")
 
 logger = logging.getLogger(__name__)
@@ -120,6 +122,14 @@ def reports(page: Page) -> None:
     expect(page.get_by_text("Classes that come together")).to_be_visible()
 
 
+def data_set(page: Page) -> None:
+    """Show a data set of two jobs, and what its masks hold."""
+    page.goto(f"{page.url.partition('#')[0]}#/data-sets/{DATA_SET}")
+    statistics = page.get_by_role("region", name="Statistics")
+    statistics.get_by_role("button", name="Count").click()
+    expect(statistics.get_by_text("Classes that come together")).to_be_visible()
+
+
 class Picture(NamedTuple):
     """A file name, what it shows, and how the browser is set."""
 
@@ -138,6 +148,7 @@ OF_THE_JOB: Final = (
     Picture("page-item-light", legend, LIGHT),
     Picture("page-mend-light", mend, LIGHT),
     Picture("page-reports-light", reports, LIGHT),
+    Picture("page-data-set-light", data_set, LIGHT),
     Picture("page-wipe-dark", wipe, DARK),
     Picture("page-cam-dark", cam, DARK),
     Picture("page-gallery-phone", gallery, HAND),
@@ -173,21 +184,33 @@ def take(browser: Browser, address: str, picture: Picture, folder: Path) -> None
 
 
 def main() -> None:
-    """Label the sample photos, then take all pictures."""
+    """Label the sample photos, then take all pictures, or the one that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder for the pictures")
-    folder: Path = parser.parse_args().out
+    parser.add_argument("--only", default="", help="name of the one picture that is taken, such as page-wipe-dark")
+    asked = parser.parse_args()
+    folder: Path = asked.out
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     expect.set_options(timeout=PATIENCE_MS)
     tags = read_tags(SAMPLES / "tags.csv")
-    with service() as url, Client(url) as client:
-        job = client.label_folder(SAMPLES, tags=SAMPLES / "tags.csv", name="Sample photos", outputs=OUTPUTS)
-        client.wait(job["id"], timeout_seconds=LABELLED_SECONDS)
+    with service() as url, Client(url) as client, TemporaryDirectory() as more:
+        for photo in PHOTOS[:MIRRORED]:
+            with Image.open(photo) as opened:
+                ImageOps.mirror(opened).save(Path(more, photo.name), quality=92)
+        jobs = [
+            client.label_folder(place, tags=SAMPLES / "tags.csv", name=name, outputs=OUTPUTS)["id"]
+            for place, name in ((SAMPLES, "Sample photos"), (Path(more), "Mirrored photos"))
+        ]
+        for job in jobs:
+            client.wait(job, timeout_seconds=LABELLED_SECONDS)
+        client.keep_data_set(DATA_SET, jobs)
         with launched() as browser:
-            take(browser, url, Picture("page-upload-light", lambda page: upload(page, tags), LIGHT), folder)
-            for picture in OF_THE_JOB:
-                take(browser, f"{url}/#/jobs/{job['id']}", picture, folder)
+            pictures = [(url, Picture("page-upload-light", lambda page: upload(page, tags), LIGHT))]
+            pictures += [(f"{url}/#/jobs/{jobs[0]}", picture) for picture in OF_THE_JOB]
+            for address, picture in pictures:
+                if asked.only in ("", picture.name):
+                    take(browser, address, picture, folder)
 
 
 if __name__ == "__main__":
