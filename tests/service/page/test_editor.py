@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.model.method.test_smart_strokes import IN_CAT, scene
 from tests.service.live import until
@@ -237,7 +237,19 @@ def test_corrections_teach_and_are_taken_back(open_page, labelled, http):
     page.keyboard.press("Escape")
     page.get_by_role("link", name="All items").click()
     panel = page.get_by_label("Learn again", exact=True)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "GET":
+            held.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/relearn", hold)
     panel.get_by_role("button", name="Learn again").click()
+    expect(panel.get_by_role("button", name="Learning")).to_be_disabled()  # known before the list tells it
+    until(lambda: page.wait_for_timeout(50) or held)
+    page.unroute("**/relearn")
     expect(panel.get_by_text("from 1 corrected mask; 2 labels changed.")).to_be_visible()
     hows = [http.get(f"/v1/jobs/{job}/items/{n:06}").json()["revision"]["how"] for n in range(3)]
     assert hows == ["brush", "learnt", "learnt"]
