@@ -150,7 +150,7 @@ class Shard:
                     future.result()
 
     def _requests(self, items: Sequence[ItemRecord], leases: dict[str, Lease]) -> Iterator["LabelRequest"]:
-        from toco.model.labelling.labeler import LabelRequest  # noqa: PLC0415 - imports torch: in the worker's child only
+        from toco.model.labelling.labeler import LabelRequest  # noqa: PLC0415 - slow to import: in the worker's child only
 
         for record in items:
             if record.id not in leases:

@@ -1,6 +1,7 @@
-"""Models kept warm in a worker process. torch is imported here, when the first model is loaded, and nowhere above."""
+"""Models kept warm in a worker process. torch is imported by what runs on it, and by nothing else here."""
 
 import logging
+import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -169,7 +170,7 @@ class WarmModels:
 
     def device_name(self) -> str:
         """Return what the loaded models run on, or an empty text."""
-        return next((str(labeler.device.device) for labeler in self._loaded.copy().values()), "")
+        return next((labeler.device.name for labeler in self._loaded.copy().values()), "")
 
     def batch_images(self) -> dict[str, int]:
         """Return how many photos go through the device at once with the usual options, by model."""
@@ -178,16 +179,14 @@ class WarmModels:
 
     def device_memory(self) -> dict[str, int]:
         """Return bytes allocated and reserved on the device; empty on a CPU."""
-        if not self._loaded:
+        if all(labeler.device.kind != "cuda" for labeler in self._loaded.copy().values()):
             return {}
-        import torch  # noqa: PLC0415 - loaded with the first model, never before
+        import torch  # noqa: PLC0415 - loaded already where a model runs on it, never before
 
-        if not torch.cuda.is_available():
-            return {}
         return {"allocated": torch.cuda.memory_allocated(), "reserved": torch.cuda.memory_reserved()}
 
     def _load(self, known: KnownModel) -> "Labeler":
-        from toco.model.labelling.labeler import (  # noqa: PLC0415 - imports torch: in the worker's child only
+        from toco.model.labelling.labeler import (  # noqa: PLC0415 - slow to import: in the worker's child only
             Labeler,
             LabelRequest,
         )
@@ -216,11 +215,14 @@ class WarmModels:
 
     def _drop(self, key: str) -> None:
         """Let go of a model, and of what stands on its encoder."""
-        network = self._loaded.pop(key).network
+        labeler = self._loaded.pop(key)
+        logger.info("model unloaded", extra={"model": key})
+        if not (self._readers or self._learnt):
+            return  # and no torch module is made of it
+        network = labeler.network
         self._readers = {version: reader for version, reader in self._readers.items() if reader.network is not network}
         for name in [name for name, (reader, _) in self._learnt.items() if reader.network is network]:
             del self._learnt[name]
-        logger.info("model unloaded", extra={"model": key})
 
 
 def warm_plan(used: Mapping[str, int], wishes: Wishes, *, most: int) -> tuple[list[str], list[str]]:
@@ -250,9 +252,8 @@ def warm_plan(used: Mapping[str, int], wishes: Wishes, *, most: int) -> tuple[li
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether the device ran out of memory."""
-    import torch  # noqa: PLC0415 - loaded already where this can happen
-
-    return isinstance(error, torch.OutOfMemoryError)
+    torch = sys.modules.get("torch")  # loaded already where this can happen
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def halved(options: LabelOptions, used: int) -> LabelOptions | None:

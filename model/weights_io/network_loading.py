@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from toco.model.method.device import Device
 from toco.model.runtimes import RuntimeName
-from toco.model.spec import ModelSpec, read_spec
+from toco.model.spec import InvalidCheckpoint, ModelSpec, read_spec
 from toco.model.weights_io.exported_encoder import exported_encoder
 from toco.model.weights_io.weight_file import checked_weights
 
@@ -96,7 +96,8 @@ class FolderNetworks:
         with self._loading:
             if runtime not in self._modules:
                 graphs = self.on_processor(runtime)
-                module = _load_model(self.folder) if graphs is None else _around(graphs, self.spec, self.folder)
+                source = self.folder, self.spec
+                module = _load_model(*source) if graphs is None else _around(graphs, *source)
                 self._modules[runtime] = module.to(self._device.device)
             return self._modules[runtime]
 
@@ -121,13 +122,16 @@ class FolderNetworks:
         return ProcessorNetwork(encoder, heads, bfloat16=bfloat16, threads=self._threads)
 
 
-def _load_model(folder: Path) -> "ToCoNetwork":
+def _load_model(folder: Path, spec: ModelSpec) -> "ToCoNetwork":
     from toco.model.weights_io.checkpoint import load_model  # noqa: PLC0415 - imports torch
 
-    return load_model(folder)[0]
+    network, found = load_model(folder)
+    if found != spec:  # its classes may be others, or in another order
+        raise InvalidCheckpoint(f"The model in {str(folder)!r} was replaced while it was used.", fix="Load it again.")
+    return network
 
 
-def _around(graphs: "ProcessorNetwork", spec: ModelSpec, source: Path) -> "ToCoNetwork":
+def _around(graphs: "ProcessorNetwork", folder: Path, spec: ModelSpec) -> "ToCoNetwork":
     """Return a torch module around an exported encoder: it looks at photos like any other; nobody trains it."""
     import torch  # noqa: PLC0415 - slow; labels are made without
 
@@ -136,13 +140,13 @@ def _around(graphs: "ProcessorNetwork", spec: ModelSpec, source: Path) -> "ToCoN
     from toco.model.weights_io.checkpoint import fit_state  # noqa: PLC0415 - as above
 
     network = ToCoNetwork(cast("Encoder", OpenVinoEncoder(graphs.encoder)), len(spec.classes))
-    fit_state(network, {name: torch.from_numpy(value) for name, value in graphs.heads.items()}, str(source))
+    fit_state(network, {name: torch.from_numpy(value) for name, value in graphs.heads.items()}, str(folder))
     return network.eval()
 
 
 def _exported(folder: Path, spec: ModelSpec, runtime: RuntimeName, cache: Path) -> Path:
     def load() -> "Encoder":
-        return _load_model(folder).encoder
+        return _load_model(folder, spec).encoder
 
     def export(encoder: "Encoder", place: Path) -> None:
         from toco.model.method.openvino_encoder import export_encoder  # noqa: PLC0415 - imports torch

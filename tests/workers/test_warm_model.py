@@ -13,7 +13,7 @@ from tests.tiny_model import write_learnt_model
 from toco.jobs.model_catalogue import ModelCatalogue, Wishes
 from toco.jobs.published_models import PublishedModels
 from toco.jobs.store import Store
-from toco.workers.warm_model import WarmModels, warm_plan
+from toco.workers.warm_model import WarmModels, is_out_of_memory, warm_plan
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,21 @@ def test_ten_models_of_learnt_words_share_one_encoder(settings, records, tiny_mo
     models.sync()
     assert models.names() == []
     assert models.get("words-3", workspace="farm") is not labelers[3], "let go of with its encoder"
+
+
+def test_a_worker_whose_graphs_label_asks_for_no_torch_beside(settings, records, tiny_model, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    shutil.copytree(tiny_model, tmp_path / "models" / "tiny")
+    settings = settings.model_copy(update={"models_dir": tmp_path / "models"})
+    catalogue = ModelCatalogue(settings, records, PublishedModels(settings, records, Store.open(settings)))
+    models = WarmModels(catalogue, device="cpu", most=1, runtime="openvino", cache=tmp_path / "cache")
+    assert models.get("tiny").runtime == "openvino"
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import would fail
+    assert (models.device_name(), models.device_memory()) == ("cpu", {})
+    assert not is_out_of_memory(RuntimeError("another"))
+    catalogue.want("tiny", warm=False)
+    models.sync()
+    assert models.names() == []
 
 
 names = st.sampled_from("abcde")

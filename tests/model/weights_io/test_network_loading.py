@@ -126,6 +126,15 @@ def test_heads_that_do_not_fit_the_spec_are_refused(ruin, tiny_model, tmp_path):
         Labeler.from_folder(folder, device="cpu", cache=tmp_path, runtime="openvino")
 
 
+def test_a_folder_that_was_replaced_since_is_not_taken_for_the_model_that_was_loaded(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    labeler = Labeler.from_folder(folder, device="cpu", cache=tmp_path, runtime="openvino")
+    spec = read_spec(folder)
+    (folder / "spec.json").write_text(spec.model_copy(update={"classes": spec.classes[::-1]}).model_dump_json())
+    with pytest.raises(InvalidCheckpoint, match="replaced"):
+        labeler.network_for(preset_options("balanced", precision="float32"))
+
+
 LABEL = """
 import sys
 from pathlib import Path
