@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toco.jobs.job import ItemRecord
+from toco.model.photos.classes import fold
 from toco.model.photos.tag_doctor import Finding
 
 
@@ -49,20 +50,20 @@ def cures(finding: Finding, items: Sequence[ItemRecord]) -> list[Cure]:
             return [
                 Cure(f"Take {finding.tag!r} off {item.name!r}.", item, without_tag(item, finding.tag))
                 for item in items
-                if finding.tag in tags_of(item)
+                if fold(finding.tag) in map(fold, tags_of(item))
             ]
         case "missing_tag":
             return [
                 Cure(f"Tag {item.name!r} with {finding.tag!r}.", item, (*words_of(item), finding.tag))
                 for item in items
-                if finding.tag not in tags_of(item)
+                if fold(finding.tag) not in map(fold, tags_of(item))
             ]
         case "looks_alike":
             return _of_doubles([item for item in items if item.decision != "reject"])
         case "too_dark" | "too_small":
             kept = [item for item in items if item.decision != "reject"]
             return [Cure(f"Reject {item.name!r}.", item, None) for item in kept]
-        case "always_together" | "too_few":
+        case "always_together" | "too_few" | "not_checked":
             return []
 
 
@@ -100,4 +101,4 @@ def without_tag(item: ItemRecord, tag: str) -> tuple[str, ...]:
     """Return an item's tags as they are written, without the words that mean a tag."""
     summary = item.summary
     meant = {word.written: word.understood or word.written for word in (summary.words if summary else ())}
-    return tuple(word for word in words_of(item) if meant.get(word, word) != tag)
+    return tuple(word for word in words_of(item) if fold(meant.get(word, word)) != fold(tag))

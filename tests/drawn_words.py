@@ -7,6 +7,7 @@ from PIL import Image
 
 COLOURS = {"gadget": (200, 40, 40), "widget": (40, 180, 60), "cat": (50, 60, 210)}
 SIDE = 96
+SPOILT = ("03.png", "08.png", "21.png")
 
 
 def drawn_photo(words: tuple[str, ...], seed: int) -> bytes:
@@ -27,3 +28,12 @@ def drawn_job(count: int = 24, *, seed: int = 0) -> dict[str, tuple[tuple[str, .
     found = {f"{n:02d}.png": kinds[n % len(kinds)] for n in range(count)}
     found[f"{count:02d}.png"] = ("rarity",)
     return {name: (words, drawn_photo(words, seed * 1000 + n)) for n, (name, words) in enumerate(found.items())}
+
+
+def spoilt_job(count: int = 40) -> dict[str, tuple[tuple[str, ...], bytes]]:
+    """Return photos of gadgets and widgets in turn, by name with their words; `SPOILT` have the other's word."""
+    kinds = ("gadget", "widget")
+    names = [f"{n:02d}.png" for n in range(count)]
+    return {
+        name: ((kinds[(n + (name in SPOILT)) % 2],), drawn_photo((kinds[n % 2],), n)) for n, name in enumerate(names)
+    }

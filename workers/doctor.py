@@ -1,12 +1,14 @@
 """The tag doctor on a worker: photos are looked at a piece at a time, so that others need not wait long.
 
 What a piece found out is kept in the store; killed anywhere, the next message goes on behind the last whole piece. Of
-learnt words the model that they stand on knows nothing: they are counted, and its own classes alone are judged.
+learnt words the model that they stand on knows nothing: like all words that it does not know they are judged by what the
+photos themselves teach, from what its encoder sees in each; that is read anyway, so that no stored tokens are needed.
 """
 
+import base64
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +41,7 @@ class Examined(BaseModel):
 
     Attributes:
         job, item, name: which.
+        look: float16, base64.
     """
 
     job: str
@@ -49,17 +52,20 @@ class Examined(BaseModel):
     fingerprint: str
     brightness: float
     size: tuple[int, int]
+    complete: bool = True
+    look: str = ""
 
     def photo(self, name: str) -> ExaminedPhoto:
         """Return it as the doctor takes it, under a name that no other has."""
-        scores = np.array(self.scores, np.float32)
         return ExaminedPhoto(
             name,
             frozenset(self.tags),
-            scores,
+            np.array(self.scores, np.float32),
+            complete=self.complete,
             fingerprint=self.fingerprint,
             brightness=self.brightness,
             size=self.size,
+            look=np.frombuffer(base64.b64decode(self.look), np.float16),
         )
 
 
@@ -102,6 +108,7 @@ def look_further(process: WorkerProcess, record: ReportRecord) -> bool:
         [entry for key in keys for entry in _PART.validate_json(process.store.get(key))],
         labeler.vocabulary.names,
         model=labeler.spec.version,
+        on_word=lambda: reports.builds.keep(record.id, lease_seconds=limits.lease_seconds),
     )
     reports.finish(record, diagnosis)
     process.store.delete(keys)
@@ -109,18 +116,21 @@ def look_further(process: WorkerProcess, record: ReportRecord) -> bool:
     return True
 
 
-def conclude(found: Sequence[Examined], classes: Sequence[str], *, model: str) -> Diagnosis:
+def conclude(
+    found: Sequence[Examined], classes: Sequence[str], *, model: str, on_word: Callable[[], None] = lambda: None
+) -> Diagnosis:
     """Return what the doctor says of all photos.
 
     Args:
         found: one that stands there twice, as items moved between two pieces, counts once.
         classes: of the model, in the order of the photos' scores.
         model: its version.
+        on_word: see `examine`.
     """
     photos = {(entry.job, entry.item): entry for entry in found}
     unique = UniqueNames()
     named = {unique.take(entry.name): place for place, entry in photos.items()}
-    findings = examine([photos[place].photo(name) for name, place in named.items()], classes)
+    findings = examine([photos[place].photo(name) for name, place in named.items()], classes, on_word=on_word)
     said = (NamedFinding(finding=finding, items=tuple(named[name] for name in finding.photos)) for finding in findings)
     return Diagnosis(model=model, findings=tuple(said))
 
@@ -150,7 +160,8 @@ def _look(process: WorkerProcess, labeler: "Labeler", item: ItemRecord) -> Exami
             raise
         logger.warning("a photo cannot be looked at", extra={"item": item.id, "detail": str(error)})
         return None
-    found = examined(labeler, decoded, item.name, frozenset(tags_of(item)))
+    # Of a photo whose tags the classifier chose nobody said that they are all.
+    found = examined(labeler, decoded, item.name, frozenset(tags_of(item)), complete=item.tags is not None)
     return Examined(
         job=item.job,
         item=item.id,
@@ -160,4 +171,6 @@ def _look(process: WorkerProcess, labeler: "Labeler", item: ItemRecord) -> Exami
         fingerprint=found.fingerprint,
         brightness=found.brightness,
         size=found.size,
+        complete=found.complete,
+        look=base64.b64encode(found.look.tobytes()).decode(),
     )

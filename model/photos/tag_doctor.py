@@ -1,8 +1,9 @@
 """What may be wrong with the tags and photos of a data set. It says so, with a score; it changes nothing.
 
-Wrong and missing tags are found by confident learning: the scores of a classifier that was not trained on these tags
-say how much belief a class needs to be among the tagged ones, and pairs of photo and class that contradict it are
-suspects. Photos that look alike, that are dark or small, and words that always come together are counted.
+Wrong and missing tags are found by confident learning: scores that were not learnt from the photo's own tags say how
+much belief a class needs to be among the tagged ones, and pairs of photo and class that contradict it are suspects. Of
+the model's classes its classifier is asked; a word that it does not know is taught by the other photos
+(`word_beliefs`). Photos that look alike, that are dark or small, and words that always come together are counted.
 
 References:
     Northcutt, Jiang, Chuang, "Confident Learning" (2021); Thyagarajan et al., "Identifying Incorrect Annotations in
@@ -10,17 +11,21 @@ References:
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from toco.model.options import Frozen
+from toco.model.photos.classes import MAX_CLASSES, fold
 from toco.model.photos.fingerprint import alike
+from toco.model.photos.word_beliefs import taught
 
-Kind = Literal["wrong_tag", "missing_tag", "looks_alike", "too_dark", "too_small", "always_together", "too_few"]
+Kind = Literal[
+    "wrong_tag", "missing_tag", "looks_alike", "too_dark", "too_small", "always_together", "too_few", "not_checked"
+]
 
 DARK: Final = 0.08
 """Photos of less mean brightness (0..1) are too dark."""
@@ -31,8 +36,19 @@ SMALL: Final = 96
 FEW: Final = 10
 """Classes of fewer photos are too few to say anything about, and to train on."""
 
+TAUGHT: Final = 10
+"""Photos, of those that do not look alike, with a word that the model does not know, and without: with fewer of either
+the word is not checked."""
+
+RECOGNISED: Final = 0.85
+"""Share of pairs of photos with and without such a word that have to be told apart by what the others teach: with less
+the word is not checked, as most suspects would have the right tags."""
+
+MOST_WORDS: Final = MAX_CLASSES
+"""Words that the model does not know and that are checked, those on most photos first: the time is bounded."""
+
+_JUDGED: Final = 3  # photos with and without a class of the model, at least: with fewer there is nothing to compare
 _TOGETHER: Final = 5  # photos of both words, at least
-_JUDGED: Final = 3  # photos with and without a class, at least: with fewer there is nothing to compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,8 @@ class ExaminedPhoto:
         fingerprint: see `photos.fingerprint`.
         brightness: mean, 0..1.
         size: (H, W) in pixels.
+        look: (d,) float16, what the classifier reads of the photo; empty where that is not known, then the photo
+            teaches no word, and none is judged on it.
     """
 
     name: str
@@ -56,6 +74,7 @@ class ExaminedPhoto:
     fingerprint: str = ""
     brightness: float = 1.0
     size: tuple[int, int] = (SMALL, SMALL)
+    look: npt.NDArray[np.float16] = field(default_factory=lambda: np.zeros(0, np.float16))
 
 
 class Finding(Frozen):
@@ -76,43 +95,104 @@ class Finding(Frozen):
     detail: str
 
 
-def examine(photos: Sequence[ExaminedPhoto], classes: Sequence[str]) -> list[Finding]:
+def examine(
+    photos: Sequence[ExaminedPhoto], classes: Sequence[str], *, on_word: Callable[[], None] = lambda: None
+) -> list[Finding]:
     """Return what may be wrong, the surest of each kind first.
 
     Args:
         photos: all of the data set.
         classes: C names, in the order of the photos' scores.
+        on_word: called before each word that is taught by the photos: a second of work, or two.
     """
-    found = [*doubted_tags(photos, classes), *_doubles(photos), *_bad_photos(photos), *_words(photos)]
-    kinds: tuple[Kind, ...] = (
-        "wrong_tag", "missing_tag", "looks_alike", "too_dark", "too_small", "always_together", "too_few",
-    )  # fmt: skip
+    photos = _in_one_spelling(photos, classes)
+    found = [
+        *doubted_tags(photos, classes, on_word=on_word), *_doubles(photos), *_bad_photos(photos), *_words(photos),
+    ]  # fmt: skip
+    kinds = get_args(Kind)
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), -finding.score, finding.photos))
 
 
-def doubted_tags(photos: Sequence[ExaminedPhoto], classes: Sequence[str]) -> Iterator[Finding]:
-    """Yield tags that a photo does not seem to show, and classes that it seems to show without a tag.
+def doubted_tags(
+    photos: Sequence[ExaminedPhoto], classes: Sequence[str], *, on_word: Callable[[], None] = lambda: None
+) -> Iterator[Finding]:
+    """Yield tags that a photo does not seem to show, what it seems to show without a tag, and tags that none can check.
 
-    A class that fewer than three photos have, or lack, is not judged; nor is a class missing on a photo whose list of
-    tags may be incomplete.
+    A class that fewer than three photos have, or lack, is not judged; nor is a word that the model does not know and
+    that fewer than `TAUGHT` have, or lack, or that is not recognised in photos that did not teach it. Nothing is
+    missing on a photo whose list of tags may be incomplete. Arguments as of `examine`.
     """
-    from cleanlab.filter import find_label_issues  # noqa: PLC0415 - a second of imports, and the doctor's alone
-
     for channel, name in enumerate(classes):
         judged = [photo for photo in photos if photo.complete or name in photo.tags]
-        tagged = np.array([name in photo.tags for photo in judged], np.int64)
-        if min(tagged.sum(), len(tagged) - tagged.sum()) < _JUDGED:
+        tagged = np.array([name in photo.tags for photo in judged], np.bool_)
+        if min(tagged.sum(), (~tagged).sum()) >= _JUDGED:
+            beliefs = np.array([photo.scores[channel] for photo in judged], np.float64)
+            yield from _contradicted(name, judged, tagged, beliefs, "the classifier's belief in it is")
+        elif tagged.any():
+            yield _not_checked(name, int(tagged.sum()), int((~tagged).sum()), _JUDGED)
+    group = dict(zip((photo.name for photo in photos), alike([photo.fingerprint for photo in photos]), strict=True))
+    known = set(classes)
+    count = Counter(tag for photo in photos for tag in photo.tags if tag not in known)
+    for rank, (word, number) in enumerate(sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))):
+        if number < TAUGHT:
+            yield _not_checked(word, number, len(photos) - number, TAUGHT)
             continue
-        belief = np.array([photo.scores[channel] for photo in judged], np.float64)
-        wrong = find_label_issues(tagged, np.stack([1 - belief, belief], axis=1), filter_by="both", n_jobs=1)
-        for at in np.flatnonzero(wrong):
-            photo, sees = judged[at], float(belief[at])
-            if tagged[at]:
-                detail = f"{photo.name!r} is tagged {name!r}; the classifier's belief in it is {sees:.2f}."
-                yield Finding(kind="wrong_tag", score=1 - sees, photos=(photo.name,), tag=name, detail=detail)
+        if rank >= MOST_WORDS:
+            detail = f"{word!r} is not checked: {MOST_WORDS} words that the model does not know are on more photos."
+            yield Finding(kind="not_checked", score=0.0, tag=word, detail=detail)
+            continue
+        judged = [photo for photo in photos if photo.look.size and (photo.complete or word in photo.tags)]
+        tagged = np.array([word in photo.tags for photo in judged], np.bool_)
+        groups = np.array([group[photo.name] for photo in judged], np.int64)
+        apart = [len(np.unique(groups[side])) for side in (tagged, ~tagged)]
+        if min(apart) < TAUGHT:
+            yield _not_checked(word, *apart, TAUGHT, counted=" (photos that look alike count once)")
+        else:
+            on_word()
+            beliefs, recognised = taught(np.stack([photo.look for photo in judged]), tagged, groups)
+            if recognised >= RECOGNISED:
+                yield from _contradicted(word, judged, tagged, beliefs, "by what other photos teach, belief in it is")
             else:
-                detail = f"{photo.name!r} is not tagged {name!r}; the classifier's belief in it is {sees:.2f}."
-                yield Finding(kind="missing_tag", score=sees, photos=(photo.name,), tag=name, detail=detail)
+                detail = f"{word!r} is not checked: its photos teach too little of it to recognise it in others."
+                yield Finding(kind="not_checked", score=1 - recognised, tag=word, detail=detail)
+
+
+def _contradicted(
+    name: str,
+    judged: Sequence[ExaminedPhoto],
+    tagged: npt.NDArray[np.bool_],
+    beliefs: npt.NDArray[np.float64],
+    whose: str,
+) -> Iterator[Finding]:
+    """Yield what the beliefs (n,) in a class or word contradict of its tags (n,)."""
+    from cleanlab.filter import find_label_issues  # noqa: PLC0415 - a second of imports, and the doctor's alone
+
+    both = np.stack([1 - beliefs, beliefs], axis=1)
+    wrong = find_label_issues(tagged.astype(np.int64), both, filter_by="both", n_jobs=1)
+    for at in np.flatnonzero(wrong):
+        photo, sees = judged[at], float(beliefs[at])
+        if tagged[at]:
+            detail = f"{photo.name!r} is tagged {name!r}; {whose} {sees:.2f}."
+            yield Finding(kind="wrong_tag", score=1 - sees, photos=(photo.name,), tag=name, detail=detail)
+        else:
+            detail = f"{photo.name!r} is not tagged {name!r}; {whose} {sees:.2f}."
+            yield Finding(kind="missing_tag", score=sees, photos=(photo.name,), tag=name, detail=detail)
+
+
+def _not_checked(name: str, having: int, lacking: int, least: int, counted: str = "") -> Finding:
+    """Say that a class or word is not checked, as too few photos have it, or are known to lack it."""
+    number, side = (having, "have") if having < least else (lacking, "are known to lack")
+    detail = f"{name!r} is not checked: {least} photos have to {side} it, and {number} do{counted}."
+    if side != "have":
+        detail = f"{name!r} is not checked: it has to be known of {least} photos to lack it, and is of {number}{counted}."
+    return Finding(kind="not_checked", score=1 - number / least, tag=name, detail=detail)
+
+
+def _in_one_spelling(photos: Sequence[ExaminedPhoto], classes: Sequence[str]) -> list[ExaminedPhoto]:
+    """Write words that differ in case, spaces, hyphens or underscores alone as the first photo that has them does."""
+    spelled = {fold(name): name for name in classes}
+    tags = [frozenset(spelled.setdefault(fold(tag), tag) for tag in sorted(photo.tags)) for photo in photos]
+    return [replace(photo, tags=found) for photo, found in zip(photos, tags, strict=True)]
 
 
 def _doubles(photos: Sequence[ExaminedPhoto]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from toco.model.errors import TocoError
 from toco.model.evaluation.evaluate import ConfusionMatrix, average_precision
 from toco.model.formats.artifacts import encode_jpeg
 from toco.model.labelling.labeler import Labeler
-from toco.model.labelling.tag_scores import tag_scores
+from toco.model.labelling.tag_scores import seen
 from toco.model.options import preset_options
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.model.photos.images import read_mask
@@ -133,7 +133,7 @@ def _look(
         except TocoError:  # it was readable at the door; a picture that breaks off later is judged as empty
             shown.append(frozenset())
         else:
-            scores[number] = tag_scores(labeler, label.photo.pixels)
+            scores[number] = seen(labeler, label.photo.pixels).scores
             shown.append(
                 frozenset(tag for tag, row in zip(label.tags, label.class_report(), strict=True) if row["area"])
             )

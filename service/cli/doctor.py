@@ -23,6 +23,7 @@ TITLES: Final = {
     "too_small": "Small photos",
     "always_together": "Words that always come together",
     "too_few": "Words on few photos",
+    "not_checked": "Words whose tags were not checked",
 }
 
 app = typer.Typer()
@@ -43,7 +44,8 @@ def doctor(
 ) -> None:
     """Say which tags and photos deserve a look, and how sure that is. Nothing is changed.
 
-    The model's own classes are judged; a model that was trained on these very tags believes them, right or wrong.
+    The model's own classes are judged by its classifier, other words by what the other photos teach of them. A model that
+    was trained on these very tags believes them, right or wrong.
     """
     from toco.model.errors import InvalidOption, TocoError
     from toco.model.labelling.tag_scores import examined

@@ -51,6 +51,12 @@ def test_a_missing_tag_is_added_to_what_was_written(item):
     assert cures(finding("missing_tag", "person"), [item("1.jpg", "farmer")]) == []
 
 
+def test_a_word_is_taken_off_and_added_in_whatever_spelling(item):
+    (cure,) = cures(finding("wrong_tag", "Desk Lamp"), [item("1.jpg", "desk-lamp", "dog")])
+    assert cure.body == {"tags": ["dog"]}
+    assert cures(finding("missing_tag", "Desk Lamp"), [item("1.jpg", "desk_lamp")]) == []
+
+
 def test_tags_that_the_classifier_chose_are_kept_beside_the_new_one(item):
     (cure,) = cures(finding("missing_tag", "person"), [item("1.jpg", "dog", by="model")])
     assert cure.body == {"tags": ["dog", "person"]}
@@ -75,6 +81,6 @@ def test_a_bad_photo_may_be_rejected_once(kind, item):
     assert cures(finding(kind), [item("1.jpg", "cat", decision="reject")]) == []
 
 
-@pytest.mark.parametrize("kind", ["always_together", "too_few"])
+@pytest.mark.parametrize("kind", ["always_together", "too_few", "not_checked"])
 def test_where_more_photos_alone_help_nothing_is_offered(kind, item):
     assert cures(finding(kind, "cat"), [item("1.jpg", "cat")]) == []

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.drawn_words import SPOILT, spoilt_job
 from tests.tiny_model import write_learnt_model
 from tests.workers.test_shard import Bench, photo
 from toco.jobs.job import JobOptions, NewItem
@@ -107,20 +108,60 @@ def test_a_model_that_is_gone_fails_the_report_with_its_reason(process, job):
     assert error.code == "model_not_found"
 
 
-def test_of_learnt_words_the_model_below_is_asked_and_its_own_classes_are_judged(process, records, job):
-    write_learnt_model(process.settings.models_dir / "words", process.settings.models_dir / "tiny", ("mug", "widget"))
-    options = JobOptions(model="words", model_version=process.catalogue.find("words").spec.version, label=FAST)
-    photo_key = process.records.item(job, "000000").image_key
-    learnt = records.begin_job()
-    records.create_job(learnt, [NewItem("a.png", photo_key, tags=("mug", "cat"))], options)
-    lease = records.lease(learnt, "000000", owner="m", seconds=30, max_attempts=3)
-    summary = process.records.item(job, "000000").summary
-    records.complete(lease, summary.model_copy(update={"tags": ("mug",), "open_tags": ("cat",)}))
-    report, _ = process.reports.request(learnt, ReportRequest(kind="doctor"))
+@pytest.fixture
+def learnt(process, records, job):
+    """Makes a labelled job of learnt words, given its photos by name with the words learnt and open."""
+
+    def make(photos: dict[str, tuple[tuple[str, ...], tuple[str, ...], bytes]], *, tagged: bool = True) -> str:
+        models = process.settings.models_dir
+        write_learnt_model(models / "words", models / "tiny", ("gadget", "widget"))
+        options = JobOptions(model="words", model_version=process.catalogue.find("words").spec.version, label=FAST)
+        made_job = records.begin_job()
+        items = []
+        for name, (known, open_tags, content) in photos.items():
+            process.store.put(f"jobs/{made_job}/images/{name}", content)
+            items.append(
+                NewItem(name, f"jobs/{made_job}/images/{name}", tags=(*known, *open_tags) if tagged else None)
+            )
+        records.create_job(made_job, items, options)
+        summary = process.records.item(job, "000000").summary
+        for n, (known, open_tags, _) in enumerate(photos.values()):
+            lease = records.lease(made_job, f"{n:06d}", owner="m", seconds=30, max_attempts=3)
+            records.complete(lease, summary.model_copy(update={"tags": known, "open_tags": open_tags}))
+        return made_job
+
+    return make
+
+
+def diagnosis(process, job: str):
+    report, _ = process.reports.request(job, ReportRequest(kind="doctor"))
     made(process, report.id)
-    said = process.reports.diagnosis(learnt, report.id)
+    return process.reports.diagnosis(job, report.id)
+
+
+def test_of_learnt_words_the_model_below_is_asked(process, learnt):
+    said = diagnosis(process, learnt({"a.png": (("gadget",), ("cat",), photo(0))}))
     assert said.model == process.catalogue.find("tiny").spec.version
-    assert {named.finding.tag for named in said.findings if named.finding.kind == "too_few"} == {"mug", "cat"}
+    assert {named.finding.tag for named in said.findings if named.finding.kind == "too_few"} == {"gadget", "cat"}
+
+
+def test_spoilt_tags_of_learnt_words_and_of_open_ones_are_found(process, learnt):
+    photos = {
+        name: (("gadget",), (), content) if words == ("gadget",) else ((), words, content)
+        for name, (words, content) in spoilt_job().items()
+    }
+    said = diagnosis(process, learnt(photos))
+    found = {(named.finding.kind, named.finding.photos) for named in said.findings if named.finding.photos}
+    spoilt = {(kind, (name,)) for name in SPOILT for kind in ("wrong_tag", "missing_tag")}
+    assert {pair for pair in found if pair[0] in ("wrong_tag", "missing_tag")} == spoilt
+
+
+def test_photos_that_nobody_tagged_teach_no_word(process, learnt):
+    photos = {name: (words, (), content) for name, (words, content) in spoilt_job().items()}
+    said = diagnosis(process, learnt(photos, tagged=False))
+    untold = {named.finding.tag: named.finding.detail for named in said.findings if named.finding.kind == "not_checked"}
+    assert untold.keys() == {"gadget", "widget"}
+    assert "to lack it, and is of 0" in untold["gadget"]
 
 
 def examined(name: str, item: str, tags: list[str], sees: float) -> Examined:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from toco.model.photos.tag_doctor import ExaminedPhoto, doubted_tags, examine
+from toco.model.photos.tag_doctor import MOST_WORDS, RECOGNISED, TAUGHT, ExaminedPhoto, doubted_tags, examine
 
 CLASSES = ("cat", "dog", "horse")
 
@@ -27,8 +27,31 @@ def make():
     return run
 
 
+@pytest.fixture
+def made():
+    """Photos of words that no classifier knows: a vase or a lamp, which looks tell apart; some are tagged otherwise."""
+
+    def run(otherwise=(), number=60, **settings):
+        chance, wrong = np.random.default_rng(0), dict(otherwise)
+        photos = []
+        for n in range(number):
+            look = chance.normal(0, 1, 16)
+            look[n % 2 :: 4] += 4
+            tags = frozenset(wrong.get(n, {("vase", "lamp")[n % 2]}))
+            scores = np.full(3, 0.1, np.float32)
+            photos.append(ExaminedPhoto(f"{n}.jpg", tags, scores, look=look.astype(np.float16), **settings))
+        return photos
+
+    return run
+
+
 def suspects(photos):
-    return {(finding.kind, finding.photos[0], finding.tag) for finding in doubted_tags(photos, CLASSES)}
+    found = doubted_tags(photos, CLASSES)
+    return {(finding.kind, finding.photos[0], finding.tag) for finding in found if finding.kind != "not_checked"}
+
+
+def unchecked(photos, classes=CLASSES):
+    return {finding.tag: finding.detail for finding in examine(photos, classes) if finding.kind == "not_checked"}
 
 
 def test_right_tags_are_no_suspects(make):
@@ -92,3 +115,72 @@ def test_words_that_always_come_together_and_rare_ones_are_found(make):
     assert "'collar' never comes without 'cat' (12 photos)" in found["cat;collar"].detail
     few = [finding for finding in examine(photos, CLASSES) if finding.kind == "too_few"]
     assert [(finding.tag, finding.score) for finding in few] == [("ball", 0.9)]
+
+
+def test_tags_of_words_that_no_classifier_knows_are_judged_by_the_other_photos(made):
+    found = suspects(made({4: {"lamp"}, 30: {"lamp"}, 31: {"vase"}, 51: {"vase"}}))
+    assert found == {
+        *(pair for name in ("4.jpg", "30.jpg") for pair in (("wrong_tag", name, "lamp"), ("missing_tag", name, "vase"))),
+        *(pair for name in ("31.jpg", "51.jpg") for pair in (("wrong_tag", name, "vase"), ("missing_tag", name, "lamp"))),
+    }
+    assert suspects(made()) == set()
+
+
+def test_of_such_a_word_nothing_is_missing_where_the_list_may_be_incomplete(made):
+    photos = [replace(photo, complete=photo.name != "4.jpg") for photo in made({4: {"lamp"}, 30: {"lamp"}})]
+    assert suspects(photos) == {
+        ("wrong_tag", "4.jpg", "lamp"), ("wrong_tag", "30.jpg", "lamp"), ("missing_tag", "30.jpg", "vase"),
+    }  # fmt: skip
+
+
+def test_one_word_in_two_spellings_is_one(made):
+    spelled = {n: {"Desk Lamp" if n % 4 == 1 else "desk-lamp"} for n in range(1, 60, 2)}
+    found = examine(made(spelled | {4: {"desk_lamp"}, 30: {"DeskLamp"}}), CLASSES)
+    wrong = [(finding.photos, finding.tag) for finding in found if finding.kind == "wrong_tag"]
+    assert sorted(wrong) == [(("30.jpg",), "Desk Lamp"), (("4.jpg",), "Desk Lamp")]
+    assert not [finding for finding in found if finding.kind in ("not_checked", "too_few")]
+
+
+def test_a_word_that_few_photos_have_is_told_as_not_checked(made):
+    few = TAUGHT - 1
+    told = unchecked(made({n: {("vase", "lamp")[n % 2], "bulb"} for n in range(1, 2 * few, 2)}))
+    assert told == {"bulb": f"'bulb' is not checked: {TAUGHT} photos have to have it, and {few} do."}
+
+
+def test_a_word_that_few_photos_lack_is_told_as_not_checked(made):
+    told = unchecked(made({n: {("vase", "lamp")[n % 2], "thing"} for n in range(55)}))
+    assert told == {
+        "thing": f"'thing' is not checked: it has to be known of {TAUGHT} photos to lack it, and is of 5 "
+        "(photos that look alike count once)."
+    }
+
+
+def test_copies_of_photos_count_once(made):
+    photos = [replace(photo, fingerprint="0" * 32 if n > 15 else "") for n, photo in enumerate(made())]
+    assert unchecked(photos).keys() == {"lamp", "vase"}
+
+
+def test_a_word_that_its_photos_do_not_teach_is_told_as_not_checked(made):
+    chance = np.random.default_rng(3)
+    photos = made({n: {"vase", "mood"} for n in chance.choice(60, 30, replace=False)})
+    assert "too little of it" in unchecked(photos)["mood"]
+    assert not {tag for _, _, tag in suspects(photos)} & {"mood"}
+    assert RECOGNISED > 0.5
+
+
+def test_without_looks_no_such_word_is_checked(made):
+    photos = [replace(photo, look=np.zeros(0, np.float16)) for photo in made({4: {"lamp"}})]
+    assert unchecked(photos).keys() == {"vase", "lamp"}
+
+
+def test_a_class_of_the_model_that_hardly_any_photo_has_is_told_as_not_checked(make):
+    assert unchecked(make({n: {"dog"} for n in range(2, 120, 3)} | {2: {"horse"}})) == {
+        "horse": "'horse' is not checked: 3 photos have to have it, and 1 do."
+    }
+
+
+def test_the_words_on_most_photos_are_checked_and_the_others_told(made, monkeypatch):
+    monkeypatch.setattr("toco.model.photos.tag_doctor.MOST_WORDS", 1)
+    told = unchecked(made({1: {"vase"}}))
+    assert told == {"lamp": "'lamp' is not checked: 1 words that the model does not know are on more photos."}
+    assert MOST_WORDS > 1

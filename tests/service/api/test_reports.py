@@ -34,6 +34,8 @@ def test_the_doctor_finds_what_deserves_a_look_and_changes_nothing(http, client,
     assert {finding["tag"] for finding in found if finding["kind"] == "too_few"} == {
         "cat", "dog", "horse", "person", "unicorn",
     }  # fmt: skip
+    unchecked = {finding["tag"]: finding["detail"] for finding in found if finding["kind"] == "not_checked"}
+    assert unchecked["unicorn"] == "'unicorn' is not checked: 10 photos have to have it, and 1 do."
     assert all(0 <= finding["score"] <= 1 for finding in found)
     assert http.get(f"/v1/jobs/{job}/items").json() == before
 

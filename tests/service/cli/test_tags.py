@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.drawn_words import SPOILT, spoilt_job
+
 
 @pytest.fixture
 def out(tmp_path):
@@ -89,8 +91,27 @@ def test_the_doctor_says_what_deserves_a_look_and_changes_nothing(toco, tiny_mod
     assert "64 x 48 pixels" in result.stdout
     assert "'unicorn' is on 1 photo;" in result.stdout
     found = json.loads(toco("tags", "doctor", photos, "--model", tiny_model, "--device", "cpu", "--json").stdout)
-    assert {finding["kind"] for finding in found["findings"]} == {"looks_alike", "too_small", "too_few"}
+    assert {finding["kind"] for finding in found["findings"]} == {
+        "looks_alike", "too_small", "too_few", "not_checked",
+    }  # fmt: skip
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+
+
+def test_the_doctor_finds_spoilt_tags_of_words_that_the_model_does_not_know(toco, tiny_model, tmp_path):
+    folder, rows = tmp_path / "drawn", ["image,tags"]
+    folder.mkdir()
+    for n, (name, (words, content)) in enumerate(spoilt_job().items()):
+        (folder / name).write_bytes(content)
+        rows.append(f"{name},{';'.join((*words, *(['rarity'] if n < 2 else [])))}")
+    (folder / "tags.csv").write_text("\n".join(rows))
+    asked = ("tags", "doctor", folder, "--model", tiny_model, "--device", "cpu")
+    found = json.loads(toco(*asked, "--json").stdout)["findings"]
+    assert {tuple(finding["photos"]) for finding in found if finding["kind"] == "wrong_tag"} == {
+        (name,) for name in SPOILT
+    }
+    told = toco(*asked).stdout
+    assert "Words whose tags were not checked: 1" in told
+    assert "'rarity' is not checked: 10 photos have to have it, and 2 do." in told
 
 
 def test_the_doctor_needs_tags(toco, tiny_model, photos):
