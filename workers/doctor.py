@@ -1,8 +1,8 @@
 """The tag doctor on a worker: photos are looked at a piece at a time, so that others need not wait long.
 
 What a piece found out is kept in the store; killed anywhere, the next message goes on behind the last whole piece. Of
-learnt words the model that they stand on knows nothing: like all words that it does not know they are judged by what the
-photos themselves teach, from what its encoder sees in each; that is read anyway, so that no stored tokens are needed.
+learnt words the model that they stand on knows nothing: like all words that it does not know they are judged by what
+the photos themselves teach, from what its encoder sees in each; that is read anyway, so no stored tokens are needed.
 """
 
 import base64

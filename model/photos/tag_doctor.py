@@ -146,7 +146,7 @@ def doubted_tags(
         groups = np.array([group[photo.name] for photo in judged], np.int64)
         apart = [len(np.unique(groups[side])) for side in (tagged, ~tagged)]
         if min(apart) < TAUGHT:
-            yield _not_checked(word, *apart, TAUGHT, counted=" (photos that look alike count once)")
+            yield _not_checked(word, apart[0], apart[1], TAUGHT, " (photos that look alike count once)")
         else:
             on_word()
             beliefs, recognised = taught(np.stack([photo.look for photo in judged]), tagged, groups)
@@ -169,7 +169,7 @@ def _contradicted(
 
     both = np.stack([1 - beliefs, beliefs], axis=1)
     wrong = find_label_issues(tagged.astype(np.int64), both, filter_by="both", n_jobs=1)
-    for at in np.flatnonzero(wrong):
+    for at in np.flatnonzero(wrong).tolist():
         photo, sees = judged[at], float(beliefs[at])
         if tagged[at]:
             detail = f"{photo.name!r} is tagged {name!r}; {whose} {sees:.2f}."
@@ -184,7 +184,9 @@ def _not_checked(name: str, having: int, lacking: int, least: int, counted: str 
     number, side = (having, "have") if having < least else (lacking, "are known to lack")
     detail = f"{name!r} is not checked: {least} photos have to {side} it, and {number} do{counted}."
     if side != "have":
-        detail = f"{name!r} is not checked: it has to be known of {least} photos to lack it, and is of {number}{counted}."
+        detail = (
+            f"{name!r} is not checked: it has to be known of {least} photos to lack it, and is of {number}{counted}."
+        )
     return Finding(kind="not_checked", score=1 - number / least, tag=name, detail=detail)
 
 

@@ -33,7 +33,9 @@ class Taught(NamedTuple):
     recognised: float
 
 
-def taught(looks: npt.NDArray[np.floating[Any]], tagged: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> Taught:
+def taught(
+    looks: npt.NDArray[np.floating[Any]], tagged: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]
+) -> Taught:
     """Return what photos teach of a word, each judged by the others.
 
     Args:

@@ -44,8 +44,8 @@ def doctor(
 ) -> None:
     """Say which tags and photos deserve a look, and how sure that is. Nothing is changed.
 
-    The model's own classes are judged by its classifier, other words by what the other photos teach of them. A model that
-    was trained on these very tags believes them, right or wrong.
+    The model's own classes are judged by its classifier, other words by what the other photos teach of them. A model
+    that was trained on these very tags believes them, right or wrong.
     """
     from toco.model.errors import InvalidOption, TocoError
     from toco.model.labelling.tag_scores import examined

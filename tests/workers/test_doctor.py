@@ -120,9 +120,7 @@ def learnt(process, records, job):
         items = []
         for name, (known, open_tags, content) in photos.items():
             process.store.put(f"jobs/{made_job}/images/{name}", content)
-            items.append(
-                NewItem(name, f"jobs/{made_job}/images/{name}", tags=(*known, *open_tags) if tagged else None)
-            )
+            items.append(NewItem(name, f"jobs/{made_job}/images/{name}", tags=(*known, *open_tags) if tagged else None))
         records.create_job(made_job, items, options)
         summary = process.records.item(job, "000000").summary
         for n, (known, open_tags, _) in enumerate(photos.values()):
