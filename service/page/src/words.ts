@@ -30,6 +30,7 @@ export const FINDING: Record<FindingKind, string> = {
   too_small: 'Small photos',
   always_together: 'Words that always come together',
   too_few: 'Words on few photos',
+  not_checked: 'Words whose tags were not checked',
 };
 
 /** How a word stands that a job was to learn. */
