@@ -41,20 +41,33 @@ def taught(
     Args:
         looks: (n, d) what an encoder sees in each photo; see `ExaminedPhoto`.
         tagged: (n,) whether the photo has the word; some do and some do not.
-        groups: (n,) number of the group of photos that look alike; `PARTS` groups at least.
+        groups: (n,) number of the group of photos that look alike.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - seconds of imports, and the doctor's alone
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - as above
-    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - as above
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - as above
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - as above
 
     looks, decisions, chance = looks.astype(np.float64), np.zeros((len(tagged), 1)), np.random.default_rng(0)
-    for teaching, judged in StratifiedGroupKFold(PARTS, shuffle=True, random_state=0).split(looks, tagged, groups):
+    part = _parts(tagged, groups, chance)
+    for number in range(PARTS):
+        teaching, judged = np.flatnonzero(part != number), part == number
         sides = teaching[tagged[teaching]], teaching[~tagged[teaching]]
-        if all(map(len, sides)):
+        if judged.any() and all(map(len, sides)):
             rows = np.concatenate([chance.permutation(side)[:_TAUGHT_BY] for side in sides])
             fit = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, class_weight="balanced"))
             decisions[judged, 0] = fit.fit(looks[rows], tagged[rows]).decision_function(looks[judged])
     believed = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")).fit(decisions, tagged)
     return Taught(believed.predict_proba(decisions)[:, 1], float(roc_auc_score(tagged, decisions[:, 0])))
+
+
+def _parts(
+    tagged: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64], chance: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return the part (n,) of each photo: groups stay whole; those with the word are spread evenly, and the others."""
+    names, group = np.unique(groups, return_inverse=True)
+    has = np.bincount(group, weights=tagged) > 0
+    part = np.zeros(len(names), np.int64)
+    for side in (has, ~has):
+        part[side] = chance.permutation(int(side.sum())) % PARTS
+    return part[group]
