@@ -26,6 +26,7 @@ def test_trouble_is_found_and_mended_with_a_click(open_page, http, job):
     doctor = page.get_by_role("region", name="Tag doctor")
     doctor.get_by_role("button", name="Look for trouble").click()
     alike = doctor.get_by_role("listitem").filter(has_text="2 photos look alike")
+    expect(doctor.get_by_role("heading", name="Words whose tags were not checked")).to_be_visible()
     expect(alike.get_by_role("img")).to_have_count(0)  # pictures that say nothing which their captions do not
     expect(alike.locator("img")).to_have_count(2)
     alike.get_by_role("button", name="Tag 'd.jpg' with 'cat' too").click()
