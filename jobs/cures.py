@@ -47,11 +47,7 @@ def cures(finding: Finding, items: Sequence[ItemRecord]) -> list[Cure]:
     """
     match finding.kind:
         case "wrong_tag":
-            return [
-                Cure(f"Take {finding.tag!r} off {item.name!r}.", item, without_tag(item, finding.tag))
-                for item in items
-                if fold(finding.tag) in map(fold, tags_of(item))
-            ]
+            return [_without(item, finding.tag) for item in items if fold(finding.tag) in map(fold, tags_of(item))]
         case "missing_tag":
             return [
                 Cure(f"Tag {item.name!r} with {finding.tag!r}.", item, (*words_of(item), finding.tag))
@@ -67,12 +63,21 @@ def cures(finding: Finding, items: Sequence[ItemRecord]) -> list[Cure]:
             return []
 
 
+def _without(item: ItemRecord, tag: str) -> Cure:
+    left = without_tag(item, tag)
+    then = "." if left else ": it shows none of the classes then, and all of its label is background."
+    return Cure(f"Take {tag!r} off {item.name!r}{then}", item, left)
+
+
 def _of_doubles(items: Sequence[ItemRecord]) -> list[Cure]:
     """Offer the tags of all to those that lack some; where the tags agree, offer to reject all but the first."""
     if len(items) < 2:
         return []
-    together = list(dict.fromkeys(tag for item in items for tag in tags_of(item)))
-    lacking = {item.id: [tag for tag in together if tag not in tags_of(item)] for item in items}
+    together: dict[str, str] = {}
+    for tag in (tag for item in items for tag in tags_of(item)):
+        together.setdefault(fold(tag), tag)
+    has = {item.id: set(map(fold, tags_of(item))) for item in items}
+    lacking = {item.id: [tag for folded, tag in together.items() if folded not in has[item.id]] for item in items}
     if any(lacking.values()):
         return [
             Cure(

@@ -45,6 +45,13 @@ def test_a_wrong_tag_is_taken_off_in_whatever_word_it_was_written(item):
     assert cures(finding("wrong_tag", "cat"), [item("1.jpg", "dog")]) == [], "somebody did so already"
 
 
+def test_what_taking_the_only_tag_off_means_is_told(item):
+    only, beside = cures(finding("wrong_tag", "cat"), [item("1.jpg", "kitty"), item("2.jpg", "cat", "dog")])
+    assert only.body == {"tags": []}
+    assert only.says == "Take 'cat' off '1.jpg': it shows none of the classes then, and all of its label is background."
+    assert beside.says == "Take 'cat' off '2.jpg'."
+
+
 def test_a_missing_tag_is_added_to_what_was_written(item):
     (cure,) = cures(finding("missing_tag", "person"), [item("1.jpg", "puppy")])
     assert cure.body == {"tags": ["puppy", "person"]}
@@ -67,6 +74,8 @@ def test_doubles_get_the_tags_of_all_and_where_these_agree_one_stays(item):
     assert [(cure.item.id, cure.body["tags"]) for cure in cures(finding("looks_alike"), differing)] == [
         ("1", ["cat", "dog"]), ("2", ["dog", "cat"]),
     ]  # fmt: skip
+    (spelled,) = cures(finding("looks_alike"), [item("1.jpg", "Desk Lamp"), item("2.jpg", "desk-lamp")])
+    assert spelled.body == {"decision": "reject"}
     agreeing = [item("1.jpg", "cat"), item("2.jpg", "kitty"), item("3.jpg", "cat")]
     assert [(cure.path, cure.body) for cure in cures(finding("looks_alike"), agreeing)] == [
         (f"/v1/jobs/j/items/{n}", {"decision": "reject"}) for n in (2, 3)
