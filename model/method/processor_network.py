@@ -10,13 +10,13 @@ import openvino
 from openvino import opset13
 
 from toco.model.method.compiled_graph import Array, CompiledGraph
+from toco.model.method.decoder_graph import decoder_graph
 from toco.model.method.encoder_graph import EncoderGraph
 from toco.model.options import Affinity
 
 CLASSIFIER, AUX_CLASSIFIER = "classifier.weight", "aux_classifier.weight"
 DECODER = ("decoder.conv6.weight", "decoder.conv7.weight", "decoder.conv8.weight")
 HEADS = (CLASSIFIER, AUX_CLASSIFIER, *DECODER)
-_DILATION = 5  # of `network.LargeFOV`
 _LEAST_LENGTH = np.float32(1e-12)
 
 
@@ -41,16 +41,19 @@ class ProcessorNetwork:
     Args:
         encoder: as exported.
         heads: the weights of `HEADS` by name, float32, shaped as `network.ToCoNetwork` has them.
+        eight_bits: whether the decoder's large products are in 8 bits; see `decoder_graph`.
         bfloat16: see `CompiledGraph`.
         threads: of the processor, all photos together.
     """
 
-    def __init__(self, encoder: EncoderGraph, heads: Mapping[str, Array], *, bfloat16: bool, threads: int) -> None:
+    def __init__(
+        self, encoder: EncoderGraph, heads: Mapping[str, Array], *, eight_bits: bool, bfloat16: bool, threads: int
+    ) -> None:
         self.encoder = encoder
         self.heads = heads
         self._classifier, self._aux_classifier = (heads[name][:, :, 0, 0] for name in (CLASSIFIER, AUX_CLASSIFIER))
         self._bfloat16, self._threads = bfloat16, threads
-        self._decoder = self._compiled(decoder_graph([heads[name] for name in DECODER]))
+        self._decoder = self._compiled(decoder_graph([heads[name] for name in DECODER], eight_bits=eight_bits))
         self._spreading: dict[Affinity, CompiledGraph] = {}
         self._making = threading.Lock()
 
@@ -91,24 +94,6 @@ class ProcessorNetwork:
 
     def _compiled(self, graph: Any) -> CompiledGraph:
         return CompiledGraph(graph, bfloat16=self._bfloat16, threads=self._threads)
-
-
-def decoder_graph(weights: Sequence[Array]) -> Any:
-    """Return `network.LargeFOV` as a graph: (1, d, h, w) tokens in, (1, C + 1, h, w) logits out.
-
-    Args:
-        weights: of its three convolutions, (outputs, inputs, side, side) each.
-    """
-    tokens = opset13.parameter([1, weights[0].shape[1], -1, -1], np.float32)
-    found: Any = tokens
-    for place, weight in enumerate(weights):
-        wide = weight.shape[-1] > 1
-        reach = [_DILATION] * 2 if wide else [0, 0]
-        dilation = [_DILATION] * 2 if wide else [1, 1]
-        found = opset13.convolution(found, opset13.constant(weight), [1, 1], reach, reach, dilation)
-        if place < len(weights) - 1:
-            found = opset13.relu(found)
-    return openvino.Model([found], [tokens])
 
 
 def spreading_graph(settings: Affinity) -> Any:

@@ -119,7 +119,8 @@ class FolderNetworks:
         classes = len(self.spec.classes)
         if [len(heads[name]) for name in (CLASSIFIER, AUX_CLASSIFIER, DECODER[-1])] != [classes, classes, classes + 1]:
             raise ValueError("its heads do not fit its classes")  # which torch's loader says in full
-        return ProcessorNetwork(encoder, heads, bfloat16=bfloat16, threads=self._threads)
+        eight_bits = runtime == "openvino-int8"
+        return ProcessorNetwork(encoder, heads, eight_bits=eight_bits, bfloat16=bfloat16, threads=self._threads)
 
 
 def _load_model(folder: Path, spec: ModelSpec) -> "ToCoNetwork":
