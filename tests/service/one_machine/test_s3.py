@@ -8,6 +8,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -41,34 +42,43 @@ def free_base() -> int:
     raise RuntimeError("no free ports")
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("s3")
+@contextmanager
+def s3_server(folder: Path, *users: dict[str, object]) -> Iterator[str]:
+    """Run an S3 server in a folder; without users it takes whoever comes, however they say who they are."""
     (folder / "data").mkdir()
-    rights = ["Admin", "Read", "Write", "List", "Tagging"]
-    user = {"name": "toco", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": rights}
-    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
     base = free_base()
     ports = [f"-master.port={base}", f"-volume.port={base + 1}", f"-filer.port={base + 2}", f"-s3.port={base + 3}"]
     weed = str(Path(sys.executable).with_name("weed"))  # of the environment that runs the tests
     command = [weed, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
-    command += [*ports, f"-s3.config={folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
+    command += [*ports, "-volume.max=20", "-master.volumeSizeLimitMB=64"]
+    if users:
+        (folder / "s3.json").write_text(json.dumps({"identities": users}))
+        command.append(f"-s3.config={folder / 's3.json'}")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{base + 3}"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/healthz", timeout=1).status_code == 200:
-                break
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    else:
-        server.kill()
-        raise TimeoutError((folder / "log").read_text()[-3000:])
-    yield url
-    server.terminate()
-    server.wait()
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"{url}/healthz", timeout=1).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        else:
+            raise TimeoutError((folder / "log").read_text()[-3000:])
+        yield url
+    finally:
+        server.kill()  # asked to end, it takes 25 seconds over what nobody reads again
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory) -> Iterator[str]:
+    rights = ["Admin", "Read", "Write", "List", "Tagging"]
+    user = {"name": "toco", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": rights}
+    with s3_server(tmp_path_factory.mktemp("s3"), user) as url:
+        yield url
 
 
 def options(url: str, secret: str = SECRET) -> str:
