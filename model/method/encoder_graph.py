@@ -57,7 +57,8 @@ class EncoderGraph:
         self._placed_prefix: int = shape["placed_prefix"]
         self._embedding = load_file(folder / POSITIONS)["positions"]
         self._positions: dict[tuple[int, int], Array] = {}
-        self._graph = CompiledGraph(openvino.Core().read_model(folder / GRAPH), bfloat16=bfloat16, threads=threads)
+        graph = openvino.Core().read_model(folder / GRAPH)
+        self._graph = CompiledGraph(graph, bfloat16=bfloat16, threads=threads, kept_in=folder)
 
     def __call__(self, images: Array, *, threads: int) -> Sequences:
         """Encode images (b, 3, H, W), normalised.
