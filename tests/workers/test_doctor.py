@@ -155,7 +155,7 @@ def test_spoilt_tags_of_learnt_words_and_of_open_ones_are_found(process, learnt)
 
 
 def test_photos_that_nobody_tagged_teach_no_word(process, learnt):
-    photos = {name: (words, (), content) for name, (words, content) in spoilt_job().items()}
+    photos = {name: (words, (), content) for name, (words, content) in spoilt_job(24).items()}
     said = diagnosis(process, learnt(photos, tagged=False))
     untold = {named.finding.tag: named.finding.detail for named in said.findings if named.finding.kind == "not_checked"}
     assert untold.keys() == {"gadget", "widget"}
