@@ -28,7 +28,7 @@ from toco.model.evaluation.datasets.dataset import folder_dataset
 from toco.model.evaluation.evaluate import Sample, evaluate
 from toco.model.evaluation.judged_labels import judged_options, predictor
 from toco.model.labelling.labeler import Labeler, LabelRequest
-from toco.model.labelling.stages import PhotoJob, PhotoMaps, decoder_weight
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.labelling.torch_maps import TorchMaps
 from toco.model.learning.adjust import AdjustedLabeler, fit_adjustment, read_corrected
 from toco.model.method.cams import normalise_cams
@@ -54,6 +54,9 @@ LEVERS: dict[str, dict[str, Any]] = {
     "decoder alone": {"cam": {"decoder_weight": 1.0}},
     "softmax competition of the tagged CAMs": {"combine": "competition"},
     "CAM and decoder multiplied": {"combine": "product"},
+    "tags that are doubted as the others": {"cam": {"doubted": None}},
+    "the decoder alone for tags that are doubted": {"cam": {"doubted": {"decoder_weight": 1.0}}},
+    "doubted under 0.88": {"cam": {"doubted": {"under": 0.88}}},
     "background at 0.4": {"thresholds": {"plain": 0.4}},
     "background at 0.45": {"thresholds": {"plain": 0.45}},
     "background at 0.5": {"thresholds": {"plain": 0.5}},
@@ -88,14 +91,13 @@ class LeverMaps(TorchMaps):
             torch.save([value.bfloat16() for value in found], kept)
         return Classified(*torch.load(kept, weights_only=True))
 
-    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, options: LabelOptions) -> Tensor:
+    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, shares: Tensor) -> Tensor:
         if belief is None or self.combine == "mean":
-            return super()._mixed(summed_cams, belief, options)
-        weight = decoder_weight(options, self.spec)
+            return super()._mixed(summed_cams, belief, shares)
         if self.combine == "competition":
-            return normalise_cams(summed_cams * summed_cams.softmax(dim=1)).lerp(belief, weight)
+            return normalise_cams(summed_cams * summed_cams.softmax(dim=1)).lerp(belief, shares)
         cams = normalise_cams(summed_cams).clamp_min(1e-4)
-        return cams.pow(1.0 - weight) * belief.clamp_min(1e-4).pow(weight)
+        return cams.pow(1.0 - shares) * belief.clamp_min(1e-4).pow(shares)
 
 
 class LeverLabeler(Labeler):

@@ -47,6 +47,8 @@ labeler = Labeler.from_folder(device="cpu")
 for line in sys.stdin:
     asked = json.loads(line)
     options = preset_options(asked["preset"], **asked["changes"])
+    if getattr(options.cam, "doubted", None):  # it came later: both trees are to make the same maps
+        options = options.model_copy(update={"cam": options.cam.model_copy(update={"doubted": None})})
     requests = [LabelRequest(open(path, "rb").read(), tags, path) for path, tags in asked["photos"]]
     masks, each = [], []
     started, spent = time.perf_counter(), time.process_time()

@@ -63,6 +63,20 @@ class Affinity(Frozen):
     rounds: Annotated[int, Field(ge=1, le=8)] = 2
 
 
+class Doubted(Frozen):
+    """Tags that the classifier doubts: their maps are the decoder's more than the CAM's. Not in the paper.
+
+    A CAM that hardly rises, scaled to 0..1 as the others are, gives such a tag much of a photo.
+
+    Attributes:
+        under: probability of the classifier under which a tag is doubted.
+        decoder_weight: share (0..1) of the decoder in the map of such a tag; where the decoder has none, it gets none.
+    """
+
+    under: Share = 0.73
+    decoder_weight: Share = 0.6
+
+
 class CamOptions(Frozen):
     """How CAMs are computed.
 
@@ -77,6 +91,7 @@ class CamOptions(Frozen):
             (see `cams.lifted`); None as in the paper.
         decoder_weight: share (0..1) of the decoder in the map: its probability of each tagged class against the others
             and background; 0 as in the paper, None takes that of the model's spec.
+        doubted: what changes for tags that the classifier doubts; None, as in the paper: nothing.
     """
 
     size: Annotated[int, Field(ge=64, le=2048)] | None = None
@@ -86,6 +101,7 @@ class CamOptions(Frozen):
     affinity: Affinity | None = None
     lift: Share | None = None
     decoder_weight: Share | None = None
+    doubted: Doubted | None = None
 
 
 class SegmentationOptions(Frozen):
@@ -163,10 +179,10 @@ class LabelOptions(Frozen):
 
 
 PRESETS: dict[PresetName, LabelOptions] = {
-    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False, lift=0.1)),
+    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False, lift=0.1, doubted=Doubted())),
     "balanced": LabelOptions(
         preset="balanced",
-        cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity(), lift=0.1),
+        cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity(), lift=0.1, doubted=Doubted()),
         segmentation=None,
     ),
     "paper": LabelOptions(

@@ -6,7 +6,15 @@ from typing import cast
 import numpy as np
 
 from toco.model.labelling.schedule import threads_each
-from toco.model.labelling.stages import PhotoJob, PhotoMaps, by_nearness, cam_size, chosen_channels, decoder_weight
+from toco.model.labelling.stages import (
+    PhotoJob,
+    PhotoMaps,
+    by_nearness,
+    cam_size,
+    chosen_channels,
+    decoder_shares,
+    decoder_weight,
+)
 from toco.model.method import array_maps
 from toco.model.method.compiled_graph import Array
 from toco.model.method.processor_network import Look, ProcessorNetwork
@@ -62,14 +70,15 @@ class ProcessorMaps:
                         maps = array_maps.mean_of_views([maps_of(logits, channels) for logits in decoded])
                         kept.append(array_maps.resized(maps, square))
         found = array_maps.normalised(_sum(cams)) if cams else np.zeros((0, *size), np.float32)
+        seen = np.zeros(0, np.float32) if probabilities is None else probabilities[list(channels)]
         if beliefs:
-            found += np.float32(weight) * (_sum(beliefs) / np.float32(len(beliefs)) - found)
+            shares = decoder_shares(options, self.spec, seen)[:, None, None]
+            found += shares * (_sum(beliefs) / np.float32(len(beliefs)) - found)
         segmentation, kept_channels = self._segment(job, channels, options, threads)
-        seen = np.zeros(0, np.float32) if probabilities is None else probabilities
         return PhotoMaps(
             channels=channels,
             tag_source="user" if job.asked.channels is not None else "model",
-            tag_probabilities=seen[list(channels)],
+            tag_probabilities=seen,
             cams=array_maps.resized(found, size),
             segmentation=segmentation,
             segmentation_channels=kept_channels,

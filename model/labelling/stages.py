@@ -44,6 +44,22 @@ def decoder_weight(options: LabelOptions, spec: ModelSpec) -> float:
     return spec.decoder_weight if weight is None else weight
 
 
+def decoder_shares(
+    options: LabelOptions, spec: ModelSpec, probabilities: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the decoder's share in the map of each of K tags, (K,) float32 in 0..1.
+
+    Args:
+        options: say the share, and that of tags that the classifier doubts.
+        spec: of the model.
+        probabilities: (K,) of the classifier.
+    """
+    weight, doubted = decoder_weight(options, spec), options.cam.doubted
+    if doubted is None or not weight:
+        return np.full(len(probabilities), weight, np.float32)
+    return np.where(probabilities < doubted.under, max(weight, doubted.decoder_weight), weight).astype(np.float32)
+
+
 def cam_size(options: LabelOptions, spec: ModelSpec) -> int:
     """Return the side in pixels of the square that CAMs are made of."""
     return options.cam.size or spec.input_size

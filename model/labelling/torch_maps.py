@@ -7,7 +7,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from toco.model.labelling.stages import PhotoJob, PhotoMaps, by_nearness, cam_size, chosen_channels, decoder_weight
+from toco.model.labelling.stages import (
+    PhotoJob,
+    PhotoMaps,
+    by_nearness,
+    cam_size,
+    chosen_channels,
+    decoder_shares,
+    decoder_weight,
+)
 from toco.model.method.affinity import spread
 from toco.model.method.cams import added, at_size, lifted, normalise_cams, resize, scaled_input, upsample_pair
 from toco.model.method.device import Device
@@ -80,7 +88,7 @@ class TorchMaps:
                 channels=chosen,
                 tag_source="user" if job.asked.channels is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=self._finished(job, total, belief, options),
+                cams=self._finished(job, total, belief, decoder_shares(options, self.spec, row[list(chosen)].numpy())),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
                 objects=self._open_objects(job, found_objects),
@@ -123,7 +131,11 @@ class TorchMaps:
         return raw
 
     def _finished(
-        self, job: PhotoJob, summed_cams: Tensor | None, belief: Tensor | None, options: LabelOptions
+        self,
+        job: PhotoJob,
+        summed_cams: Tensor | None,
+        belief: Tensor | None,
+        shares: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float32]:
         """Return the maps (K, h, w) of a photo at its working size.
 
@@ -132,16 +144,22 @@ class TorchMaps:
         size = job.photo.pixels.shape[:2]
         if summed_cams is None:
             return np.zeros((0, *size), np.float32)
-        return at_size(self._mixed(summed_cams, belief, options), size)
+        return at_size(self._mixed(summed_cams, belief, torch.from_numpy(shares)[:, None, None]), size)
 
     def _open_objects(self, job: PhotoJob, objects: Tensor | None) -> npt.NDArray[np.float32] | None:
         """Return what the decoder sees (see `object_maps`) at a photo's working size, where a word is left open."""
         return at_size(objects, job.photo.pixels.shape[:2]) if job.asked.has_open and objects is not None else None
 
-    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, options: LabelOptions) -> Tensor:
-        """Return the maps (1, K, S, S) in 0..1 that labels are made of: the CAMs, and the decoder's share in them."""
+    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, shares: Tensor) -> Tensor:
+        """Return the maps (1, K, S, S) in 0..1 that labels are made of.
+
+        Args:
+            summed_cams: (1, K, S, S) over the scales, 0 or more.
+            belief: (1, K, S, S) in 0..1 of the decoder; None where it has no share.
+            shares: (K, 1, 1) of the decoder.
+        """
         cams = normalise_cams(summed_cams)
-        return cams if belief is None else cams.lerp(belief, decoder_weight(options, self.spec))
+        return cams if belief is None else cams.lerp(belief, shares.to(cams))
 
     def _segment(
         self, job: PhotoJob, channels: tuple[int, ...], options: LabelOptions

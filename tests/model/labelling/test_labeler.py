@@ -52,7 +52,7 @@ def test_cams_are_the_multi_scale_cams_of_the_paper(labeler, close):
 
 def test_the_decoder_has_its_share_in_the_map(labeler, close):
     image = pixels(64, 64)  # the maps' own size
-    cam = {"size": 64, "scales": [1.0, 0.5], "flip": True}
+    cam = {"size": 64, "scales": [1.0, 0.5], "flip": True, "doubted": None}
     plain = labeler.label_one(image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam))
     mixed = labeler.label_one(
         image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam | {"decoder_weight": 0.3})
@@ -80,6 +80,27 @@ def test_the_model_says_what_share_its_decoder_has_unless_the_caller_does(labele
     assert np.abs(plain - wanted).max() > 0.05
     silent = asked.model_copy(update={"cam": asked.cam.model_copy(update={"decoder_weight": 0.0})})
     close(torch.from_numpy(own.label_one(image, ["dog", "cat"], silent).cams), torch.from_numpy(plain))
+
+
+def test_tags_that_the_classifier_doubts_are_the_decoder_s_more(labeler, close):
+    image, own = pixels(64, 64), labeler.spec.model_copy(update={"decoder_weight": 0.3})
+    maps = {}
+    for weight in (0.0, 0.3, 0.8):
+        cam = {"size": 64, "decoder_weight": weight, "doubted": None}
+        maps[weight] = Labeler(labeler.network, own, device="cpu").label_one(
+            image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam)
+        )
+    dog, cat = maps[0.0].tag_probabilities
+    between = {"under": float(dog + cat) / 2, "decoder_weight": 0.8}
+    asked = preset_options("fast", **QUICK_CHANGES, cam={"size": 64, "doubted": between})
+    found = Labeler(labeler.network, own, device="cpu").label_one(image, ["dog", "cat"], asked).cams
+    for place, probability in enumerate((dog, cat)):
+        share = 0.8 if probability < between["under"] else 0.3
+        close(torch.from_numpy(found[place]), torch.from_numpy(maps[share].cams[place]))
+    assert np.abs(maps[0.3].cams - maps[0.8].cams).max() > 0.05
+    silent = asked.model_copy(update={"cam": asked.cam.model_copy(update={"decoder_weight": 0.0})})
+    plain = Labeler(labeler.network, own, device="cpu").label_one(image, ["dog", "cat"], silent).cams
+    close(torch.from_numpy(plain), torch.from_numpy(maps[0.0].cams))  # a decoder without a share gets none
 
 
 def test_tokens_are_those_of_scale_1(labeler):

@@ -9,7 +9,8 @@ from toco.model.options import PRESETS, preset_options
 
 pytest.importorskip("openvino")
 
-FLIPPED = {"size": 64, "scales": [0.5, 1.0], "flip": True, "decoder_weight": 0.4}
+DOUBTED = {"under": 0.99, "decoder_weight": 0.7}
+FLIPPED = {"size": 64, "scales": [0.5, 1.0], "flip": True, "decoder_weight": 0.4, "doubted": DOUBTED}
 OPTIONS = {
     "fast": preset_options("fast", cam={"size": 64}),
     "balanced": preset_options("balanced", cam={"size": 64}),
