@@ -25,6 +25,11 @@ as many are slow."""
 openvino.Type.f32.to_dtype()
 openvino.Tensor(np.zeros(1, np.float32), shared_memory=True).data.copy()
 
+# One for the life of the process, since it holds the plugin of the processor. That gives the thread that loads it a stack
+# for signals; unloaded in another thread, with the last graph, it would leave the first one a stack that is gone, and
+# the next signal would end the process.
+_CORE: Final = openvino.Core()
+
 
 class CompiledGraph:
     """Runs a graph from any number of threads at once.
@@ -85,10 +90,9 @@ class CompiledGraph:
             # Of weights in 8 bits alone: what they are multiplied with is rounded too.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP,
         }
-        core = openvino.Core()
         if self._kept_in is not None and os.access(self._kept_in, os.W_OK):
             try:
-                return core.compile_model(self._graph, "CPU", settings | {"CACHE_DIR": str(self._kept_in)})
+                return _CORE.compile_model(self._graph, "CPU", settings | {"CACHE_DIR": str(self._kept_in)})
             except RuntimeError as error:  # a full disk, or a folder that just went
                 logger.warning("OpenVINO cannot keep what it compiled in %s: %s", self._kept_in, error)
-        return core.compile_model(self._graph, "CPU", settings)
+        return _CORE.compile_model(self._graph, "CPU", settings)

@@ -1,5 +1,8 @@
 """What OpenVINO compiled is kept where that can be written, and made anew where it is damaged."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -26,14 +29,25 @@ def test_it_computes_on_as_many_threads_as_are_asked_for(threads):
 
 
 def test_what_was_compiled_is_kept_and_made_anew_where_it_is_damaged(tmp_path):
-    np.testing.assert_array_equal(doubling(kept_in=tmp_path)(VALUES, threads=1), TWICE)
-    (kept,) = tmp_path.iterdir()
-    whole = kept.read_bytes()
+    kept, exported = tmp_path / "kept", tmp_path / "doubling.xml"
+    kept.mkdir()
+    given = opset13.parameter([-1, 3], np.float32)
+    openvino.save_model(openvino.Model([opset13.multiply(given, opset13.constant(np.float32(2)))], [given]), exported)
+
+    def compiled():
+        graph = openvino.Core().read_model(exported)  # one made here would have other names each time
+        doubled = CompiledGraph(graph, bfloat16=False, threads=2, kept_in=kept)(VALUES, threads=1)
+        np.testing.assert_array_equal(doubled, TWICE)
+        (blob,) = kept.iterdir()
+        return blob
+
+    whole = compiled().read_bytes()
+    made = compiled().stat().st_mtime_ns
+    assert compiled().stat().st_mtime_ns == made
     for ruin in (b"", whole[: len(whole) // 2]):
-        kept.chmod(0o600)
-        kept.write_bytes(ruin)
-        np.testing.assert_array_equal(doubling(kept_in=tmp_path)(VALUES, threads=1), TWICE)
-        assert len(next(tmp_path.iterdir()).read_bytes()) > len(ruin)
+        compiled().chmod(0o600)
+        compiled().write_bytes(ruin)
+        assert len(compiled().read_bytes()) > len(ruin)
 
 
 def test_where_nothing_can_be_kept_it_is_compiled_each_time(tmp_path):
@@ -41,3 +55,21 @@ def test_where_nothing_can_be_kept_it_is_compiled_each_time(tmp_path):
     file.touch()
     for place in (tmp_path / "gone", file):
         np.testing.assert_array_equal(doubling(kept_in=place)(VALUES, threads=1), TWICE)
+
+
+SIGNALLED = """
+import signal, threading
+from tests.model.method.test_compiled_graph import VALUES, doubling
+graphs = [doubling()]
+graphs[0](VALUES, threads=1)
+dropping = threading.Thread(target=graphs.clear)
+dropping.start()
+dropping.join()
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_signals_are_heard_after_the_last_graph_went_in_another_thread():
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
