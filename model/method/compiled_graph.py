@@ -25,9 +25,9 @@ as many are slow."""
 openvino.Type.f32.to_dtype()
 openvino.Tensor(np.zeros(1, np.float32), shared_memory=True).data.copy()
 
-# One for the life of the process, since it holds the plugin of the processor. That gives the thread that loads it a stack
-# for signals; unloaded in another thread, with the last graph, it would leave the first one a stack that is gone, and
-# the next signal would end the process.
+# One for the life of the process, since it holds the plugin of the processor. That gives the thread that loads it a
+# stack for signals; unloaded in another thread, with the last graph, it would leave the first one a stack that is gone,
+# and the next signal would end the process.
 _CORE: Final = openvino.Core()
 
 
