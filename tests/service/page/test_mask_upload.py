@@ -93,6 +93,7 @@ def test_a_png_is_chosen_and_becomes_the_label(open_page, job, http):
 
     choose(panel, "second.png", grey(drawn(OPEN)))  # on top of the one before, without a reload
     expect(page.get_by_text("second.png is revision 2 of smooth.png.")).to_be_visible()
+    expect(revisions.get_by_role("button", name="Use")).to_have_count(2)  # the list knows the second by now
     revisions.get_by_role("button", name="Use").first.click()
     expect(page.get_by_text("Revision 1 is the label again.")).to_be_visible()
     assert np.array_equal(mask_of(http, job), drawn())
