@@ -16,7 +16,7 @@ import argparse
 import csv
 import json
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from benchmarks.tables import place_in_file
 from toco.model.labelling.labeler import Labeler
 from toco.model.labelling.tag_scores import examined
 from toco.model.photos.images import read_image
-from toco.model.photos.tag_doctor import RECOGNISED, ExaminedPhoto, Finding, doubted_tags
+from toco.model.photos.tag_doctor import RECOGNISED, ExaminedPhoto, Finding, doubted_classes, doubted_words, groups_of
 from toco.model.photos.word_beliefs import taught
 
 Pair = tuple[str, str]
@@ -163,7 +163,7 @@ def curve(
 
 def doubted(photos: Sequence[ExaminedPhoto], classes: Sequence[str], judged: Collection[str]) -> list[Finding]:
     """Return the doctor's suspects of some classes or words."""
-    found: Iterable[Finding] = doubted_tags(photos, classes)
+    found = [*doubted_classes(photos, classes), *doubted_words(photos, classes, groups_of(photos))]
     return [finding for finding in found if finding.kind != "not_checked" and finding.tag in judged]
 
 

@@ -217,11 +217,8 @@ class WarmModels:
         """Let go of a model, and of what stands on its encoder."""
         labeler = self._loaded.pop(key)
         logger.info("model unloaded", extra={"model": key})
-        if not (self._readers or self._learnt):
-            return  # and no torch module is made of it
-        network = labeler.network
-        self._readers = {version: reader for version, reader in self._readers.items() if reader.network is not network}
-        for name in [name for name, (reader, _) in self._learnt.items() if reader.network is network]:
+        reader = self._readers.pop(labeler.spec.version, None)
+        for name in [name for name, (stands_on, _) in self._learnt.items() if stands_on is reader]:
             del self._learnt[name]
 
 

@@ -224,13 +224,13 @@ class Labeler:
         if graphs is not None:
             from toco.model.labelling.processor_maps import ProcessorMaps  # noqa: PLC0415 - openvino is optional
 
-            return ProcessorMaps(graphs, self.spec)(jobs, options)
+            return ProcessorMaps(graphs, self.spec, threads=self.threads)(jobs, options)
         from toco.model.labelling.torch_maps import TorchMaps  # noqa: PLC0415 - slow; graphs do without
 
         return TorchMaps(self.network_for(options), self.spec, self.device)(jobs, options)
 
     def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
-        """Refine CAMs, and map the result to the photo's own size. Uses no torch; see `_finished`."""
+        """Refine maps, and bring the result to the photo's own size. Uses no torch; see `TorchMaps._finished`."""
         started = time.perf_counter()
         indices = [self.vocabulary.indices[channel] for channel in maps.channels]
         thresholds = options.thresholds or self.spec.thresholds

@@ -16,11 +16,10 @@ from toco.model.labelling.stages import (
     decoder_weight,
 )
 from toco.model.method import array_maps
-from toco.model.method.compiled_graph import Array
+from toco.model.method.array_maps import Array
 from toco.model.method.processor_network import Look, ProcessorNetwork
 from toco.model.options import LabelOptions
 from toco.model.spec import ModelSpec
-from toco.model.threads import threads as all_threads
 
 
 class ProcessorMaps:
@@ -29,18 +28,18 @@ class ProcessorMaps:
     Args:
         network: of the spec.
         spec: says sizes and thresholds.
+        threads: of the processor for a photo, outside a run that says how many each takes.
     """
 
-    def __init__(self, network: ProcessorNetwork, spec: ModelSpec) -> None:
-        self.network = network
-        self.spec = spec
+    def __init__(self, network: ProcessorNetwork, spec: ModelSpec, *, threads: int) -> None:
+        self.network, self.spec, self.threads = network, spec, threads
 
     def __call__(self, jobs: Sequence[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
         """Return the maps of photos."""
         return [self._maps(job, options) for job in jobs]
 
     def _maps(self, job: PhotoJob, options: LabelOptions) -> PhotoMaps:
-        cam, threads = options.cam, threads_each() or all_threads()
+        cam, threads = options.cam, threads_each() or self.threads
         square = (cam_size(options, self.spec),) * 2
         size = cast("tuple[int, int]", job.photo.pixels.shape[:2])
         image = self._input(job, square)

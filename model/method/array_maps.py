@@ -4,6 +4,7 @@ Tests hold both to the same results; each function here names its twin, which sa
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-EPSILON = np.float32(1e-5)
+EPSILON: Final = 1e-5
 
 
 def network_image(

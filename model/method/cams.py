@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toco.model.errors import InvalidArray
+from toco.model.method.array_maps import EPSILON
 from toco.model.options import VOC_THRESHOLDS, Thresholds
 from toco.model.photos.classes import BACKGROUND, IGNORE
 
-EPSILON = 1e-5
 _DEAD_CAM = 1e-3  # scores under this tell tagged classes apart no more
 
 CamFunction = Callable[[Tensor], Sequence[Tensor]]

@@ -8,12 +8,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import openvino
 
-logger = logging.getLogger(__name__)
+from toco.model.method.array_maps import Array
 
-Array = npt.NDArray[np.float32]
+logger = logging.getLogger(__name__)
 
 GROUP: Final = 128
 """Channels that share a scale in products of 8 bits: hardly slower than one scale for all, a quarter less error; half

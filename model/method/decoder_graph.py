@@ -7,7 +7,7 @@ import numpy as np
 import openvino
 from openvino import opset13
 
-from toco.model.method.compiled_graph import Array
+from toco.model.method.array_maps import Array
 
 _DILATION: Final = 5  # of `network.LargeFOV`
 _LEVELS: Final = 127  # of either sign

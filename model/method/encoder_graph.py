@@ -11,19 +11,19 @@ import math
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 import openvino
 from safetensors.numpy import load_file
 
-from toco.model.method.compiled_graph import Array, CompiledGraph
+from toco.model.method.array_maps import Array
+from toco.model.method.compiled_graph import CompiledGraph
 from toco.model.method.token_grid import token_grid
 
 GRAPH: Final = "encoder.xml"
 POSITIONS: Final = "positions.safetensors"
 SHAPE: Final = "encoder.json"
 _GRIDS: Final = 16  # position embeddings that are kept
-_CUBIC: Final = -0.75  # torch's
 
 
 class Sequences(NamedTuple):
@@ -93,24 +93,9 @@ def resized_positions(embedding: Array, grid: tuple[int, int], *, prefix: int) -
     side = math.isqrt(embedding.shape[1] - prefix)
     if grid == (side, side):
         return embedding
-    patches = embedding[0, prefix:].reshape(side, side, -1)
-    rows = _cubic(patches, grid[0])
-    resized = _cubic(rows.transpose(1, 0, 2), grid[1]).transpose(1, 0, 2)
+    channels = np.ascontiguousarray(embedding[0, prefix:].T).reshape(-1, side, side)
+    # Cubic convolution with torch's constant, -0.75, and no filter against aliasing.
+    resized = np.stack(
+        [cv2.resize(channel, grid[::-1], interpolation=cv2.INTER_CUBIC) for channel in channels], axis=-1
+    )
     return np.concatenate([embedding[:, :prefix], resized.reshape(1, grid[0] * grid[1], -1)], axis=1)
-
-
-def _cubic(values: Array, length: int) -> Array:
-    """Resample the first axis to a length by cubic convolution (Keys, 1981), without a filter against aliasing."""
-    count = values.shape[0]
-    at: npt.NDArray[np.float32] = (np.arange(length, dtype=np.float32) + 0.5) * np.float32(count / length) - 0.5
-    first = np.floor(at)
-    off = at - first
-    total = np.zeros((length, *values.shape[1:]), np.float32)
-    for tap in range(-1, 3):
-        far = np.abs(off - tap)
-        near = ((_CUBIC + 2) * far - (_CUBIC + 3)) * far * far + 1
-        outer = ((_CUBIC * far - 5 * _CUBIC) * far + 8 * _CUBIC) * far - 4 * _CUBIC
-        weight = np.where(far <= 1, near, outer).astype(np.float32)
-        places = np.clip(first.astype(np.int64) + tap, 0, count - 1)
-        total += weight.reshape(-1, *[1] * (values.ndim - 1)) * values[places]
-    return total

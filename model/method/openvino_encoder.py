@@ -1,7 +1,7 @@
 """The encoder as a graph that OpenVINO runs: the same tokens, in less time on processors.
 
 export_encoder(encoder, folder, eight_bits=False)   # once; traces the module
-OpenVinoEncoder(EncoderGraph(folder, bfloat16=True, threads=2))(images)   # like `backbone.Encoder`, to look at photos
+OpenVinoEncoder(EncoderGraph(folder, bfloat16=True, threads=2))(images)   # like `Encoder`, to look at photos
 """
 
 import json

@@ -9,7 +9,8 @@ import numpy as np
 import openvino
 from openvino import opset13
 
-from toco.model.method.compiled_graph import Array, CompiledGraph
+from toco.model.method.array_maps import Array
+from toco.model.method.compiled_graph import CompiledGraph
 from toco.model.method.decoder_graph import decoder_graph
 from toco.model.method.encoder_graph import EncoderGraph
 from toco.model.options import Affinity

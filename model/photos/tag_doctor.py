@@ -105,22 +105,27 @@ def examine(
         classes: C names, in the order of the photos' scores.
         on_word: called before each word that is taught by the photos: a second of work, or two.
     """
-    photos = _in_one_spelling(photos, classes)
+    photos, groups, kinds = _in_one_spelling(photos, classes), groups_of(photos), get_args(Kind)
     found = [
-        *doubted_tags(photos, classes, on_word=on_word), *_doubles(photos), *_bad_photos(photos), *_words(photos),
-    ]  # fmt: skip
-    kinds = get_args(Kind)
+        *doubted_classes(photos, classes),
+        *doubted_words(photos, classes, groups, on_word=on_word),
+        *_doubles(photos, groups),
+        *_bad_photos(photos),
+        *_words(photos),
+    ]
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), -finding.score, finding.photos))
 
 
-def doubted_tags(
-    photos: Sequence[ExaminedPhoto], classes: Sequence[str], *, on_word: Callable[[], None] = lambda: None
-) -> Iterator[Finding]:
-    """Yield tags that a photo does not seem to show, what it seems to show without a tag, and tags that none can check.
+def groups_of(photos: Sequence[ExaminedPhoto]) -> list[int]:
+    """Return for each photo the position of the first of those that look like it."""
+    return alike([photo.fingerprint for photo in photos])
 
-    A class that fewer than three photos have, or lack, is not judged; nor is a word that the model does not know and
-    that fewer than `TAUGHT` have, or lack, or that is not recognised in photos that did not teach it. Nothing is
-    missing on a photo whose list of tags may be incomplete. Arguments as of `examine`.
+
+def doubted_classes(photos: Sequence[ExaminedPhoto], classes: Sequence[str]) -> Iterator[Finding]:
+    """Yield what the classifier contradicts: classes that a photo does not seem to show, or to show without a tag.
+
+    A class that fewer than three photos have, or lack, is not judged. Nothing is missing on a photo whose list of tags
+    may be incomplete. Arguments as of `examine`.
     """
     for channel, name in enumerate(classes):
         judged = [photo for photo in photos if photo.complete or name in photo.tags]
@@ -130,7 +135,26 @@ def doubted_tags(
             yield from _contradicted(name, judged, tagged, beliefs, "the classifier's belief in it is")
         elif tagged.any():
             yield _not_checked(name, int(tagged.sum()), int((~tagged).sum()), _JUDGED)
-    group = dict(zip((photo.name for photo in photos), alike([photo.fingerprint for photo in photos]), strict=True))
+
+
+def doubted_words(
+    photos: Sequence[ExaminedPhoto],
+    classes: Sequence[str],
+    groups: Sequence[int],
+    *,
+    on_word: Callable[[], None] = lambda: None,
+) -> Iterator[Finding]:
+    """Yield what the other photos contradict of words that the model does not know, as `doubted_classes` does.
+
+    A word that fewer than `TAUGHT` photos have, or lack, is not judged, nor one that is not recognised in photos that
+    did not teach it.
+
+    Args:
+        photos: all of the data set.
+        classes: C names, which the model knows.
+        groups: of the photos, see `groups_of`.
+        on_word: see `examine`.
+    """
     known = set(classes)
     count = Counter(tag for photo in photos for tag in photo.tags if tag not in known)
     for rank, (word, number) in enumerate(sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))):
@@ -141,15 +165,15 @@ def doubted_tags(
             detail = f"{word!r} is not checked: {MOST_WORDS} words that the model does not know are on more photos."
             yield Finding(kind="not_checked", score=0.0, tag=word, detail=detail)
             continue
-        judged = [photo for photo in photos if photo.look.size and (photo.complete or word in photo.tags)]
+        places = [at for at, photo in enumerate(photos) if photo.look.size and (photo.complete or word in photo.tags)]
+        judged, group = [photos[at] for at in places], np.array([groups[at] for at in places], np.int64)
         tagged = np.array([word in photo.tags for photo in judged], np.bool_)
-        groups = np.array([group[photo.name] for photo in judged], np.int64)
-        apart = [len(np.unique(groups[side])) for side in (tagged, ~tagged)]
+        apart = [len(np.unique(group[side])) for side in (tagged, ~tagged)]
         if min(apart) < TAUGHT:
             yield _not_checked(word, apart[0], apart[1], TAUGHT, " (photos that look alike count once)")
         else:
             on_word()
-            beliefs, recognised = taught(np.stack([photo.look for photo in judged]), tagged, groups)
+            beliefs, recognised = taught(np.stack([photo.look for photo in judged]), tagged, group)
             if recognised >= RECOGNISED:
                 yield from _contradicted(word, judged, tagged, beliefs, "by what other photos teach, belief in it is")
             else:
@@ -181,12 +205,11 @@ def _contradicted(
 
 def _not_checked(name: str, having: int, lacking: int, least: int, counted: str = "") -> Finding:
     """Say that a class or word is not checked, as too few photos have it, or are known to lack it."""
-    number, side = (having, "have") if having < least else (lacking, "are known to lack")
-    detail = f"{name!r} is not checked: {least} photos have to {side} it, and {number} do{counted}."
-    if side != "have":
-        detail = (
-            f"{name!r} is not checked: it has to be known of {least} photos to lack it, and is of {number}{counted}."
-        )
+    if having < least:
+        number, why = having, f"{least} photos have to have it, and {having} do"
+    else:
+        number, why = lacking, f"it has to be known of {least} photos to lack it, and is of {lacking}"
+    detail = f"{name!r} is not checked: {why}{counted}."
     return Finding(kind="not_checked", score=1 - number / least, tag=name, detail=detail)
 
 
@@ -197,11 +220,11 @@ def _in_one_spelling(photos: Sequence[ExaminedPhoto], classes: Sequence[str]) ->
     return [replace(photo, tags=found) for photo, found in zip(photos, tags, strict=True)]
 
 
-def _doubles(photos: Sequence[ExaminedPhoto]) -> Iterator[Finding]:
-    groups: dict[int, list[ExaminedPhoto]] = {}
-    for photo, group in zip(photos, alike([photo.fingerprint for photo in photos]), strict=True):
-        groups.setdefault(group, []).append(photo)
-    for members in groups.values():
+def _doubles(photos: Sequence[ExaminedPhoto], groups: Sequence[int]) -> Iterator[Finding]:
+    alike_ones: dict[int, list[ExaminedPhoto]] = {}
+    for photo, group in zip(photos, groups, strict=True):
+        alike_ones.setdefault(group, []).append(photo)
+    for members in alike_ones.values():
         if len(members) > 1:
             names = tuple(photo.name for photo in members)
             differ = len({photo.tags for photo in members}) > 1

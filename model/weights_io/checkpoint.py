@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from toco.model.method.network import ToCoNetwork
@@ -61,11 +61,13 @@ def read_weights(folder: Path, spec: ModelSpec) -> dict[str, Tensor]:
     Raises:
         InvalidCheckpoint: they are missing, not what the spec says, or no safetensors.
     """
-    path = checked_weights(folder, spec)
+    data = checked_weights(folder, spec)
     try:
-        return load_file(path)
+        return load(data)
     except SafetensorError as error:
-        raise InvalidCheckpoint(f"{str(path)!r} is not safetensors: {error}.", fix="Fetch or train it again.") from None
+        raise InvalidCheckpoint(
+            f"{str(folder / WEIGHTS_FILE)!r} is not safetensors: {error}.", fix="Fetch or train it again."
+        ) from None
 
 
 def fit_state(network: ToCoNetwork, state: dict[str, Tensor], source: str) -> None:

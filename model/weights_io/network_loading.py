@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
 
 from toco.model.method.device import Device
 from toco.model.runtimes import RuntimeName
@@ -79,10 +80,10 @@ class FolderNetworks:
         """
         with self._loading:
             if runtime not in self._graphs:
-                weights = checked_weights(self.folder, self.spec)
+                data = checked_weights(self.folder, self.spec)
                 try:
-                    self._graphs[runtime] = self._processor_network(weights, runtime)
-                except (OSError, RuntimeError, ValueError, ImportError, SafetensorError) as error:
+                    self._graphs[runtime] = self._processor_network(data, runtime)
+                except (OSError, RuntimeError, ValueError, KeyError, ImportError, SafetensorError) as error:
                     logger.warning("%s runs on torch, as OpenVINO cannot take it: %s", self.spec.version, error)
                     self._graphs[runtime] = None
             return self._graphs[runtime]
@@ -101,7 +102,7 @@ class FolderNetworks:
                 self._modules[runtime] = module.to(self._device.device)
             return self._modules[runtime]
 
-    def _processor_network(self, weights: Path, runtime: RuntimeName) -> "ProcessorNetwork":
+    def _processor_network(self, data: bytes, runtime: RuntimeName) -> "ProcessorNetwork":
         from toco.model.method.processor_network import (  # noqa: PLC0415 - optional, and starts a runtime
             AUX_CLASSIFIER,
             CLASSIFIER,
@@ -110,12 +111,13 @@ class FolderNetworks:
             ProcessorNetwork,
         )
 
+        arrays = load_arrays(data)  # not from the file: its encoder may take minutes to export
+        heads = {name: arrays[name].astype(np.float32) for name in HEADS}
+        del data, arrays
         bfloat16 = self._device.arithmetic == "bfloat16"
         encoder = _encoder_graph(
             partial(_exported, self.folder, self.spec, runtime, self._cache), bfloat16=bfloat16, threads=self._threads
         )
-        with safe_open(weights, framework="numpy") as file:
-            heads = {name: file.get_tensor(name).astype(np.float32) for name in HEADS}
         classes = len(self.spec.classes)
         if [len(heads[name]) for name in (CLASSIFIER, AUX_CLASSIFIER, DECODER[-1])] != [classes, classes, classes + 1]:
             raise ValueError("its heads do not fit its classes")  # which torch's loader says in full

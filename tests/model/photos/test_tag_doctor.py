@@ -5,7 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from toco.model.photos.tag_doctor import MOST_WORDS, RECOGNISED, TAUGHT, ExaminedPhoto, doubted_tags, examine
+from toco.model.photos.tag_doctor import (
+    MOST_WORDS,
+    RECOGNISED,
+    TAUGHT,
+    ExaminedPhoto,
+    doubted_classes,
+    doubted_words,
+    examine,
+    groups_of,
+)
 
 CLASSES = ("cat", "dog", "horse")
 
@@ -46,7 +55,7 @@ def made():
 
 
 def suspects(photos):
-    found = doubted_tags(photos, CLASSES)
+    found = [*doubted_classes(photos, CLASSES), *doubted_words(photos, CLASSES, groups_of(photos))]
     return {(finding.kind, finding.photos[0], finding.tag) for finding in found if finding.kind != "not_checked"}
 
 

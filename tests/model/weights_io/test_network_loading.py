@@ -70,6 +70,20 @@ def test_damaged_weights_are_refused_even_where_the_encoder_is_exported(tiny_mod
         networks(folder, tmp_path / "cache").on_processor("openvino")
 
 
+def test_weights_that_are_replaced_meanwhile_are_not_taken_for_those_of_the_spec(tiny_model, tmp_path, monkeypatch):
+    expected = networks(tiny_model, tmp_path / "cache").on_processor("openvino").heads
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    weights, make = folder / "weights.safetensors", network_loading._encoder_graph
+
+    def replaced(*args, **options):
+        save_file({name: value + 1 for name, value in load_file(weights).items()}, weights)
+        return make(*args, **options)
+
+    monkeypatch.setattr(network_loading, "_encoder_graph", replaced)
+    found = networks(folder, tmp_path / "cache").on_processor("openvino").heads
+    assert all((found[name] == value).all() for name, value in expected.items())
+
+
 @pytest.mark.parametrize("file", ["encoder.xml", "encoder.bin", "encoder.json", "positions.safetensors"])
 @pytest.mark.parametrize("runtime", ["openvino", "openvino-int8"])
 def test_an_export_that_was_damaged_is_made_anew(runtime, file, tiny_model, tmp_path, caplog):
