@@ -69,7 +69,7 @@ def test_the_help_of_a_command_loads_no_torch(command):
 @pytest.mark.slow
 def test_labelling_loads_no_compiler_but_leaves_it_to_others():
     program = (
-        "import sys, toco.model.labelling.folder_run;"
+        "import sys, toco.model.labelling.folder_run, toco.model.method.timm_import;"
         "assert not [name for name in sys.modules if name.startswith('torch._dynamo')];"
         "import torch; assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)) == 2"
     )

@@ -416,8 +416,6 @@ def test_any_order_of_steps_and_any_death_keeps_the_laws(valkey, record_property
     told = settings(
         max_examples=STORIES,
         stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
         derandomize="TOCO_STORIES" not in os.environ,  # the same stories in CI, others by hand
         suppress_health_check=list(HealthCheck),
         print_blob=True,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.model.labelling.quick_labels import pixels
+from tests.model.labelling.quick_labels import pixels, results
 from toco.model.labelling.labeler import Labeler, LabelRequest
 from toco.model.options import PRESETS, preset_options
 
@@ -43,10 +43,7 @@ def labelers(tiny_model, tmp_path_factory):
 @pytest.mark.parametrize("tags", list(TAGS.values()), ids=list(TAGS))
 @pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
 def test_labels_are_those_of_torch(options, tags, labelers):
-    found, expected = (
-        dict(enumerate(result for _, result in labeler.label([LabelRequest(pixels(), tags)], options)))[0]
-        for labeler in labelers
-    )
+    found, expected = (results(labeler, [LabelRequest(pixels(), tags)], options)[0] for labeler in labelers)
     assert (found.tags, found.tag_source) == (expected.tags, expected.tag_source)
     np.testing.assert_allclose(found.tag_probabilities, expected.tag_probabilities, atol=1e-4)
     np.testing.assert_allclose(found.cams, expected.cams, atol=2e-3)
@@ -62,6 +59,6 @@ def test_photos_side_by_side_do_not_mix(labelers):
     labeler, options = labelers[0], OPTIONS["balanced"]
     photos = [pixels(40 + 8 * (number % 3), 56) for number in range(6)]
     alone = [labeler.label_one(photo, ["cat"], options) for photo in photos]
-    together = [label for _, label in labeler.label([LabelRequest(photo, ["cat"]) for photo in photos], options)]
+    together = results(labeler, [LabelRequest(photo, ["cat"]) for photo in photos], options)
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.cams, other.cams, atol=1e-4)

@@ -24,7 +24,7 @@ def doubling(**options):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 9])
-def test_it_computes_on_as_many_threads_as_are_asked_for(threads):
+def test_it_computes_however_many_threads_are_asked_for(threads):
     np.testing.assert_array_equal(doubling()(VALUES, threads=threads), TWICE)
 
 

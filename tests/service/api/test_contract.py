@@ -87,10 +87,7 @@ def test_every_answer_is_documented(api, method, path):
     operation = schema[path][method]
 
     @given(case=operation.as_strategy(), known=booleans())
-    @settings(
-        max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate],
-    )  # fmt: skip
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
     def ask(case, known: bool) -> None:
         if known:
             case.path_parameters = {**case.path_parameters, **make_known(case.path_parameters)}

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.service.live import until
 from tests.service.page.programs import run
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -47,3 +48,8 @@ def launched() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=ensure_chromium(), args=FLAGS, timeout=PATIENCE_MS)
         yield browser
         browser.close()
+
+
+def until_in(page: Page, condition: Callable[[], object], seconds: float = 90) -> None:
+    """Wait until something is true that the page's own events make so: while `until` sleeps, a test hears of none."""
+    until(lambda: page.wait_for_timeout(50) or condition(), seconds)

@@ -11,15 +11,17 @@ from tests.service.page.chromium import PHONE
 pytestmark = pytest.mark.slow
 
 SERIOUS = ("serious", "critical")
+LONG_NAME = f"{'long-name-' * 6}set"
 
 
 @pytest.fixture
-def looked_at(submit, finished, client, smooth_photo) -> str:
+def looked_at(submit, finished, client, smooth_photo):
     """A job with a labelled and a failed item, and a data set of it."""
     job = submit({"smooth.png": smooth_photo, "broken.jpg": b"\xff\xd8\xff\xe0"}, tags="cat, dog", name="A name " * 8)
     finished(job)
-    client.keep_data_set(f"{'long-name-' * 6}set", [job])
-    return job
+    client.keep_data_set(LONG_NAME, [job])
+    yield job
+    client.delete_data_set(LONG_NAME)
 
 
 @pytest.fixture
@@ -72,14 +74,14 @@ def views(looked_at, smooth_photo):
 
     def data_sets(page: Page) -> None:
         page.goto(page.url.partition("#")[0] + "#/data-sets")
-        expect(page.get_by_role("listitem").filter(has_text=f"{'long-name-' * 6}set")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text=LONG_NAME)).to_be_visible()
         page.get_by_role("searchbox").fill("a name")
         page.get_by_role("checkbox", name="A name").first.check()
-        page.get_by_label("Name", exact=True).fill(f"{'long-name-' * 6}set")
+        page.get_by_label("Name", exact=True).fill(LONG_NAME)
         expect(page.get_by_role("alert")).to_be_visible()
 
     def data_set(page: Page) -> None:
-        page.goto(page.url.partition("#")[0] + f"#/data-sets/{'long-name-' * 6}set")
+        page.goto(page.url.partition("#")[0] + f"#/data-sets/{LONG_NAME}")
         expect(page.get_by_role("link", name="Audit of A name")).to_be_visible()
         count = page.get_by_role("region", name="Statistics").get_by_role("button", name=re.compile("Count"))
         count.click()

@@ -126,7 +126,8 @@ def test_a_data_set_is_changed_and_forgotten(open_page, client, jobs, pets):
     first, second = jobs
     client.keep_data_set(pets, [{"job": first, "items": ["000000", "000002"]}])
     page = open_page("#/data-sets", **PHONE)
-    expect(page.get_by_role("listitem").filter(has_text="2 photos of 1 job")).to_be_visible()
+    listed = page.get_by_role("listitem").filter(has=page.get_by_role("link", name=pets, exact=True))
+    expect(listed).to_contain_text(re.compile("^pets *2 photos of 1 job"))
     page.get_by_label("Name", exact=True).fill(pets)  # what is there is not replaced by the way
     expect(page.get_by_role("alert")).to_contain_text("There is a data set of this name")
     page.get_by_role("alert").get_by_role("link").click()

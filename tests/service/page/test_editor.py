@@ -11,7 +11,7 @@ from playwright.sync_api import Route, expect
 
 from tests.model.method.test_smart_strokes import IN_CAT, scene
 from tests.service.live import until
-from tests.service.page.chromium import PHONE
+from tests.service.page.chromium import PHONE, until_in
 from tests.service.page.editor import CAT, DOG, HORSE, OPEN, Editor, mask_of
 
 pytestmark = pytest.mark.slow
@@ -248,7 +248,7 @@ def test_corrections_teach_and_are_taken_back(open_page, labelled, http):
     page.route("**/relearn", hold)
     panel.get_by_role("button", name="Learn again").click()
     expect(panel.get_by_role("button", name="Learning")).to_be_disabled()  # known before the list tells it
-    until(lambda: page.wait_for_timeout(50) or held)
+    until_in(page, lambda: held)
     held[0].continue_()
     expect(panel.get_by_text("from 1 corrected mask; 2 labels changed.")).to_be_visible()
     hows = [http.get(f"/v1/jobs/{job}/items/{n:06}").json()["revision"]["how"] for n in range(3)]

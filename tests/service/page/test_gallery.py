@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.service.live import until
+from tests.service.page.chromium import until_in
 from toco.jobs.job import JobOptions, NewItem, Summary
 from toco.jobs.settings import load_settings
 from toco.jobs.store import Store, image_key
@@ -175,7 +176,7 @@ def test_the_last_verdict_on_a_photo_is_stored_last(open_page, many, http):
             route.fallback()
 
     def let_go() -> None:
-        until(lambda: page.wait_for_timeout(50) or held)
+        until_in(page, lambda: held)
         page.wait_for_timeout(300)  # time enough for another to be sent beside it
         assert len(held) == 1
         held.pop().continue_()
@@ -198,21 +199,22 @@ def test_a_verdict_outlives_an_answer_that_was_on_its_way_before_it(open_page, l
     page.get_by_role("checkbox", name="Pick 0.jpg").check(force=True)
     field = page.get_by_role("combobox", name="Tags for the picked photos")
     field.press_sequentially("horse,")
-    held: list[tuple[Route, APIResponse]] = []
+    held: list[Route] = []
+    answers: list[APIResponse] = []
 
     def hold(route: Route) -> None:
         if held:
             route.fallback()
         else:
-            held.append((route, route.fetch()))
+            held.append(route)  # before the answer comes: another question may be asked meanwhile
+            answers.append(route.fetch())
 
     page.route("**/items?*", hold)
     page.get_by_label("Picked photos").get_by_role("button", name="Add").click()
-    until(lambda: page.wait_for_timeout(50) or held)  # the list as it was before the verdict
+    until_in(page, lambda: answers)  # the list as it was before the verdict
     page.get_by_role("button", name="Accept 2.jpg").click(force=True)
     until(lambda: http.get(f"/v1/jobs/{job}/items/000002").json()["decision"] == "accept")
-    route, answer = held[0]
-    route.fulfill(response=answer)
+    held[0].fulfill(response=answers[0])
     expect(page.locator("article", has_text="0.jpg")).to_contain_text("horse")
     expect(page.get_by_role("button", name="Accept 2.jpg")).to_have_attribute("aria-pressed", "true")
 

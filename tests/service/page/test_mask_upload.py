@@ -6,13 +6,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import FileChooser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.service.live import until
 from tests.service.page.chromium import PHONE
 from tests.service.page.editor import CAT, DOG, OPEN, mask_of
 from tests.service.page.test_whole_way import drop
-from toco.model.photos.palette import voc_palette
+from toco.model.formats.artifacts import encode_mask
 
 pytestmark = pytest.mark.slow
 
@@ -38,15 +37,6 @@ def drawn(cat: int = CAT) -> np.ndarray:
 def grey(mask: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(mask).save(file, "PNG")
-    return file.getvalue()
-
-
-def palette(mask: np.ndarray) -> bytes:
-    picture = Image.fromarray(mask).convert("P")
-    picture.putpalette(voc_palette().tobytes())
-    picture.putdata(mask.ravel().tolist())
-    file = io.BytesIO()
-    picture.save(file, "PNG")
     return file.getvalue()
 
 
@@ -81,7 +71,7 @@ def test_a_png_is_chosen_and_becomes_the_label(open_page, job, http):
     panel = opened(page)
     with page.expect_file_chooser() as chooser:
         panel.get_by_role("button", name="Choose a mask").click()
-    chooser.value.set_files({"name": "mine.png", "mimeType": "image/png", "buffer": palette(drawn())})
+    chooser.value.set_files({"name": "mine.png", "mimeType": "image/png", "buffer": encode_mask(drawn())})
     expect(page.get_by_text("mine.png is revision 1 of smooth.png.")).to_be_visible()
     assert np.array_equal(mask_of(http, job), drawn())
     revisions = page.get_by_role("region", name="Revisions")
@@ -164,18 +154,12 @@ def test_somebody_elses_change_is_told_and_nothing_is_lost(open_page, job, http,
 
 def test_a_phone_and_a_keyboard_do_as_well(open_page, job, http):
     page = open_page(f"#/jobs/{job}/items/000000", **PHONE)
-    choosers: list[FileChooser] = []
-
-    def asked(chooser: FileChooser) -> None:
-        choosers.append(chooser)
-
-    page.on("filechooser", asked)
     panel = opened(page)
     expect(panel.get_by_text("or drop it here")).to_be_hidden()  # nobody drags there
     button = panel.get_by_role("button", name="Choose a mask")
     button.focus()
-    page.keyboard.press("Enter")
-    until(lambda: page.wait_for_timeout(50) or choosers)
-    choosers[0].set_files({"name": "mine.png", "mimeType": "image/png", "buffer": grey(drawn())})
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files({"name": "mine.png", "mimeType": "image/png", "buffer": grey(drawn())})
     expect(page.get_by_text("mine.png is revision 1 of smooth.png.")).to_be_visible()
     assert np.array_equal(mask_of(http, job), drawn())

@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.service.live import until
-from tests.service.page.chromium import PHONE
+from tests.service.page.chromium import PHONE, until_in
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +56,7 @@ def test_one_photo_is_mended_once_at_a_time(open_page, http, submit, finished, j
     rejected = small.get_by_role("button", name="Reject 'd.jpg'", exact=True)
     expect(rejected).to_be_disabled()
     expect(small.get_by_role("button", name="Reject 'b.jpg'", exact=True)).to_be_enabled()
-    until(lambda: page.wait_for_timeout(50) or held)
+    until_in(page, lambda: held)
     held[0].continue_()
     expect(rejected).to_be_enabled()
     assert http.get(f"/v1/jobs/{job}/items/000003").json()["tags"] == ["horse", "cat"]  # it is done by then

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.service.live import until
+from tests.service.page.chromium import until_in
 from tests.service.page.conftest import is_up
 from toco.jobs.api_keys import ApiKeys
 
@@ -85,7 +86,7 @@ def test_a_large_upload_goes_on_where_the_connection_broke(open_page, second_api
     offsets: list[int] = []
     page.on("request", lambda request: offsets.append(int(request.headers.get("upload-offset", -1))))
     page.get_by_role("button", name="Label 4 photos").click()
-    until(lambda: page.wait_for_timeout(50) or len([offset for offset in offsets if offset >= 0]) > 3, 120)
+    until_in(page, lambda: len([offset for offset in offsets if offset >= 0]) > 3, 120)
     api.stop()
     expect(page.get_by_text("The service does not answer.")).to_be_visible()
     api.start()
