@@ -135,6 +135,6 @@ def test_a_child_that_takes_a_dead_ones_place_works_although_the_sweep_used_the_
 def test_an_orphaned_worker_ends_at_once(deprived):
     parent, child = deprived.parent(), deprived.worker_child()
     parent.kill()
-    until(lambda: has_ended(child))
+    until(lambda: has_ended(child), 20)
     deprived.worker.stop()
     deprived.worker.start()

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FileChooser, Locator, Page, expect
 
-from tests.service.page.chromium import PHONE
+from tests.service.page.chromium import PHONE, until_in
 from tests.service.page.editor import CAT, DOG, OPEN, mask_of
 from tests.service.page.test_whole_way import drop
 from toco.model.formats.artifacts import encode_mask
@@ -154,12 +154,18 @@ def test_somebody_elses_change_is_told_and_nothing_is_lost(open_page, job, http,
 
 def test_a_phone_and_a_keyboard_do_as_well(open_page, job, http):
     page = open_page(f"#/jobs/{job}/items/000000", **PHONE)
+    choosers: list[FileChooser] = []
+
+    def asked(chooser: FileChooser) -> None:
+        choosers.append(chooser)
+
+    page.on("filechooser", asked)  # long before the key, which may else be faster than the wish to be asked
     panel = opened(page)
     expect(panel.get_by_text("or drop it here")).to_be_hidden()  # nobody drags there
     button = panel.get_by_role("button", name="Choose a mask")
     button.focus()
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files({"name": "mine.png", "mimeType": "image/png", "buffer": grey(drawn())})
+    page.keyboard.press("Enter")
+    until_in(page, lambda: choosers)
+    choosers[0].set_files({"name": "mine.png", "mimeType": "image/png", "buffer": grey(drawn())})
     expect(page.get_by_text("mine.png is revision 1 of smooth.png.")).to_be_visible()
     assert np.array_equal(mask_of(http, job), drawn())
