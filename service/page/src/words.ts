@@ -1,7 +1,11 @@
 /** What states, measures and presets are called on the page. */
 
 import type { Decisions, FindingKind, Item, Job, Revision, Why, WordReport } from './api/types';
+import { plural } from './format';
 import type { Order } from './gallery/query';
+
+/** What a job is called that may have no name. */
+export const titleOf = ({ name, total }: Pick<Job, 'name' | 'total'>) => name || plural(total, 'photo');
 
 export const JOB_STATE: Record<Job['state'], string> = {
   queued: 'Queued',

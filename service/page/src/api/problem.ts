@@ -37,3 +37,13 @@ export function explain(error: unknown): string {
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === 'AbortError';
 }
+
+/** Whether the service knows nothing of the kind, or no more. */
+export function isMissing(error: unknown): error is Problem {
+  return error instanceof Problem && error.status === 404;
+}
+
+/** Whether somebody else's change came first: what was sent was not put in its place. */
+export function isOvertaken(error: unknown): error is Problem {
+  return error instanceof Problem && error.status === 412;
+}

@@ -1,6 +1,6 @@
 /** A mask that is being mended: tools, classes, undo, and keeping it as a revision. */
 
-import { explain, isAbort, Problem } from '../api/problem';
+import { explain, isAbort, isOvertaken } from '../api/problem';
 import { putMask, type SentStroke, takeAlike } from '../api/revisions';
 import type { Item, Revision } from '../api/types';
 import { encodeMask } from '../masks/encode';
@@ -210,7 +210,7 @@ export class Editing {
       this.#count();
       return made;
     } catch (error) {
-      if (error instanceof Problem && error.status === 412) this.overtaken = true;
+      if (isOvertaken(error)) this.overtaken = true;
       else this.problem = explain(error);
       return null;
     } finally {
