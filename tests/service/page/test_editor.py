@@ -300,3 +300,19 @@ def test_jobs_of_single_photos_stand_apart_and_jobs_are_found(open_page, submit,
     group = page.get_by_text(re.compile(r"jobs? of a single photo"))
     group.click()
     expect(page.locator("details").get_by_role("link", name="1 photo").first).to_be_visible()
+
+
+def test_a_file_dropped_beside_its_place_does_not_take_the_pages(open_page, labelled):
+    """The browser would go to it, and leave what is drawn."""
+    page = open_page(f"#/jobs/{labelled()}/items/000000")
+    expect(page.locator("[aria-busy=false] canvas")).to_be_visible()
+    page.keyboard.press("e")
+    canvas = page.locator("canvas.top")
+    expect(canvas).to_be_visible()
+    for kind in ("dragover", "drop"):
+        goes_on = """(place, kind) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(["mask"], "mask.png", { type: "image/png" }));
+            return place.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer }));
+        }"""
+        assert canvas.evaluate(goes_on, kind) is False, kind
