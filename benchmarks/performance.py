@@ -14,7 +14,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import crf, exports, label, paired, service, startup
+from benchmarks import busy, crf, exports, label, paired, service, startup
 from benchmarks.machine import ROOT
 from benchmarks.tables import place_in_file
 
@@ -25,11 +25,12 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "label": label.markdown,
     "paired": paired.markdown,
     "paper": paired.markdown,
+    "busy": busy.markdown,
     "exports": exports.markdown,
     "startup": startup.markdown,
     "service": service.markdown,
 }
-ARGUMENTS = {
+ARGUMENTS: dict[str, list[str]] = {
     "crf": ["--side", "500"],
     "label": ["--memory", "100", "--memory", "1000", "--memory", "10000"],
     "service": ["--many", "10000", "--scaling", "400"],

@@ -105,13 +105,7 @@ def throughput(client: Client, labeler: Labeler, photos: Sequence[PlannedPhoto],
     """Compare a job with `toco label` on the same photos."""
     service, direct, ratios = [], [], []
     for _ in range(rounds):
-        job = client.wait(submit(client, photos, preset="fast")["id"])
-        took = _seconds_of(job)
-        with tempfile.TemporaryDirectory() as out:
-            run = FolderRun(labeler, preset_options("fast"), Path(out), outputs=frozenset({"pseudo_mask"}))
-            started = time.perf_counter()
-            run.label(photos, RunSummary())
-            alone = time.perf_counter() - started
+        took, alone = seconds_of_job(client, photos), seconds_of_run(labeler, photos)
         service.append(took)
         direct.append(alone)
         ratios.append(alone / took)
@@ -123,6 +117,20 @@ def throughput(client: Client, labeler: Labeler, photos: Sequence[PlannedPhoto],
     }
 
 
+def seconds_of_job(client: Client, photos: Sequence[PlannedPhoto]) -> float:
+    """Label photos as a job; return how long it took from its submission on."""
+    return _seconds_of(client.wait(submit(client, photos, preset="fast")["id"]))
+
+
+def seconds_of_run(labeler: Labeler, photos: Sequence[PlannedPhoto]) -> float:
+    """Label photos as `toco label` does; return how long it took."""
+    with tempfile.TemporaryDirectory() as out:
+        run = FolderRun(labeler, preset_options("fast"), Path(out), outputs=frozenset({"pseudo_mask"}))
+        started = time.perf_counter()
+        run.label(photos, RunSummary())
+        return time.perf_counter() - started
+
+
 def _seconds_of(job: dict[str, Any]) -> float:
     """Return how long a finished job took from its submission on."""
     begun, ended = (datetime.fromisoformat(job[moment]) for moment in ("created_at", "finished_at"))
@@ -131,11 +139,11 @@ def _seconds_of(job: dict[str, Any]) -> float:
 
 def latency(client: Client, photos: Sequence[PlannedPhoto], load: Sequence[PlannedPhoto]) -> dict[str, Any]:
     """Time interactive requests, idle and while a job of `load` runs."""
-    idle = _latencies(client, photos)
+    idle = latencies(client, photos)
     job = submit(client, load, preset="fast")["id"]
     while client.job(job)["counts"]["done"] < 1:
         time.sleep(0.2)
-    busy = _latencies(client, photos)
+    busy = latencies(client, photos)
     found = client.job(job)
     client.cancel(job)
     client.wait(job)
@@ -143,13 +151,14 @@ def latency(client: Client, photos: Sequence[PlannedPhoto], load: Sequence[Plann
         "calls": len(photos),
         "batch_photos": len(load),
         "batch_still_running": found["state"] == "running",
-        "idle": _percentiles(idle),
-        "busy": _percentiles(busy),
-        "ratio_p95": _percentiles(busy)["p95_ms"] / _percentiles(idle)["p95_ms"],
+        "idle": percentiles(idle),
+        "busy": percentiles(busy),
+        "ratio_p95": percentiles(busy)["p95_ms"] / percentiles(idle)["p95_ms"],
     }
 
 
-def _latencies(client: Client, photos: Sequence[PlannedPhoto]) -> list[float]:
+def latencies(client: Client, photos: Sequence[PlannedPhoto]) -> list[float]:
+    """Return how many seconds an interactive request took, for each photo."""
     times = []
     for photo in photos:
         started = time.perf_counter()
@@ -158,7 +167,8 @@ def _latencies(client: Client, photos: Sequence[PlannedPhoto]) -> list[float]:
     return times
 
 
-def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return what half and 95 in 100 stay under, milliseconds."""
     return {"p50_ms": 1000 * median(seconds), "p95_ms": 1000 * quantiles(seconds, n=20)[-1]}
 
 
@@ -189,16 +199,12 @@ def memory(client: Client, photos: Sequence[PlannedPhoto]) -> dict[str, Any]:
 
 def scaling(folder: Path, photos: Sequence[PlannedPhoto], rounds: int) -> dict[str, Any]:
     """Compare jobs that one worker does and jobs that two do, each worker on a core of its own."""
-
-    def job() -> float:
-        return _seconds_of(client.wait(submit(client, photos, preset="fast")["id"]))
-
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[:1])  # the parts of the service inherit it
     try:
         with running_service(folder / "data") as (client, supervisor):
-            job()  # warms the worker
-            one = [job() for _ in range(rounds)]
+            seconds_of_job(client, photos)  # warms the worker
+            one = [seconds_of_job(client, photos) for _ in range(rounds)]
             os.sched_setaffinity(0, cores[1:2])
             settings = load_settings(data_dir=folder / "data", redis_url=supervisor.redis_url)
             environment = {"TOCO_DATA_DIR": str(settings.data_dir), "TOCO_REDIS_URL": supervisor.redis_url}
@@ -208,8 +214,8 @@ def scaling(folder: Path, photos: Sequence[PlannedPhoto], rounds: int) -> dict[s
                 stats = Stats(Records(connect(settings)))
                 while sum(set(worker.queues) == set(LABEL_QUEUES) for worker in stats.live_workers()) < 2:
                     time.sleep(0.5)
-                job()
-                two = [job() for _ in range(rounds)]
+                seconds_of_job(client, photos)
+                two = [seconds_of_job(client, photos) for _ in range(rounds)]
             finally:
                 second.stop()
     finally:
