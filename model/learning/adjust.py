@@ -4,9 +4,11 @@ The model's map of a class, read at the places of the tokens, gets a term that i
 nothing (no correction, no change), it moves borders between classes and background where tokens look like those that
 people corrected. Classes that nobody corrected share what holds for all objects.
 
-    scores = strength * (level, map_1 + (shared + w_1) . token + b_1, ...)     softmax over background and the tags
+    scores = strength * (level, map_1 + (shared + w_1) . token, ...)     softmax over background and the tags
 
-The weights are kept small (ridge), and what they add to a map is bounded. One minimum, found by L-BFGS in seconds.
+The weights are kept small (ridge), and what they add to a map is bounded. What all classes share is kept smallest: the
+first photos to be corrected are the ones that the model got most wrong, and no fair sample of the others. For the same
+reason there is no constant. One minimum, found by L-BFGS in seconds.
 """
 
 import json
@@ -55,7 +57,8 @@ class AdjustSettings(Frozen):
 
     Attributes:
         strength: factor of the scores in the softmax: how sure a map's distance to the background level makes it.
-        ridge: weight of the squares of all weights against the mean loss of a token.
+        ridge: weight of the squares of a class's weights against the mean loss of a token.
+        shared_ridge: likewise, of the weights that all classes share.
         most: that is added to a map at most, or taken from it.
         balance: exponent of the inverse share by which rare classes weigh more, 0 to 1.
         steps: of L-BFGS at most.
@@ -63,6 +66,7 @@ class AdjustSettings(Frozen):
 
     strength: Positive = 6.0
     ridge: Positive = 1e-3
+    shared_ridge: Positive = 1e-2
     most: Positive = 0.4
     balance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     steps: Annotated[int, Field(ge=1)] = 60
@@ -92,25 +96,23 @@ class Adjustment:
 
     Attributes:
         weight: (C, d) float32 for all classes of the model.
-        bias: (C,) float32.
         most: bound of what is added to a map.
         model_version: of the model whose maps it adjusts.
     """
 
     weight: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
     most: float
     model_version: str
 
     def added(self, tokens: npt.NDArray[np.floating], channels: Sequence[int]) -> npt.NDArray[np.float32]:
         """Return what is added to the maps of K classes at the places of (h, w, d) tokens: (K, h, w) float32."""
         rows = list(channels)
-        raw = _unit(tokens) @ self.weight[rows].T + self.bias[rows]
+        raw = _unit(tokens) @ self.weight[rows].T
         return np.asarray(np.clip(raw, -self.most, self.most).transpose(2, 0, 1), np.float32)
 
     def to_bytes(self) -> bytes:
         """Return the adjustment as safetensors."""
-        tensors = {"weight": torch.from_numpy(self.weight), "bias": torch.from_numpy(self.bias)}
+        tensors = {"weight": torch.from_numpy(self.weight)}
         # One entry: safetensors writes several in any order.
         said = {"model_version": self.model_version, "most": self.most}
         return save_tensors(tensors, {_METADATA: json.dumps(said)})
@@ -122,12 +124,13 @@ class Adjustment:
             tensors, metadata = load_tensors(data), _metadata(data)
             found = cls(
                 tensors["weight"].numpy(),
-                tensors["bias"].numpy(),
                 float(metadata["most"]),
                 str(metadata["model_version"]),
             )
         except (SafetensorError, KeyError, ValueError) as error:
             raise InvalidAdjustment(f"The adjustment cannot be read: {error}.", fix="Learn again.") from None
+        if len(tensors) > 1:  # it has constants
+            raise InvalidAdjustment("It was learnt in an older way.", fix="Learn again.")
         if found.model_version != model_version:
             raise InvalidAdjustment(
                 f"It was learnt on {found.model_version}, not on {model_version}.", fix="Learn again."
@@ -183,20 +186,19 @@ def fit_adjustment(
     total = weights.sum()
     shared = torch.zeros(tokens.shape[1], requires_grad=True)
     own = torch.zeros(classes, tokens.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([shared, own, bias], max_iter=settings.steps, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([shared, own], max_iter=settings.steps, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         optimizer.zero_grad()
-        added = (tokens @ (own + shared).T + bias).gather(1, channels)
+        added = (tokens @ (own + shared).T).gather(1, channels)
         scores = settings.strength * torch.cat([maps[:, :1], maps[:, 1:] + added], dim=1)
-        ridge = own.square().sum() + shared.square().sum() + bias.square().sum()
-        value = -(weights * scores.log_softmax(dim=1)).sum() / total + settings.ridge * ridge
+        ridge = settings.ridge * own.square().sum() + settings.shared_ridge * shared.square().sum()
+        value = -(weights * scores.log_softmax(dim=1)).sum() / total + ridge
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return float(value.detach())
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return Adjustment((own + shared).detach().numpy(), bias.detach().numpy(), settings.most, model_version)
+    return Adjustment((own + shared).detach().numpy(), settings.most, model_version)
 
 
 class AdjustedLabeler(Labeler):
