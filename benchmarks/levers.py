@@ -50,6 +50,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "lifted from 0.5": {"cam": {"lift": 0.5}},
     "CAMs alone": {"cam": {"decoder_weight": 0.0}},
     "decoder's share 0.15": {"cam": {"decoder_weight": 0.15}},
+    "decoder's share 0.3": {"cam": {"decoder_weight": 0.3}},
     "decoder's share 0.5": {"cam": {"decoder_weight": 0.5}},
     "decoder alone": {"cam": {"decoder_weight": 1.0}},
     "softmax competition of the tagged CAMs": {"combine": "competition"},
