@@ -4,8 +4,8 @@
 
 Every lever changes one thing of `balanced` (tags gated, every pixel decided) and is judged by number of tags, with the
 dense CRF; `--quick` takes one scale of 336 pixels and no CRF. The network's tokens are kept in a folder, so that a
-lever costs no pass of the network. Figures go to `docs/levers.json`, the table to docs/training.md; `--tables` writes
-the table from the JSON as it stands.
+lever costs no pass of the network. Figures go to `docs/levers_refined.json`, or if quick to `docs/levers.json`, tables
+to docs/training.md; `--tables` writes them from the JSON as it stands.
 """
 
 import argparse
@@ -37,7 +37,8 @@ from toco.model.options import LabelOptions
 from toco.model.photos.classes import VOC
 from toco.model.photos.tables.reading import read_tags
 
-FIGURES = ROOT / "docs" / "levers.json"
+FIGURES = {True: ROOT / "docs" / "levers.json", False: ROOT / "docs" / "levers_refined.json"}  # quick or not
+TABLES = {True: "levers", False: "levers-refined"}
 DOCUMENT = ROOT / "docs" / "training.md"
 
 QUICK: dict[str, Any] = {"cam": {"size": 336, "scales": (1.0,)}, "refine": "none"}
@@ -168,13 +169,13 @@ def judge(labeler: LeverLabeler, data: Path, settings: dict[str, Any]) -> dict[s
     return figures
 
 
-def table() -> str:
-    """Return the figures as a Markdown table."""
+def table(file: Path) -> str:
+    """Return the figures of a file as a Markdown table."""
     lines = [
         "| lever | VOC, one tag | VOC, several | VOC, all | COCO, one tag | COCO, several | COCO, all |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    figures = json.loads(FIGURES.read_text("utf-8"))
+    figures = json.loads(file.read_text("utf-8"))
     for name, found in figures["levers"].items():
         cells = [found[key][group]["miou"] for key in SETS for group in ("one tag", "several tags", "all")]
         lines.append(f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in cells)} |")
@@ -203,9 +204,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder to keep tokens in")
     parser.add_argument("--lever", action="append", choices=tuple(LEVERS), help="only these")
     parser.add_argument("--quick", action="store_true", help="one scale and no CRF")
-    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--out", type=Path, help="write the figures here, and no table")
     parser.add_argument("--tables", action="store_true", help="write the table only")
     arguments = parser.parse_args()
+    out: Path = arguments.out or FIGURES[arguments.quick]
     if not arguments.tables:
         if arguments.data is None:
             parser.error("--data is needed to measure")
@@ -213,17 +215,17 @@ def main() -> None:
         if not isinstance(labeler, LeverLabeler):
             parser.error("the model folder cannot be used")
         labeler.cache = arguments.cache
-        kept: dict[str, Any] = json.loads(arguments.out.read_text("utf-8")) if arguments.out.exists() else {}
+        kept: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.exists() else {}
         figures: dict[str, Any] = {"model": labeler.spec.version, "quick": arguments.quick}
         same = figures.items() <= kept.items()  # figures of one model, taken in one way
         figures["levers"] = kept["levers"] if same else {}
         possible = [name for name in LEVERS if not arguments.quick or shows_without_crf(name)]
         for name in arguments.lever or possible:
             found = figures["levers"][name] = judge(labeler, arguments.data, settings_of(name, quick=arguments.quick))
-            arguments.out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+            out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
             print(name, {key: {group: round(v["miou"], 3) for group, v in f.items()} for key, f in found.items()})
-    if arguments.out == FIGURES:
-        place_in_file(DOCUMENT, {"levers": table()})
+    if arguments.out is None:
+        place_in_file(DOCUMENT, {TABLES[quick]: table(file) for quick, file in FIGURES.items() if file.exists()})
 
 
 if __name__ == "__main__":
