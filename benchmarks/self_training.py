@@ -18,6 +18,7 @@ from benchmarks.levers import QUICK, LeverLabeler, judge
 from benchmarks.machine import ROOT
 from benchmarks.quality import SETS
 from benchmarks.tables import place_in_file
+from toco.model.training.averaging import average_models
 from toco.model.training.config import load_config, merge
 from toco.model.training.data import training_photos, vocabulary_of
 from toco.model.training.trainer import Trainer
@@ -47,6 +48,9 @@ ARMS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "all together + a loss on the CAMs": (ALL, {"loss": {"cam": 0.3}}),
 }
 
+AVERAGE = "average of all together, evenly and with the loss on the CAMs"  # of arms that are there already
+AVERAGED = ("all together", "all together, objects evenly over the classes", "all together + a loss on the CAMs")
+
 
 def train_arm(name: str, config_file: Path, labels: Path, steps: int, out: Path) -> dict[str, Any]:
     """Train one arm, or the rest of one that was stopped; `out/model` then is its model."""
@@ -67,6 +71,11 @@ def train_arm(name: str, config_file: Path, labels: Path, steps: int, out: Path)
         "cpu_seconds": time.process_time() - began,
         "of_steps": steps - first,
     }
+
+
+def folder_of(arm: str, out: Path) -> Path:
+    """Return the folder of an arm's run."""
+    return out / "".join(c if c.isalnum() else "-" for c in arm)
 
 
 def table() -> str:
@@ -98,7 +107,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="soft labels that the arms train on")
     parser.add_argument("--out", type=Path, default=Path("runs/self_training"), help="folder of the runs")
     parser.add_argument("--steps", type=int, default=650, help="of each arm")
-    parser.add_argument("--arm", action="append", choices=list(ARMS), help="only these")
+    parser.add_argument("--arm", action="append", choices=[*ARMS, AVERAGE], help="only these")
     parser.add_argument("--figures", type=Path, default=FIGURES)
     parser.add_argument("--tables", action="store_true", help="write the table only")
     arguments = parser.parse_args()
@@ -106,16 +115,18 @@ def main() -> None:
         if arguments.data is None or arguments.labels is None:
             parser.error("--data and --labels are needed to measure")
         start = Path(load_config("small-cpu", file=arguments.config).backbone.initial)
-        for name in ("before", *(arguments.arm or ARMS)):
+        for name in ("before", *(arguments.arm or (*ARMS, AVERAGE))):
             figures: dict[str, Any] = (
                 json.loads(arguments.figures.read_text("utf-8")) if arguments.figures.exists() else {}
             )
             if name in figures:
                 continue
-            folder = arguments.out / "".join(c if c.isalnum() else "-" for c in name)
-            trained = (
-                {} if name == "before" else train_arm(name, arguments.config, arguments.labels, arguments.steps, folder)
-            )
+            folder = folder_of(name, arguments.out)
+            trained: dict[str, Any] = {}
+            if name == AVERAGE:
+                average_models([folder_of(arm, arguments.out) / "model" for arm in AVERAGED], folder / "model")
+            elif name != "before":
+                trained = train_arm(name, arguments.config, arguments.labels, arguments.steps, folder)
             labeler = LeverLabeler.from_folder(start if name == "before" else folder / "model")
             if not isinstance(labeler, LeverLabeler):
                 parser.error("the model folder cannot be used")
