@@ -114,6 +114,22 @@ class ModelSpec(Frozen):
         """Model version: the name and the first 12 hex digits of the weights' digest."""
         return f"{self.name}@{self.weights_sha256[:12]}"
 
+    @property
+    def label_settings(self) -> dict[str, Any]:
+        """What labels depend on, beside weights, where options leave it to the model."""
+        return self.model_dump(
+            mode="json",
+            include={
+                "input_size",
+                "mean",
+                "std",
+                "thresholds",
+                "decoder_weight",
+                "pseudo_mask_crf",
+                "segmentation_crf",
+            },
+        )
+
     def label_options(self, preset: str, /, **changes: object) -> LabelOptions:
         """Return the options of a preset with some settings replaced, for this model.
 

@@ -316,6 +316,7 @@ class FolderRun:
                 "tags": None if photo.tags is None else list(photo.tags),
                 "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
                 "model_version": self._labeler.spec.version,
+                "model_settings": self._labeler.spec.label_settings,
                 "options_digest": self._options.digest(),
             }
             | ({"masks": digest_of(photo.masks)} if photo.masks else {})

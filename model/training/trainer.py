@@ -48,8 +48,9 @@ from toco.model.whole_file import write_whole
 
 LOG_FILE = "losses.jsonl"
 SALIENCY_FILE = "saliency.npy"
-# Of a model whose decoder learnt from a cue; more is better where one object fills the photo, less in crowded scenes.
+# Of a model whose decoder learnt from a cue, and of one whose CAMs learnt places from it too and so need less of it.
 CUED_DECODER_WEIGHT = 0.3
+PLACED_DECODER_WEIGHT = 0.08
 
 
 class LossNotFinite(TocoError):
@@ -318,9 +319,15 @@ def initial_spec(config: TrainConfig) -> ModelSpec:
         aux_layer=config.backbone.aux_layer,
         classes=vocabulary_of(config).classes,
         thresholds=config.thresholds,
-        decoder_weight=CUED_DECODER_WEIGHT if config.saliency.network or config.soft_labels.folder else 0.0,
+        decoder_weight=_decoder_weight(config),
         licence="see MODEL_CARD.md",
     )
+
+
+def _decoder_weight(config: TrainConfig) -> float:
+    if not (config.saliency.network or config.soft_labels.folder):
+        return 0.0
+    return PLACED_DECODER_WEIGHT if config.loss.cam else CUED_DECODER_WEIGHT
 
 
 def _processes() -> tuple[int, int]:

@@ -82,4 +82,6 @@ def test_each_process_draws_its_own_places_for_local_crops(trainer_of, monkeypat
 
 def test_what_a_saliency_cue_taught_the_decoder_reaches_the_labels(tiny_config):
     assert initial_spec(tiny_config()).decoder_weight == 0.0
-    assert initial_spec(tiny_config(saliency={"network": "focus.onnx"})).decoder_weight == 0.3
+    cued = {"saliency": {"network": "focus.onnx"}}
+    assert initial_spec(tiny_config(**cued)).decoder_weight == 0.3
+    assert initial_spec(tiny_config(**cued, loss={"cam": 0.3})).decoder_weight == 0.08

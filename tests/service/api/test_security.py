@@ -64,7 +64,8 @@ def test_a_key_may_do_what_its_scope_says(guarded, keys, jpeg):
 
 def test_revoked_and_expired_keys_are_refused_and_secrets_are_not_kept(keys, valkey):
     key, token = keys.create("gone", frozenset({"read"}))
-    secret = token.rpartition("_")[2]
+    secret = token.removeprefix(f"toco_{key.id}_")
+    assert secret not in (token, "")
     kept = connect(load_settings(redis_url=valkey.url, _env_file=None))
     assert secret not in str(kept.hgetall(f"toco:key:{key.id}"))
     kept.close()
