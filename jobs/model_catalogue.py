@@ -1,6 +1,7 @@
 """Which models there are: folders with a spec, and what was published. Reading them needs no torch."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -390,8 +391,11 @@ class ModelCatalogue:
         return Wishes(int(number or 0), {k: int(v) for k, v in warm.items()}, {k: int(v) for k, v in cold.items()})
 
     def _read(self, folder: Path) -> KnownModel:
-        stats = [(folder / name).stat() for name in _FILES if (folder / name).exists()]
-        state = tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_size))
+        state: tuple[int, ...] = ()
+        for name in _FILES:
+            with suppress(FileNotFoundError):
+                stat = (folder / name).stat()
+                state += (stat.st_mtime_ns, stat.st_size)
         cached = self._cache.get(folder)
         if cached is None or cached[0] != state:
             cached = self._cache[folder] = (state, read_whole(folder))

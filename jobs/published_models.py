@@ -264,8 +264,9 @@ class PublishedModels:
 
     def _forget_unused(self) -> None:
         for folder in self._cache.iterdir():
-            if folder.is_dir() and time.time() - folder.stat().st_mtime > _UNUSED_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another thread or process of this machine filled one meanwhile
+                if folder.is_dir() and time.time() - folder.stat().st_mtime > _UNUSED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _model(name: str, workspace: str, fields: dict[str, str]) -> PublishedModel:

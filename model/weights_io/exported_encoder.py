@@ -71,6 +71,12 @@ def exported_encoder(
 
 def _drop_oldest(cache: Path) -> None:
     """Keep the exports that were used last. Whoever has one open that goes keeps what is open."""
-    folders = sorted(cache.glob("openvino-*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in folders[KEPT:]:
+    for folder in sorted(cache.glob("openvino-*"), key=_last_use, reverse=True)[KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_use(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # another process dropped it
+        return 0.0

@@ -4,6 +4,7 @@ import io
 import shutil
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,23 @@ def test_the_copy_on_a_machine_is_filled_once_and_whole(published, learnt, setti
     with pytest.raises(VersionNotFound, match="was deleted"):
         published.local_folder("kitchen", version, "farm")
     assert list(folders[0].parent.iterdir()) == []
+
+
+def test_another_copy_that_is_filled_meanwhile_harms_none(published, learnt, settings, monkeypatch):
+    version = published.publish("kitchen", learnt(), workspace="farm")
+    cache = published.local_folder("kitchen", version, "farm").parent
+    shutil.rmtree(cache / version.digest)
+    (cache / ".filled").mkdir()
+    is_dir = Path.is_dir
+
+    def seen_and_gone(path, **settings):
+        found = is_dir(path, **settings)
+        if path.name == ".filled":
+            shutil.rmtree(path, ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", seen_and_gone)
+    assert published.local_folder("kitchen", version, "farm").name == version.digest
 
 
 def test_the_default_of_a_workspace_ends_with_the_model(published, catalogue, learnt):
