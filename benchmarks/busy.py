@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -75,7 +75,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--calls", type=int, default=30)
     parser.add_argument("--busy", type=int, default=4, help="processes beside it")
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_args()
     found = measure(photos=asked.photos, calls=asked.calls, busy=asked.busy, rounds=asked.rounds)
     result = {**provenance(), **found}
     print(markdown(result))

@@ -30,7 +30,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "startup": startup.markdown,
     "service": service.markdown,
 }
-ARGUMENTS: dict[str, list[str]] = {
+ARGUMENTS = {
     "crf": ["--side", "500"],
     "label": ["--memory", "100", "--memory", "1000", "--memory", "10000"],
     "service": ["--many", "10000", "--scaling", "400"],

@@ -22,7 +22,7 @@ _CRF_BYTES: Final = (40, 25)  # a pixel, and for each class and background level
 _CRF_SECONDS: Final = (3e-7, 1e-8)  # a pixel for the lattice; a pixel, class, level and update
 NETWORK_BYTES: Final = 1400 * 2**20
 """Memory for the network on a processor, all photos that are side by side together: under two of `paper`, which are no
-faster so than one after the other."""
+faster so than one after the other (on two cores), and take more memory."""
 # A photo without tags is taken to show at most so many classes, unless the threshold lets more through.
 _USUAL_CLASSES: Final = 8
 _USUAL_THRESHOLD: Final = 0.1
