@@ -5,6 +5,7 @@ the runtime, photo by photo, one scale for each token and group of as many chann
 its neighbours would take their bits away, so first the encoder is written anew, equal but for rounding: channels that
 enter the hidden layer of a block are scaled alike by way of the norm before it, and hidden channels are sorted by size,
 which brings those of a size into one group. Their sizes are measured on pictures drawn by chance: no photo is needed.
+Of attention's two products the first is rounded too (`round_attention`).
 
 References:
     Xiao et al., "SmoothQuant" (ICML 2023), equations 3 and 4: scales that move from activations into weights.
@@ -27,6 +28,7 @@ _LEVELS: Final = 127  # of either sign; symmetric, so that no product needs a co
 _PICTURES: Final = 4
 _SHAPES: Final = 12  # a picture
 _LEAST: Final = 1e-5
+_ATTENDED: Final = ("queries", "keys", "values")  # inputs of an attention without mask and scale
 
 
 def evened(encoder: Encoder, *, side: int) -> Encoder:
@@ -79,6 +81,53 @@ def round_weights(graph: Any) -> int:
         node.input(1).replace_source_output(opset13.reshape(grouped, shape, special_zero=False).output(0))
         replaced += 1
     return replaced
+
+
+def round_attention(graph: Any) -> int:
+    """Compute in 8 bits how alike the tokens of an attention are; what it then gathers of them stays as it is.
+
+    Queries and keys are rounded with one scale for each head of a photo. Keys lose their mean before: it adds the same
+    to all that a query is compared with, which their softmax takes off again, and it takes bits away.
+
+    Args:
+        graph: `openvino.Model` with attention without a mask, of tokens (b, heads, n, d); changed in place.
+
+    Returns:
+        How many were replaced.
+
+    References:
+        Zhang et al., "SageAttention" (ICLR 2025), section 3.2: keys without their mean.
+    """
+    replaced = 0
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "ScaledDotProductAttention" or node.get_input_size() != len(_ATTENDED):
+            continue
+        queries, keys, values = (node.input_value(place) for place in range(len(_ATTENDED)))
+        width = values.get_partial_shape()[3]
+        if width.is_dynamic:
+            continue
+        means = opset13.reduce_mean(keys, opset13.constant(np.array([2])), keep_dims=True)
+        (queries, of_queries), (keys, of_keys) = (_eighth(each) for each in (queries, opset13.subtract(keys, means)))
+        scale = opset13.multiply(opset13.multiply(of_queries, of_keys), _float(width.get_length() ** -0.5))
+        alike = opset13.multiply(opset13.matmul(queries, keys, False, True), scale)
+        gathered = opset13.matmul(opset13.softmax(alike, -1), values, False, False)
+        for target in list(node.output(0).get_target_inputs()):
+            target.replace_source_output(gathered.output(0))
+        replaced += 1
+    graph.validate_nodes_and_infer_types()
+    return replaced
+
+
+def _eighth(tokens: Any) -> tuple[Any, Any]:
+    """Return tokens (b, heads, n, d) over their largest value in each head, rounded to 8 bits, and that value."""
+    largest = opset13.reduce_max(opset13.abs(tokens), opset13.constant(np.array([2, 3])), keep_dims=True)
+    largest = opset13.maximum(largest, _float(_LEAST))
+    ends = (_float(-1.0), _float(1.0))
+    return opset13.fake_quantize(opset13.divide(tokens, largest), *ends, *ends, 2 * _LEVELS + 1), largest
+
+
+def _float(value: float) -> Any:
+    return opset13.constant(np.float32(value))
 
 
 def rounded(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

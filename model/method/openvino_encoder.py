@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from toco.model.method.backbone import Encoder, Tokens, as_tokens
-from toco.model.method.eight_bits import evened, round_weights
+from toco.model.method.eight_bits import evened, round_attention, round_weights
 from toco.model.method.encoder_graph import GRAPH, POSITIONS, SHAPE, EncoderGraph
 
 
@@ -59,6 +59,7 @@ def export_encoder(encoder: Encoder, folder: Path, *, eight_bits: bool = False) 
     graph.reshape({0: [-1, 3, -1, -1], 1: [1, -1, encoder.width]})
     if eight_bits:
         round_weights(graph)
+        round_attention(graph)
     openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
     save_file({"positions": encoder.positions.detach().contiguous()}, folder / POSITIONS)
     shape = {"patch_size": encoder.patch_size, "width": encoder.width, "prefix": encoder.prefix,

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 KEPT: Final = 8
 """How many encoders the cache holds; of more, those go that were not used for longest."""
 
-_LAYOUT: Final = 2  # of what `openvino_encoder.export_encoder` writes
+_LAYOUT: Final = 3  # of what `openvino_encoder.export_encoder` writes
 _BEGUN: Final = ".begun"
 
 

@@ -8,6 +8,9 @@ from toco.model.method.backbone import Encoder
 
 pytest.importorskip("openvino")
 
+import openvino
+from openvino import opset13
+
 from toco.model.method import eight_bits, encoder_graph, openvino_encoder
 
 SIZES = {"embed_dim": 128, "depth": 3, "num_heads": 4, "mlp_ratio": 4.0}
@@ -92,6 +95,42 @@ def test_large_channels_take_no_bits_from_the_others(tmp_path, monkeypatch):
     openvino_encoder.export_encoder(encoder, tmp_path / "as it is", eight_bits=True)
     evened, as_it_is = (off(tokens_of(tmp_path / name, images), expected) for name in ("evened", "as it is"))
     assert evened < 0.75 * as_it_is
+
+
+def attention(width=32, count=3):
+    """One attention of tokens (1, 2, n, width), as a graph; with more than three inputs it has a mask."""
+    inputs = [opset13.parameter([-1, 2, -1, width], np.float32) for _ in range(3)]
+    masks = [opset13.parameter([-1, 2, -1, -1], np.float32) for _ in range(count - 3)]
+    found = opset13.scaled_dot_product_attention(*inputs, *masks)
+    return openvino.Model([found], [*inputs, *masks], "attention")
+
+
+def attended(graph, inputs):
+    settings = {"INFERENCE_PRECISION_HINT": openvino.Type.f32}
+    return torch.from_numpy(openvino.Core().compile_model(graph, "CPU", settings)(inputs)[0].copy())
+
+
+@pytest.mark.parametrize("mean", [0.0, 40.0])
+def test_attention_in_8_bits_is_close_whatever_all_keys_share(mean):
+    chance = np.random.default_rng(0)
+    queries, keys, values = chance.normal(size=(3, 2, 2, 50, 32)).astype(np.float32)
+    inputs = [queries * 3.0, keys + np.float32(mean) * chance.normal(size=(32,)).astype(np.float32), values]
+    expected, graph = attended(attention(), inputs), attention()
+    assert eight_bits.round_attention(graph) == 1
+    assert 0.0001 < off(attended(graph, inputs), expected) < 0.02  # less were no 8 bits
+
+
+def test_tokens_without_any_size_attend_to_all_alike():
+    graph = attention()
+    eight_bits.round_attention(graph)
+    values = np.random.default_rng(0).normal(size=(1, 2, 5, 32)).astype(np.float32)
+    found = attended(graph, [np.zeros_like(values), np.zeros_like(values), values])
+    assert np.allclose(found, values.mean(axis=2, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("graph", [lambda: attention(count=4), lambda: attention(width=-1)])
+def test_attention_with_a_mask_or_of_unknown_width_is_left_alone(graph):
+    assert eight_bits.round_attention(graph()) == 0
 
 
 def test_the_graph_is_smaller_by_the_weights_that_were_rounded(encoder, tmp_path):

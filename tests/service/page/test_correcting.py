@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.model.method.test_smart_strokes import IN_CAT, scene
 from tests.service.page.editor import CAT, DOG, Editor, mask_of
@@ -116,6 +116,27 @@ def test_behind_the_last_one_it_begins_anew_until_none_is_left(open_page, labell
     expect(page.get_by_role("link", name="Start correcting")).to_be_hidden()
     page.get_by_role("combobox", name="Sort").select_option("What to look at first")
     expect(page.get_by_text("Nothing fits")).to_be_visible()
+
+
+def test_a_key_pressed_before_the_list_has_come_counts_once_it_has(open_page, labelled):
+    job = labelled(photos=2)
+    page = open_page(f"#/jobs/{job}")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.get_by_role("link", name="Start correcting").hover()
+    page.route("**/next?*", hold)
+    page.get_by_role("link", name="Start correcting").click()
+    expect(page.locator("[aria-busy=false] canvas")).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("k")  # nothing comes before the first one
+    page.wait_for_timeout(300)
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_hidden()
+    for route in held:
+        route.continue_()
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
 
 
 def test_40_megapixels_are_mended_and_what_is_not_touched_stays_as_it_was(open_page, labelled, http):
