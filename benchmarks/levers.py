@@ -58,6 +58,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "CAM and decoder multiplied": {"combine": "product"},
     "tags that are doubted as the others": {"cam": {"doubted": None}},
     "the decoder alone for tags that are doubted": {"cam": {"doubted": {"decoder_weight": 1.0}}},
+    "the decoder's belief in tags that are doubted as it is": {"cam": {"doubted": {"full_belief": 1.0}}},
     "doubted under 0.88": {"cam": {"doubted": {"under": 0.88}}},
     "background at 0.4": {"thresholds": {"plain": 0.4}},
     "background at 0.45": {"thresholds": {"plain": 0.45}},
@@ -93,9 +94,9 @@ class LeverMaps(TorchMaps):
             torch.save([value.bfloat16() for value in found], kept)
         return Classified(*torch.load(kept, weights_only=True))
 
-    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, shares: Tensor) -> Tensor:
-        if belief is None or self.combine == "mean":
-            return super()._mixed(summed_cams, belief, shares)
+    def _joined(self, summed_cams: Tensor, belief: Tensor, shares: Tensor) -> Tensor:
+        if self.combine == "mean":
+            return super()._joined(summed_cams, belief, shares)
         if self.combine == "competition":
             return normalise_cams(summed_cams * summed_cams.softmax(dim=1)).lerp(belief, shares)
         cams = normalise_cams(summed_cams).clamp_min(1e-4)

@@ -71,10 +71,14 @@ class Doubted(Frozen):
     Attributes:
         under: probability of the classifier under which a tag is doubted.
         decoder_weight: share (0..1) of the decoder in the map of such a tag; where the decoder has none, it gets none.
+        full_belief: belief (0..1) of the decoder that counts as full: what it believes of such a tag is divided by the
+            largest that it does in the photo, as CAMs are scaled too, or by this where that is less. 1 leaves it as it
+            is, and may leave a tag without a pixel that both doubt.
     """
 
     under: Share = 0.73
     decoder_weight: Share = 0.6
+    full_belief: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
 
 
 class CamOptions(Frozen):

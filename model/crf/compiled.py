@@ -23,10 +23,22 @@ def compiled_loosely(function: Function) -> Function:
 
 
 def _compile(function: Function, *, fastmath: bool | set[str]) -> Function:
+    function.__qualname__ = _own_name(function)
     try:
         return _with_numba(function, fastmath=fastmath, cache=True)
     except RuntimeError:  # no folder is writable: compile anew in each process
         return _with_numba(function, fastmath=fastmath, cache=False)
+
+
+def _own_name(function: Callable[..., Any]) -> str:
+    """Return a function's name with the values it encloses: no two that one factory made may share one.
+
+    numba names machine code by the function's name and how many it had named before in its process. Of functions with
+    one name that two processes compiled and kept, two may be named alike; a third process that loads both mixes up what
+    belongs to them, and the second fails at each call.
+    """
+    enclosed = [str(cell.cell_contents) for cell in function.__closure__ or ()]
+    return "_".join([function.__qualname__, *enclosed])
 
 
 def _with_numba(function: Function, *, fastmath: bool | set[str], cache: bool) -> Function:

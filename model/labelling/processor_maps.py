@@ -12,7 +12,7 @@ from toco.model.labelling.stages import (
     by_nearness,
     cam_size,
     chosen_channels,
-    decoder_shares,
+    decoder_part,
     decoder_weight,
 )
 from toco.model.method import array_maps
@@ -71,8 +71,10 @@ class ProcessorMaps:
         found = array_maps.normalised(_sum(cams)) if cams else np.zeros((0, *size), np.float32)
         seen = np.zeros(0, np.float32) if probabilities is None else probabilities[list(channels)]
         if beliefs:
-            shares = decoder_shares(options, self.spec, seen)[:, None, None]
-            found += shares * (_sum(beliefs) / np.float32(len(beliefs)) - found)
+            part = decoder_part(options, self.spec, seen)
+            belief = _sum(beliefs) / np.float32(len(beliefs))
+            belief /= np.maximum(belief.max(axis=(1, 2), keepdims=True), part.full)
+            found += part.shares * (belief - found)
         segmentation, kept_channels = self._segment(job, channels, options, threads)
         return PhotoMaps(
             channels=channels,

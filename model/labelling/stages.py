@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,20 +45,35 @@ def decoder_weight(options: LabelOptions, spec: ModelSpec) -> float:
     return spec.decoder_weight if weight is None else weight
 
 
-def decoder_shares(
-    options: LabelOptions, spec: ModelSpec, probabilities: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Return the decoder's share in the map of each of K tags, (K,) float32 in 0..1.
+class DecoderPart(NamedTuple):
+    """What the decoder has in the maps of a photo's K tags.
+
+    Attributes:
+        shares: (K, 1, 1) float32 in 0..1, its share in the map of each tag.
+        full: (K, 1, 1) float32 over 0, at most 1. Its belief in a tag is divided by its largest belief in the photo, or
+            by this where that is less.
+    """
+
+    shares: npt.NDArray[np.float32]
+    full: npt.NDArray[np.float32]
+
+
+def decoder_part(options: LabelOptions, spec: ModelSpec, probabilities: npt.NDArray[np.float32]) -> DecoderPart:
+    """Return what the decoder has in the map of each of K tags.
 
     Args:
-        options: say the share, and that of tags that the classifier doubts.
+        options: say its share, and what is done for tags that the classifier doubts.
         spec: of the model.
         probabilities: (K,) of the classifier.
     """
     weight, doubted = decoder_weight(options, spec), options.cam.doubted
-    if doubted is None or not weight:
-        return np.full(len(probabilities), weight, np.float32)
-    return np.where(probabilities < doubted.under, max(weight, doubted.decoder_weight), weight).astype(np.float32)
+    shares = np.full((len(probabilities), 1, 1), weight, np.float32)
+    full = np.ones_like(shares)
+    if doubted is not None and weight:
+        doubtful = probabilities < doubted.under
+        shares[doubtful] = max(weight, doubted.decoder_weight)
+        full[doubtful] = doubted.full_belief
+    return DecoderPart(shares, full)
 
 
 def cam_size(options: LabelOptions, spec: ModelSpec) -> int:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from toco.model.labelling.stages import (
+    DecoderPart,
     PhotoJob,
     PhotoMaps,
     by_nearness,
     cam_size,
     chosen_channels,
-    decoder_shares,
+    decoder_part,
     decoder_weight,
 )
 from toco.model.method.affinity import spread
@@ -88,7 +89,7 @@ class TorchMaps:
                 channels=chosen,
                 tag_source="user" if job.asked.channels is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=self._finished(job, total, belief, decoder_shares(options, self.spec, row[list(chosen)].numpy())),
+                cams=self._finished(job, total, belief, decoder_part(options, self.spec, row[list(chosen)].numpy())),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
                 objects=self._open_objects(job, found_objects),
@@ -135,7 +136,7 @@ class TorchMaps:
         job: PhotoJob,
         summed_cams: Tensor | None,
         belief: Tensor | None,
-        shares: npt.NDArray[np.float32],
+        part: DecoderPart,
     ) -> npt.NDArray[np.float32]:
         """Return the maps (K, h, w) of a photo at its working size.
 
@@ -144,22 +145,29 @@ class TorchMaps:
         size = job.photo.pixels.shape[:2]
         if summed_cams is None:
             return np.zeros((0, *size), np.float32)
-        return at_size(self._mixed(summed_cams, belief, torch.from_numpy(shares)[:, None, None]), size)
+        return at_size(self._mixed(summed_cams, belief, part), size)
 
     def _open_objects(self, job: PhotoJob, objects: Tensor | None) -> npt.NDArray[np.float32] | None:
         """Return what the decoder sees (see `object_maps`) at a photo's working size, where a word is left open."""
         return at_size(objects, job.photo.pixels.shape[:2]) if job.asked.has_open and objects is not None else None
 
-    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, shares: Tensor) -> Tensor:
+    def _mixed(self, summed_cams: Tensor, belief: Tensor | None, part: DecoderPart) -> Tensor:
         """Return the maps (1, K, S, S) in 0..1 that labels are made of.
 
         Args:
             summed_cams: (1, K, S, S) over the scales, 0 or more.
             belief: (1, K, S, S) in 0..1 of the decoder; None where it has no share.
-            shares: (K, 1, 1) of the decoder.
+            part: that it has in them.
         """
-        cams = normalise_cams(summed_cams)
-        return cams if belief is None else cams.lerp(belief, shares.to(cams))
+        if belief is None:
+            return normalise_cams(summed_cams)
+        shares, full = (torch.from_numpy(each).to(summed_cams) for each in part)
+        belief = belief / torch.maximum(belief.amax(dim=(-2, -1), keepdim=True), full)
+        return self._joined(summed_cams, belief, shares)
+
+    def _joined(self, summed_cams: Tensor, belief: Tensor, shares: Tensor) -> Tensor:
+        """Return the maps as `_mixed` does, of the decoder's scaled belief and its shares (K, 1, 1)."""
+        return normalise_cams(summed_cams).lerp(belief, shares)
 
     def _segment(
         self, job: PhotoJob, channels: tuple[int, ...], options: LabelOptions

@@ -91,7 +91,7 @@ def test_tags_that_the_classifier_doubts_are_the_decoder_s_more(labeler, close):
             image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam)
         )
     dog, cat = maps[0.0].tag_probabilities
-    between = {"under": float(dog + cat) / 2, "decoder_weight": 0.8}
+    between = {"under": float(dog + cat) / 2, "decoder_weight": 0.8, "full_belief": 1.0}
     asked = preset_options("fast", **QUICK_CHANGES, cam={"size": 64, "doubted": between})
     found = Labeler(labeler.network, own, device="cpu").label_one(image, ["dog", "cat"], asked).cams
     for place, probability in enumerate((dog, cat)):
@@ -101,6 +101,23 @@ def test_tags_that_the_classifier_doubts_are_the_decoder_s_more(labeler, close):
     silent = asked.model_copy(update={"cam": asked.cam.model_copy(update={"decoder_weight": 0.0})})
     plain = Labeler(labeler.network, own, device="cpu").label_one(image, ["dog", "cat"], silent).cams
     close(torch.from_numpy(plain), torch.from_numpy(maps[0.0].cams))  # a decoder without a share gets none
+
+
+@pytest.mark.parametrize("full", [0.01, 0.9])
+def test_what_the_decoder_believes_of_a_doubted_tag_counts_beside_its_largest(full, labeler, close):
+    image, own = pixels(64, 64), labeler.spec.model_copy(update={"decoder_weight": 0.3})
+    alone = Labeler(labeler.network, own, device="cpu")
+
+    def maps(doubted):
+        cam = {"size": 64, "decoder_weight": 1.0, "doubted": doubted}
+        return torch.from_numpy(
+            alone.label_one(image, ["dog", "cat"], preset_options("fast", **QUICK_CHANGES, cam=cam)).cams
+        )
+
+    belief, found = maps(None), maps({"under": 1.0, "decoder_weight": 1.0, "full_belief": full})
+    largest = belief.amax(dim=(1, 2), keepdim=True)
+    assert bool((largest > 0.01).all() and (largest < 0.9).all())
+    close(found, belief / largest.clamp_min(full))
 
 
 def test_tokens_are_those_of_scale_1(labeler):
