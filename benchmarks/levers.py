@@ -110,7 +110,7 @@ class LeverLabeler(Labeler):
     combine = "mean"
 
     def _run_network(self, jobs: list[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
-        return LeverMaps(self, options)(jobs, options)
+        return LeverMaps(self, options)(jobs, self.spec.completed(options))
 
 
 def samples_of(data: Path, key: str) -> list[Sample]:

@@ -76,7 +76,7 @@ def photo_cost(
 
     Args:
         spec: of the model.
-        options: complete settings.
+        options: settings.
         tags: how many it has; None where the classifier finds them.
         size: (height, width) in pixels; None takes the largest that `long_side` lets through.
     """
@@ -85,19 +85,18 @@ def photo_cost(
     unbounded = tags is None and options.tag_threshold < _USUAL_THRESHOLD
     classes = known if unbounded else min(known, _USUAL_CLASSES if tags is None else tags)
     working = _working_pixels(options.long_side, size)
-    weight = spec.decoder_weight if options.cam.decoder_weight is None else options.cam.decoder_weight
-    parts = [_cams(options, options.cam, shape, side=options.cam.size or spec.input_size, classes=classes,
-                   known=known, decodes=weight > 0)]  # fmt: skip
+    complete = spec.completed(options)
+    parts = [_cams(complete, complete.cam, shape, side=complete.cam.size, classes=classes,
+                   known=known, decodes=complete.cam.decoder_weight > 0)]  # fmt: skip
     held = working * classes * _FLOAT
-    if options.refine == "crf":
-        crf = options.crf or spec.pseudo_mask_crf
-        parts.append(_crf(working, classes, iterations=crf.iterations, levels=2 if options.ignore_band else 1))
-    if options.segmentation is not None:
-        kept = classes if options.segmentation.gate else known
-        parts.append(_segmentation(options.segmentation, shape, pixels=working, kept=kept, known=known))
-        if options.segmentation.refine == "crf":
-            crf = options.segmentation.crf or spec.segmentation_crf
-            parts.append(_crf(working, kept, iterations=crf.iterations, levels=1))
+    if complete.refine == "crf":
+        iterations = complete.crf.iterations
+        parts.append(_crf(working, classes, iterations=iterations, levels=2 if options.ignore_band else 1))
+    if complete.segmentation is not None:
+        kept = classes if complete.segmentation.gate else known
+        parts.append(_segmentation(complete.segmentation, shape, pixels=working, kept=kept, known=known))
+        if complete.segmentation.refine == "crf":
+            parts.append(_crf(working, kept, iterations=complete.segmentation.crf.iterations, levels=1))
             held += working * (kept + 1) * _FLOAT
     return Cost(max(part.memory_bytes for part in parts) + held, sum(part.seconds for part in parts))
 

@@ -182,6 +182,28 @@ class LabelOptions(Frozen):
         return hashlib.sha256(self.model_dump_json(exclude=usual).encode()).hexdigest()[:12]
 
 
+class CompleteCamOptions(CamOptions):
+    """`CamOptions` of which none is left to the model."""
+
+    size: Annotated[int, Field(ge=64, le=2048)]
+    decoder_weight: Share
+
+
+class CompleteSegmentationOptions(SegmentationOptions):
+    """`SegmentationOptions` of which none is left to the model."""
+
+    crf: CrfSettings
+
+
+class CompleteOptions(LabelOptions):
+    """`LabelOptions` of which none is left to the model; `ModelSpec.completed` fills them in."""
+
+    thresholds: Thresholds
+    cam: CompleteCamOptions
+    crf: CrfSettings
+    segmentation: CompleteSegmentationOptions | None
+
+
 PRESETS: dict[PresetName, LabelOptions] = {
     "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False, lift=0.1, doubted=Doubted())),
     "balanced": LabelOptions(

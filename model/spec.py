@@ -9,7 +9,18 @@ from pydantic import Field, ValidationError, field_validator
 
 from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF, CrfSettings
 from toco.model.errors import InvalidOption, TocoError, shown
-from toco.model.options import VOC_THRESHOLDS, Frozen, LabelOptions, Share, Thresholds, merge_settings, preset_options
+from toco.model.options import (
+    VOC_THRESHOLDS,
+    CompleteCamOptions,
+    CompleteOptions,
+    CompleteSegmentationOptions,
+    Frozen,
+    LabelOptions,
+    Share,
+    Thresholds,
+    merge_settings,
+    preset_options,
+)
 from toco.model.photos.classes import ClassName, Vocabulary
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
@@ -114,21 +125,20 @@ class ModelSpec(Frozen):
         """Model version: the name and the first 12 hex digits of the weights' digest."""
         return f"{self.name}@{self.weights_sha256[:12]}"
 
-    @property
-    def label_settings(self) -> dict[str, Any]:
-        """What labels depend on, beside weights, where options leave it to the model."""
-        return self.model_dump(
-            mode="json",
-            include={
-                "input_size",
-                "mean",
-                "std",
-                "thresholds",
-                "decoder_weight",
-                "pseudo_mask_crf",
-                "segmentation_crf",
-            },
-        )
+    def completed(self, options: LabelOptions) -> CompleteOptions:
+        """Return options with what they leave to the model filled in: what a photo is labelled with in fact."""
+        cam, segmentation = dict(options.cam), options.segmentation
+        cam["size"] = options.cam.size or self.input_size
+        if options.cam.decoder_weight is None:
+            cam["decoder_weight"] = self.decoder_weight
+        own = {
+            "thresholds": options.thresholds or self.thresholds,
+            "cam": CompleteCamOptions(**cam),
+            "crf": options.crf or self.pseudo_mask_crf,
+            "segmentation": segmentation
+            and CompleteSegmentationOptions(**dict(segmentation) | {"crf": segmentation.crf or self.segmentation_crf}),
+        }
+        return CompleteOptions(**dict(options) | own)
 
     def label_options(self, preset: str, /, **changes: object) -> LabelOptions:
         """Return the options of a preset with some settings replaced, for this model.

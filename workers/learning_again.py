@@ -93,7 +93,7 @@ def _fit(process: WorkerProcess, job: JobRecord, asked: Relearning, still_at_it:
         found = _read(process, job, labeler, item)
         if found is not None:
             photos.append(found)
-    thresholds = options.label.thresholds or labeler.spec.thresholds
+    thresholds = labeler.spec.completed(options.label).thresholds
     adjustment = fit_adjustment(
         photos, classes=len(labeler.vocabulary), level=thresholds.plain, model_version=options.model_version
     )

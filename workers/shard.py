@@ -234,7 +234,7 @@ class Shard:
             self._store.put(key_of(name), content)
         clock.lap("store")
         version = self._labeler.spec.version
-        result = result_of(label, model_version=version, options=options.label, timings=clock.seconds)
+        result = result_of(label, model_version=version, timings=clock.seconds)
         artifacts[RESULT] = encode_result(result)
         self._store.put(key_of(RESULT), artifacts[RESULT])
         sizes = {name: len(content) for name, content in artifacts.items()}

@@ -7,7 +7,7 @@ from pydantic import AliasChoices, Field, JsonValue
 
 from toco.model.method.label import Label, TagSource
 from toco.model.method.mask_merge import MaskCounts
-from toco.model.options import Frozen, LabelOptions
+from toco.model.options import Frozen
 from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.understanding import UnderstoodTag
 
@@ -128,15 +128,12 @@ class ItemResult(Frozen):
         return next((entry.score for entry in self.classes if entry.name == name), None)
 
 
-def result_of(
-    label: Label, *, model_version: str, options: LabelOptions, timings: Mapping[str, float] | None = None
-) -> ItemResult:
+def result_of(label: Label, *, model_version: str, timings: Mapping[str, float] | None = None) -> ItemResult:
     """Describe a label.
 
     Args:
         label: the label.
         model_version: of the model that made it.
-        options: with which it was made.
         timings: seconds a stage, those outside the model included; None takes the model's alone.
     """
     (height, width), (low, narrow) = label.size, label.working_size
@@ -153,8 +150,8 @@ def result_of(
         masks=label.masks,
         empty_tags=tuple(row["name"] for row in rows if not row["area"]),
         model_version=model_version,
-        options=options.model_dump(mode="json"),
-        options_digest=options.digest(),
+        options=label.options.model_dump(mode="json"),
+        options_digest=label.options.digest(),
         size=Size(height=height, width=width),
         working_size=Size(height=low, width=narrow),
         photo_format=label.photo.format,

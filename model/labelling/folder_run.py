@@ -316,8 +316,7 @@ class FolderRun:
                 "tags": None if photo.tags is None else list(photo.tags),
                 "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
                 "model_version": self._labeler.spec.version,
-                "model_settings": self._labeler.spec.label_settings,
-                "options_digest": self._options.digest(),
+                "options_digest": self._labeler.spec.completed(self._options).digest(),
             }
             | ({"masks": digest_of(photo.masks)} if photo.masks else {})
             | ({} if photo.page is None else {"page": photo.page})
@@ -344,7 +343,7 @@ class FolderRun:
         """Write the artifacts of a photo, `result.json` last. Runs in a thread of its own."""
         try:
             artifacts = encode_artifacts(label, outputs=self._outputs)
-            result = result_of(label, model_version=self._labeler.spec.version, options=self._options)
+            result = result_of(label, model_version=self._labeler.spec.version)
         except TocoError as error:
             return error
         folder = self._folder(photo)

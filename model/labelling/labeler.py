@@ -18,7 +18,7 @@ from toco.model.formats.mask_files import of_arrays
 from toco.model.labelling.asked_tags import asked_tags
 from toco.model.labelling.schedule import in_batches, side_by_side
 from toco.model.labelling.sources import Source, load_source, to_size
-from toco.model.labelling.stages import PhotoJob, PhotoMaps, cam_size
+from toco.model.labelling.stages import PhotoJob, PhotoMaps
 from toco.model.method.device import Device, choose_device
 from toco.model.method.label import Label
 from toco.model.method.mask_merge import ForeignMask, merge_into_label
@@ -195,7 +195,7 @@ class Labeler:
             if self.device.kind == "cpu":
                 return 1
             pixels = GPU_BATCH_PIXELS
-        largest = int(max(options.cam.scales) * cam_size(options, self.spec))
+        largest = int(max(options.cam.scales) * self.spec.completed(options).cam.size)
         return max(1, pixels // (largest * largest * (2 if options.cam.flip else 1)))
 
     def _decode(self, request: LabelRequest, options: LabelOptions) -> PhotoJob:
@@ -224,42 +224,43 @@ class Labeler:
         if graphs is not None:
             from toco.model.labelling.processor_maps import ProcessorMaps  # noqa: PLC0415 - openvino is optional
 
-            return ProcessorMaps(graphs, self.spec, threads=self.threads)(jobs, options)
+            return ProcessorMaps(graphs, self.spec, threads=self.threads)(jobs, self.spec.completed(options))
         from toco.model.labelling.torch_maps import TorchMaps  # noqa: PLC0415 - slow; graphs do without
 
-        return TorchMaps(self.network_for(options), self.spec, self.device)(jobs, options)
+        return TorchMaps(self.network_for(options), self.spec, self.device)(jobs, self.spec.completed(options))
 
     def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         """Refine maps, and bring the result to the photo's own size. Uses no torch; see `TorchMaps._finished`."""
         started = time.perf_counter()
+        complete = self.spec.completed(options)
         indices = [self.vocabulary.indices[channel] for channel in maps.channels]
-        thresholds = options.thresholds or self.spec.thresholds
         scores, values = maps.cams, indices
         if maps.objects is not None:  # whatever else is there takes part, and is left open where it wins
             scores, values = np.concatenate([maps.cams, unclaimed(maps.objects)[None]]), [*indices, IGNORE]
-        if options.refine == "crf":
+        if complete.refine == "crf":
             mask = crf_pseudo_mask(
                 job.photo.pixels,
                 scores,
                 values,
                 backend=self.crf,
-                thresholds=thresholds,
-                ignore_band=options.ignore_band,
-                settings=options.crf or self.spec.pseudo_mask_crf,
+                thresholds=complete.thresholds,
+                ignore_band=complete.ignore_band,
+                settings=complete.crf,
             )
         else:
-            mask = threshold_pseudo_mask(scores, values, thresholds=thresholds, ignore_band=options.ignore_band)
+            mask = threshold_pseudo_mask(
+                scores, values, thresholds=complete.thresholds, ignore_band=complete.ignore_band
+            )
         if job.asked.has_open:
             mask = leave_open(mask, indices, maps.objects)
         segmentation = None
-        if maps.segmentation is not None and options.segmentation is not None:
-            crf = options.segmentation.crf or self.spec.segmentation_crf
+        if maps.segmentation is not None and complete.segmentation is not None:
             segmentation = segmentation_map(
                 job.photo.pixels,
                 maps.segmentation,
                 [self.vocabulary.indices[channel] for channel in maps.segmentation_channels],
                 backend=self.crf,
-                settings=crf if options.segmentation.refine == "crf" else None,
+                settings=complete.segmentation.crf if complete.segmentation.refine == "crf" else None,
             )
             if job.asked.has_open:
                 segmentation = leave_open(segmentation, indices, maps.objects)
@@ -271,7 +272,7 @@ class Labeler:
             to_size(mask, original),
             None if segmentation is None else to_size(segmentation, original),
             job.masks,
-            options.masks,
+            complete.masks,
             covering=not job.asked.has_open,
         )
         job.timings |= {"masks": time.perf_counter() - started} if counts else {}
@@ -285,6 +286,7 @@ class Labeler:
             segmentation=segmentation,
             tag_probabilities=maps.tag_probabilities,
             photo=job.photo,
+            options=complete,
             tokens=maps.tokens,
             masks=counts,
             timings=job.timings,

@@ -10,15 +10,13 @@ from toco.model.labelling.stages import (
     PhotoJob,
     PhotoMaps,
     by_nearness,
-    cam_size,
     chosen_channels,
     decoder_part,
-    decoder_weight,
 )
 from toco.model.method import array_maps
 from toco.model.method.array_maps import Array
 from toco.model.method.processor_network import Look, ProcessorNetwork
-from toco.model.options import LabelOptions
+from toco.model.options import CompleteOptions
 from toco.model.spec import ModelSpec
 
 
@@ -34,16 +32,16 @@ class ProcessorMaps:
     def __init__(self, network: ProcessorNetwork, spec: ModelSpec, *, threads: int) -> None:
         self.network, self.spec, self.threads = network, spec, threads
 
-    def __call__(self, jobs: Sequence[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
+    def __call__(self, jobs: Sequence[PhotoJob], options: CompleteOptions) -> list[PhotoMaps]:
         """Return the maps of photos."""
         return [self._maps(job, options) for job in jobs]
 
-    def _maps(self, job: PhotoJob, options: LabelOptions) -> PhotoMaps:
+    def _maps(self, job: PhotoJob, options: CompleteOptions) -> PhotoMaps:
         cam, threads = options.cam, threads_each() or self.threads
-        square = (cam_size(options, self.spec),) * 2
+        square = (cam.size,) * 2
         size = cast("tuple[int, int]", job.photo.pixels.shape[:2])
         image = self._input(job, square)
-        weight = decoder_weight(options, self.spec)
+        weight = cam.decoder_weight
         cams: list[Array] = []
         beliefs: list[Array] = []
         objects: list[Array] = []
@@ -71,7 +69,7 @@ class ProcessorMaps:
         found = array_maps.normalised(_sum(cams)) if cams else np.zeros((0, *size), np.float32)
         seen = np.zeros(0, np.float32) if probabilities is None else probabilities[list(channels)]
         if beliefs:
-            part = decoder_part(options, self.spec, seen)
+            part = decoder_part(cam, seen)
             belief = _sum(beliefs) / np.float32(len(beliefs))
             belief /= np.maximum(belief.max(axis=(1, 2), keepdims=True), part.full)
             found += part.shares * (belief - found)
@@ -90,7 +88,7 @@ class ProcessorMaps:
     def _input(self, job: PhotoJob, size: tuple[int, ...]) -> Array:
         return array_maps.network_image(job.photo.pixels, self.spec.mean, self.spec.std, size)
 
-    def _tagged(self, look: Look, channels: Sequence[int], options: LabelOptions, threads: int) -> Array:
+    def _tagged(self, look: Look, channels: Sequence[int], options: CompleteOptions, threads: int) -> Array:
         """Return the raw CAMs (K, h, w) of the tagged classes, spread if the options say so."""
         raw = self.network.cams(look, channels, auxiliary=options.cam.auxiliary)
         if options.cam.lift is not None:
@@ -100,7 +98,7 @@ class ProcessorMaps:
         return raw
 
     def _segment(
-        self, job: PhotoJob, channels: tuple[int, ...], options: LabelOptions, threads: int
+        self, job: PhotoJob, channels: tuple[int, ...], options: CompleteOptions, threads: int
     ) -> tuple[Array | None, tuple[int, ...]]:
         """Return (K + 1, h, w) decoder probabilities at the working size, and their classes."""
         settings = options.segmentation

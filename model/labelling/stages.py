@@ -10,9 +10,8 @@ import numpy.typing as npt
 from toco.model.labelling.asked_tags import AskedTags
 from toco.model.method.label import TagSource
 from toco.model.method.mask_merge import ForeignMask
-from toco.model.options import LabelOptions
+from toco.model.options import CompleteCamOptions, LabelOptions
 from toco.model.photos.images import DecodedImage
-from toco.model.spec import ModelSpec
 
 
 @dataclass(slots=True)
@@ -39,12 +38,6 @@ class PhotoMaps:
     tokens: npt.NDArray[np.float16] | None = None  # (h, w, d), see `Label`
 
 
-def decoder_weight(options: LabelOptions, spec: ModelSpec) -> float:
-    """Return the decoder's share in the maps, 0..1."""
-    weight = options.cam.decoder_weight
-    return spec.decoder_weight if weight is None else weight
-
-
 class DecoderPart(NamedTuple):
     """What the decoder has in the maps of a photo's K tags.
 
@@ -58,15 +51,14 @@ class DecoderPart(NamedTuple):
     full: npt.NDArray[np.float32]
 
 
-def decoder_part(options: LabelOptions, spec: ModelSpec, probabilities: npt.NDArray[np.float32]) -> DecoderPart:
+def decoder_part(cam: CompleteCamOptions, probabilities: npt.NDArray[np.float32]) -> DecoderPart:
     """Return what the decoder has in the map of each of K tags.
 
     Args:
-        options: say its share, and what is done for tags that the classifier doubts.
-        spec: of the model.
+        cam: says its share, and what is done for tags that the classifier doubts.
         probabilities: (K,) of the classifier.
     """
-    weight, doubted = decoder_weight(options, spec), options.cam.doubted
+    weight, doubted = cam.decoder_weight, cam.doubted
     shares = np.full((len(probabilities), 1, 1), weight, np.float32)
     full = np.ones_like(shares)
     if doubted is not None and weight:
@@ -74,11 +66,6 @@ def decoder_part(options: LabelOptions, spec: ModelSpec, probabilities: npt.NDAr
         shares[doubtful] = max(weight, doubted.decoder_weight)
         full[doubtful] = doubted.full_belief
     return DecoderPart(shares, full)
-
-
-def cam_size(options: LabelOptions, spec: ModelSpec) -> int:
-    """Return the side in pixels of the square that CAMs are made of."""
-    return options.cam.size or spec.input_size
 
 
 def by_nearness(scales: Sequence[float]) -> list[float]:

@@ -12,17 +12,15 @@ from toco.model.labelling.stages import (
     PhotoJob,
     PhotoMaps,
     by_nearness,
-    cam_size,
     chosen_channels,
     decoder_part,
-    decoder_weight,
 )
 from toco.model.method.affinity import spread
 from toco.model.method.cams import added, at_size, lifted, normalise_cams, resize, scaled_input, upsample_pair
 from toco.model.method.device import Device
 from toco.model.method.network import Classified, ToCoNetwork, normalise_images
 from toco.model.method.segmentation import gated_probabilities, multi_scale_logits, object_maps, share_of_scale
-from toco.model.options import LabelOptions
+from toco.model.options import CompleteOptions
 from toco.model.spec import ModelSpec
 
 
@@ -39,12 +37,12 @@ class TorchMaps:
         self.network, self.spec, self.device = network, spec, device
 
     @torch.inference_mode()
-    def __call__(self, jobs: Sequence[PhotoJob], options: LabelOptions) -> list[PhotoMaps]:
+    def __call__(self, jobs: Sequence[PhotoJob], options: CompleteOptions) -> list[PhotoMaps]:
         """Return the maps of the photos of a batch, on the CPU."""
         cam = options.cam
         dtype = self.device.dtype if options.precision == "auto" else None
         network = self.network
-        square = (cam_size(options, self.spec),) * 2
+        square = (cam.size,) * 2
         images = torch.cat([self._network_input(job.photo.pixels, square) for job in jobs])
         with torch.autocast(self.device.kind, dtype=dtype, enabled=dtype is not None):
             sums: list[Tensor | None] = [None] * len(jobs)
@@ -56,7 +54,7 @@ class TorchMaps:
             # The full scale first: its logits choose the tags of untagged photos.
             for scale in by_nearness(cam.scales):
                 found = self._classify(scaled_input(images, scale, flip=cam.flip))
-                decodes = decoder_weight(options, self.spec) or any(job.asked.has_open for job in jobs)
+                decodes = cam.decoder_weight or any(job.asked.has_open for job in jobs)
                 decoded = network.decoder(found.patches) if decodes else None
                 if probabilities is None:
                     logits = found.logits.float()
@@ -89,7 +87,7 @@ class TorchMaps:
                 channels=chosen,
                 tag_source="user" if job.asked.channels is not None else "model",
                 tag_probabilities=row[list(chosen)].numpy(),
-                cams=self._finished(job, total, belief, decoder_part(options, self.spec, row[list(chosen)].numpy())),
+                cams=self._finished(job, total, belief, decoder_part(cam, row[list(chosen)].numpy())),
                 segmentation=segmentation[0],
                 segmentation_channels=segmentation[1],
                 objects=self._open_objects(job, found_objects),
@@ -122,7 +120,9 @@ class TorchMaps:
         tensor = torch.from_numpy(pixels).to(self.device.device).permute(2, 0, 1)[None]
         return resize(normalise_images(tensor, self.spec.mean, self.spec.std), size)
 
-    def _tagged(self, found: Classified, rows: list[int], channels: tuple[int, ...], options: LabelOptions) -> Tensor:
+    def _tagged(
+        self, found: Classified, rows: list[int], channels: tuple[int, ...], options: CompleteOptions
+    ) -> Tensor:
         """Return the raw CAMs (n, K, h, w) of the tagged classes of one photo, spread if the options say so."""
         raw = (found.aux_cam if options.cam.auxiliary else found.cam)[rows][:, list(channels)].float()
         if options.cam.lift is not None:
@@ -170,7 +170,7 @@ class TorchMaps:
         return normalise_cams(summed_cams).lerp(belief, shares)
 
     def _segment(
-        self, job: PhotoJob, channels: tuple[int, ...], options: LabelOptions
+        self, job: PhotoJob, channels: tuple[int, ...], options: CompleteOptions
     ) -> tuple[npt.NDArray[np.float32] | None, tuple[int, ...]]:
         """Return (K + 1, h, w) decoder probabilities of one photo at its working size, and their classes."""
         settings = options.segmentation

@@ -142,8 +142,7 @@ class LearntLabeler(Labeler):
         if len(open_words) == len(names):
             mask[:] = IGNORE
             return label
-        thresholds = options.thresholds or self.spec.thresholds
-        doubtful = (maps.cams.max(axis=0) > thresholds.low).astype(np.uint8)
+        doubtful = (maps.cams.max(axis=0) > label.options.thresholds.low).astype(np.uint8)
         doubtful = cv2.resize(doubtful, label.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         mask[(mask == BACKGROUND) & (doubtful == 1)] = IGNORE
         for position in open_words:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toco.model.method.mask_merge import MaskCounts
+from toco.model.options import CompleteOptions
 from toco.model.photos.classes import IGNORE, Vocabulary
 from toco.model.photos.images import DecodedImage
 from toco.model.photos.understanding import UnderstoodTag
@@ -28,6 +29,7 @@ class Label:
         segmentation: (H, W) uint8 mask indices, or None where it was not asked for.
         tag_probabilities: (K,) float32 in 0..1, the classifier's own belief in each tag.
         photo: the photo at the working size, at which its CAMs were refined; smaller than its own where it was capped.
+        options: what it was labelled with, what they left to the model filled in.
         tokens: (h, w, d) float16, last patch tokens of the photo's scale 1 on their grid; None where there are none.
         weak_tags: tags that were learnt weakly: what stands beside them may be taken for them.
         masks: masks from elsewhere that were merged in; None where there were none.
@@ -43,6 +45,7 @@ class Label:
     segmentation: npt.NDArray[np.uint8] | None
     tag_probabilities: npt.NDArray[np.float32]
     photo: DecodedImage
+    options: CompleteOptions
     tokens: npt.NDArray[np.float16] | None = None
     weak_tags: tuple[str, ...] = ()
     masks: MaskCounts | None = None

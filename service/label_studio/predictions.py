@@ -65,9 +65,8 @@ class Predictions:
         regions = builder.refined(without=without)
         found = [{"result": regions, "score": round(item.result.score, 4), "model_version": terms.version}]
         if terms.options.cams:
-            thresholds = (
-                job.options.label.thresholds or self._state.catalogue.spec(job.options.model, job.workspace).thresholds
-            )
+            spec = self._state.catalogue.spec(job.options.model, job.workspace)
+            thresholds = spec.completed(job.options.label).thresholds
             found.append(
                 {
                     "result": builder.unrefined(threshold=thresholds.plain),

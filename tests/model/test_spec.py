@@ -6,7 +6,7 @@ import pytest
 
 from toco.model.crf.settings import PSEUDO_MASK_CRF, SEGMENTATION_CRF
 from toco.model.errors import InvalidOption
-from toco.model.options import Affinity, Thresholds, preset_options
+from toco.model.options import PRESETS, Affinity, Thresholds, preset_options
 from toco.model.spec import DEFAULT_MODEL, BackboneSpec, ModelSpec, read_spec
 
 SPEC = ModelSpec(
@@ -14,6 +14,7 @@ SPEC = ModelSpec(
     backbone=BackboneSpec(name="vit_tiny_patch16_224"),
     classes=({"name": "hen", "index": 1},),
     thresholds=Thresholds(high=0.6, low=0.1, plain=0.35),
+    decoder_weight=0.25,
     pseudo_mask_crf=replace(PSEUDO_MASK_CRF, bilateral_sxy=20.0),
     segmentation_crf=replace(SEGMENTATION_CRF, bilateral_sxy=50.0),
 )
@@ -40,6 +41,38 @@ def test_what_is_not_given_stays_open_for_the_model():
     options = SPEC.label_options("balanced", thresholds=None, cam={"affinity": {"power": 4}}, segmentation=None)
     assert (options.thresholds, options.crf, options.segmentation) == (None, None, None)
     assert options.cam.affinity == Affinity(power=4)
+
+
+def nothing_is_open(settings):
+    """Whether each setting has a value, but those that switch something off by having none."""
+    off = {"affinity", "lift", "doubted", "segmentation", "batch_pixels"}
+    return all(
+        nothing_is_open(value) if isinstance(value, dict) else value is not None
+        for key, value in settings.items()
+        if key not in off or isinstance(value, dict)
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_completed_options_leave_nothing_to_the_model(preset):
+    options = PRESETS[preset]
+    complete = SPEC.completed(options)
+    assert nothing_is_open(complete.model_dump())
+    assert not nothing_is_open(options.model_dump())
+    assert complete.thresholds == SPEC.thresholds
+    assert complete.crf == SPEC.pseudo_mask_crf
+    assert (complete.cam.size, complete.cam.decoder_weight) == (448, 0.0 if preset == "paper" else 0.25)
+    assert (complete.segmentation is None) is (options.segmentation is None)
+    assert SPEC.completed(complete) == complete
+    assert preset_options(preset, **complete.model_dump(exclude={"preset"})).digest() == complete.digest()
+
+
+def test_what_options_say_stays_when_they_are_completed():
+    asked = SPEC.label_options(
+        "paper", thresholds={"high": 0.8}, cam={"size": 64}, segmentation={"crf": {"iterations": 4}}
+    )
+    complete = SPEC.completed(asked)
+    assert (complete.thresholds.high, complete.cam.size, complete.segmentation.crf.iterations) == (0.8, 64, 4)
 
 
 def test_the_model_of_the_package_has_a_spec():

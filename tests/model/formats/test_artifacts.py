@@ -19,13 +19,11 @@ from toco.model.formats.artifacts import (
     read_tokens,
 )
 from toco.model.formats.item import LabelledItem, MaskChoice
-from toco.model.options import preset_options
 from toco.model.photos.classes import COCO, VOC, Vocabulary
 from toco.model.photos.images import read_mask
 from toco.model.photos.palette import PALETTE
 
 WHICH = MaskChoice("pseudo_mask")
-OPTIONS = preset_options("fast")
 TOKENS = np.random.default_rng(0).normal(size=(6, 8, 96)).astype(np.float16)
 
 
@@ -94,7 +92,8 @@ def test_the_result_says_what_was_done(encode, make_label):
     result = read_result(encode(label)["result.json"])
     assert (result.tags, result.tag_source, result.open_tags) == (("cat", "person"), "user", ("unicorn",))
     assert (result.model_version, result.options["preset"]) == ("tiny@0123", "fast")
-    assert result.options_digest == OPTIONS.digest()
+    assert result.options["thresholds"] == {"high": 0.7, "low": 0.25, "plain": 0.5}  # the model's, as none were given
+    assert result.options_digest == label.options.digest()
     assert (result.size.height, result.size.width) == (90, 120)
     assert (result.working_size.height, result.working_size.width, result.capped) == (45, 60, True)
     assert result.ignore_ratio == pytest.approx((label.pseudo_mask == 255).mean())

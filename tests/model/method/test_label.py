@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from toco.model.method.label import Label
+from toco.model.options import preset_options
 from toco.model.photos.classes import VOC
 from toco.model.photos.images import DecodedImage
+from toco.model.spec import BackboneSpec, ModelSpec
+
+SPEC = ModelSpec(name="drawn", backbone=BackboneSpec(name="vit"), classes=VOC.classes)
+COMPLETE = SPEC.completed(preset_options("fast"))
 
 
 def label(mask, cams, tags, probabilities):
@@ -19,6 +24,7 @@ def label(mask, cams, tags, probabilities):
         segmentation=None,
         tag_probabilities=np.array(probabilities, np.float32),
         photo=DecodedImage(np.zeros((2, 2, 3), np.uint8), (2, 2)),
+        options=COMPLETE,
     )
 
 
@@ -42,6 +48,6 @@ def test_class_report_counts_pixels_and_averages_scores_inside():
 
 def test_a_photo_of_nothing_has_an_empty_report():
     empty = Label(VOC, (), "user", (), np.zeros((0, 2, 2), np.float32), np.zeros((2, 2), np.uint8), None,
-                  np.zeros(0, np.float32), DecodedImage(np.zeros((2, 2, 3), np.uint8), (2, 2)))  # fmt: skip
+                  np.zeros(0, np.float32), DecodedImage(np.zeros((2, 2, 3), np.uint8), (2, 2)), COMPLETE)  # fmt: skip
     assert empty.class_report() == []
     assert empty.ignore_ratio == 0.0
