@@ -164,6 +164,22 @@ def _answer(
     errors: list[WrongField] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
+    said = problem_json(
+        status, code, detail, fix=fix, request_id=getattr(request.state, "request_id", ""), errors=errors
+    )
+    return Response(said, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_json(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    fix: str = "",
+    request_id: str = "",
+    errors: list[WrongField] | None = None,
+) -> str:
+    """Return a `Problem` as JSON in ASCII; see its attributes."""
     problem = Problem(
         type=f"urn:toco:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -171,8 +187,8 @@ def _answer(
         code=code,
         detail=detail,
         fix=fix,
-        request_id=getattr(request.state, "request_id", ""),
+        request_id=request_id,
         errors=errors or [],
     )
     # Escaped, so that a message may hold whatever a user sent, lone surrogates too.
-    return Response(json.dumps(problem.model_dump()), status, headers=headers, media_type=MEDIA_TYPE)
+    return json.dumps(problem.model_dump())

@@ -21,6 +21,7 @@ from toco.jobs.broker import QUEUES
 from toco.jobs.records import Records, connect
 from toco.jobs.settings import load_settings
 from toco.jobs.stats import Stats, WorkerReport
+from toco.service.applications.listening import SPOKEN
 from toco.service.applications.whole import create_app
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def served(valkey, models_folder, tmp_path: Path) -> Iterator[tuple[str, str]]:
     client = connect(chosen)
     client.flushdb()
     records = Records(client)
-    server = uvicorn.Server(uvicorn.Config(create_app(chosen), port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(create_app(chosen), port=0, **SPOKEN))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
