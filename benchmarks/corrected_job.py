@@ -99,7 +99,8 @@ class CorrectedJob:
 
     def _photo(self, sample: Sample, tags: tuple[str, ...], number: int, cache: Path | None) -> Photo:
         decoded = self.labeler._decode(LabelRequest(sample.image, tags), self.options)  # noqa: SLF001 - see above
-        kept = cache / f"{number}.npz" if cache else None
+        asked = f"{self.labeler.spec.version}-{self.labeler.spec.completed(self.options).digest()}"
+        kept = cache / asked / f"{number}.npz" if cache else None
         if kept is None or not kept.exists():
             (maps,) = self.labeler._run_network([decoded], self.options)  # noqa: SLF001 - see above
             if kept is not None:

@@ -217,8 +217,9 @@ def main() -> None:
             parser.error("the model folder cannot be used")
         labeler.cache = arguments.cache
         kept: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.exists() else {}
-        figures: dict[str, Any] = {"model": labeler.spec.version, "quick": arguments.quick}
-        same = figures.items() <= kept.items()  # figures of one model, taken in one way
+        asked = labeler.spec.completed(labeler.spec.label_options("balanced")).digest()
+        figures: dict[str, Any] = {"model": labeler.spec.version, "options": asked, "quick": arguments.quick}
+        same = figures.items() <= kept.items()  # figures of one model with one set of options, taken in one way
         figures["levers"] = kept["levers"] if same else {}
         possible = [name for name in LEVERS if not arguments.quick or shows_without_crf(name)]
         for name in arguments.lever or possible:

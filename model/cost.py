@@ -108,7 +108,7 @@ def photos_at_once(spec: ModelSpec, options: LabelOptions, *, memory_bytes: floa
 
     Args:
         spec: of the model.
-        options: complete settings.
+        options: settings.
         memory_bytes: for all of them together.
     """
     network = photo_cost(spec, options.model_copy(update={"refine": "none"}), tags=None)

@@ -71,14 +71,13 @@ class Doubted(Frozen):
     Attributes:
         under: probability of the classifier under which a tag is doubted.
         decoder_weight: share (0..1) of the decoder in the map of such a tag; where the decoder has none, it gets none.
-        full_belief: belief (0..1) of the decoder that counts as full: what it believes of such a tag is divided by the
-            largest that it does in the photo, as CAMs are scaled too, or by this where that is less. 1 leaves it as it
-            is, and may leave a tag without a pixel that both doubt.
+        full_belief: the decoder's belief in such a tag is divided by its largest in the photo, as CAMs are scaled too,
+            but by no less than this. 1 leaves it as it is, and may leave a tag without a pixel that both doubt.
     """
 
     under: Share = 0.73
     decoder_weight: Share = 0.6
-    full_belief: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    full_belief: Annotated[float, Field(ge=0.01, le=1.0)] = 1.0
 
 
 class CamOptions(Frozen):
@@ -204,11 +203,12 @@ class CompleteOptions(LabelOptions):
     segmentation: CompleteSegmentationOptions | None
 
 
+_DOUBTED = Doubted(full_belief=0.2)
 PRESETS: dict[PresetName, LabelOptions] = {
-    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False, lift=0.1, doubted=Doubted())),
+    "fast": LabelOptions(preset="fast", cam=CamOptions(scales=(1.0,), flip=False, lift=0.1, doubted=_DOUBTED)),
     "balanced": LabelOptions(
         preset="balanced",
-        cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity(), lift=0.1, doubted=Doubted()),
+        cam=CamOptions(scales=(0.5, 0.75, 1.0), flip=False, affinity=Affinity(), lift=0.1, doubted=_DOUBTED),
         segmentation=None,
     ),
     "paper": LabelOptions(

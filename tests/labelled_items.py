@@ -22,7 +22,7 @@ def labelled_job(records: Records, store: Store, count: int = 1, *, model: str =
         item = f"{n:06d}"
         store.put(image_key(job, item), draw_photo())
         drawn = draw_label(**label)
-        result = result_of(drawn, model_version=f"{model}@0")
+        result = result_of(drawn, model_version=f"{model}@0", options_digest="abc")
         artifacts = encode_artifacts(drawn) | {RESULT: encode_result(result)}
         for name, content in artifacts.items():
             store.put(artifact_key(job, item, name), content)

@@ -4,9 +4,9 @@ References:
     Gebru et al., "Datasheets for Datasets" (2021).
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from toco.model.formats.splits import NO_SPLIT, TABLE
 from toco.model.formats.statistics import DOUBTFUL, ClassStatistics, Statistics
@@ -30,7 +30,7 @@ def data_sheet(
     *,
     about: Sequence[str] = (),
     audit: Sequence[str] = (),
-    label_options: dict[str, Any] | None = None,
+    label_options: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the data sheet of one format of an export, as Markdown. It depends on nothing but what is exported.
 
@@ -39,7 +39,7 @@ def data_sheet(
         writer: of the format.
         about: what else is known of the data set: its name, its job, which photos were chosen.
         audit: what people who looked at a sample found; empty where nobody did.
-        label_options: of the labels, by digest; two where there are several.
+        label_options: of the labels, as JSON, with their digest; two where there are several.
     """
     lines = [
         f"# Data sheet: {statistics.photos} photos, {sum(entry.photos > 0 for entry in statistics.classes)} classes",
@@ -55,7 +55,7 @@ def data_sheet(
         "## How the masks were made",
         "",
         *(f"- Model `{model}`: {photos} photos." for model, photos in statistics.models.items()),
-        *_label_options(label_options or {}),
+        *_label_options(label_options),
         f"- Export: {_changed(writer.options)}.",
         *_outlines(statistics),
         "",
@@ -108,11 +108,11 @@ def _row(entry: ClassStatistics, parts: Sequence[str], pixels: int) -> str:
     return f"| {name} | {entry.index} | {entry.tagged} | {entry.photos} | {counts} |"
 
 
-def _label_options(by_digest: dict[str, Any]) -> Iterator[str]:
-    if len(by_digest) == 1:
-        ((digest, options),) = by_digest.items()
-        yield f"- Options of the labels ({digest}): `{json.dumps(options, sort_keys=True)}`."
-    elif by_digest:
+def _label_options(found: Mapping[str, str]) -> Iterator[str]:
+    if len(found) == 1:
+        ((options, digest),) = found.items()
+        yield f"- Options of the labels ({digest}): `{options}`."
+    elif found:
         yield "- The photos were labelled with several sets of options; each photo's `result.json` has its own."
 
 

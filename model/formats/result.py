@@ -58,8 +58,9 @@ class ItemResult(Frozen):
         open_tags: words that were not understood; what they may own is open (255).
         empty_tags: tagged classes that the pseudo mask does not show.
         model_version: name and digest of the weights.
-        options: all settings of the run (`LabelOptions` as JSON).
-        options_digest: changes with any of them.
+        options: all settings that it was labelled with (`CompleteOptions` as JSON). In a run with learnt words, photos
+            of these have others than photos of what the model knows by itself.
+        options_digest: changes with any setting of the run; the same for all its photos.
         size: of the photo, upright, and of its masks.
         working_size: at which the CAMs were refined and are stored.
         photo_format: of the photo's file, one of `images.PHOTO_FORMATS`; empty where it is not known.
@@ -128,12 +129,15 @@ class ItemResult(Frozen):
         return next((entry.score for entry in self.classes if entry.name == name), None)
 
 
-def result_of(label: Label, *, model_version: str, timings: Mapping[str, float] | None = None) -> ItemResult:
+def result_of(
+    label: Label, *, model_version: str, options_digest: str, timings: Mapping[str, float] | None = None
+) -> ItemResult:
     """Describe a label.
 
     Args:
         label: the label.
         model_version: of the model that made it.
+        options_digest: of what the run was asked with, completed by that model's spec: one for all its photos.
         timings: seconds a stage, those outside the model included; None takes the model's alone.
     """
     (height, width), (low, narrow) = label.size, label.working_size
@@ -151,7 +155,7 @@ def result_of(label: Label, *, model_version: str, timings: Mapping[str, float] 
         empty_tags=tuple(row["name"] for row in rows if not row["area"]),
         model_version=model_version,
         options=label.options.model_dump(mode="json"),
-        options_digest=label.options.digest(),
+        options_digest=options_digest,
         size=Size(height=height, width=width),
         working_size=Size(height=low, width=narrow),
         photo_format=label.photo.format,

@@ -3,11 +3,12 @@
 `statistics.json` in every export. All figures are of the masks that are exported, counted, not estimated.
 """
 
+import json
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -194,7 +195,7 @@ class Counted:
         self._shown: dict[str, Counter[str]] = {}  # photos by class, then by part
         self._areas: dict[str, list[int]] = {}
         self._together: Counter[tuple[str, str]] = Counter()
-        self.options: dict[str, Any] = {}  # of the labels, by digest
+        self.options: dict[str, str] = {}  # of the labels, as JSON, with their digest; two where there are several
 
     def add(self, photo: PhotoCounts) -> None:
         """Add a photo."""
@@ -212,7 +213,7 @@ class Counted:
         self._sums["by_person"] += result.by_person
         self._sums["tidied"] += photo.tidied
         if len(self.options) < 2:
-            self.options.setdefault(result.options_digest, result.options)
+            self.options.setdefault(json.dumps(result.options, sort_keys=True), result.options_digest)
         for name, counts in photo.classes.items():
             self._regions[name] += counts.regions
             self._specks[name] += counts.specks

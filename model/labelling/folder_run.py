@@ -316,6 +316,7 @@ class FolderRun:
                 "tags": None if photo.tags is None else list(photo.tags),
                 "meanings": None if photo.tags is None else [word.understood for word in self._words(photo.tags)],
                 "model_version": self._labeler.spec.version,
+                "normalisation": [*self._labeler.spec.mean, *self._labeler.spec.std],
                 "options_digest": self._labeler.spec.completed(self._options).digest(),
             }
             | ({"masks": digest_of(photo.masks)} if photo.masks else {})
@@ -343,7 +344,9 @@ class FolderRun:
         """Write the artifacts of a photo, `result.json` last. Runs in a thread of its own."""
         try:
             artifacts = encode_artifacts(label, outputs=self._outputs)
-            result = result_of(label, model_version=self._labeler.spec.version)
+            result = result_of(
+                label, model_version=self._labeler.spec.version, options_digest=question["options_digest"]
+            )
         except TocoError as error:
             return error
         folder = self._folder(photo)

@@ -43,8 +43,8 @@ class DecoderPart(NamedTuple):
 
     Attributes:
         shares: (K, 1, 1) float32 in 0..1, its share in the map of each tag.
-        full: (K, 1, 1) float32 over 0, at most 1. Its belief in a tag is divided by its largest belief in the photo, or
-            by this where that is less.
+        full: (K, 1, 1) float32 over 0, at most 1. Its belief in a tag is divided by the largest in the photo, but by no
+            less than this.
     """
 
     shares: npt.NDArray[np.float32]

@@ -19,7 +19,7 @@ from toco.model.learning.prior import joined
 from toco.model.learning.recognise import recognise
 from toco.model.learning.tokens import PhotoTokens, TokenReader
 from toco.model.method.label import Label
-from toco.model.options import LabelOptions
+from toco.model.options import CompleteCamOptions, LabelOptions
 from toco.model.photos.classes import BACKGROUND, IGNORE
 from toco.model.threads import threads as all_threads
 
@@ -134,7 +134,11 @@ class LearntLabeler(Labeler):
     def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         label = super()._refine(job, maps, options)
         names = [self.vocabulary.names[channel] for channel in maps.channels]
-        label = dataclasses.replace(label, weak_tags=tuple(name for name in names if name in self.weak))
+        weak = tuple(name for name in names if name in self.weak)
+        read = CompleteCamOptions(size=label.options.cam.size, scales=(1.0,), flip=False, decoder_weight=0.0)
+        label = dataclasses.replace(
+            label, weak_tags=weak, options=label.options.model_copy(update={"cam": read, "segmentation": None})
+        )
         open_words = [k for k, name in enumerate(names) if name not in self.trusted]
         if not open_words:
             return label

@@ -103,8 +103,8 @@ def round_attention(graph: Any) -> int:
         if node.get_type_name() != "ScaledDotProductAttention" or node.get_input_size() != len(_ATTENDED):
             continue
         queries, keys, values = (node.input_value(place) for place in range(len(_ATTENDED)))
-        width = values.get_partial_shape()[3]
-        if width.is_dynamic:
+        width = queries.get_partial_shape()[3]
+        if node.get_attributes()["causal"] or width.is_dynamic:
             continue
         means = opset13.reduce_mean(keys, opset13.constant(np.array([2])), keep_dims=True)
         (queries, of_queries), (keys, of_keys) = (_eighth(each) for each in (queries, opset13.subtract(keys, means)))

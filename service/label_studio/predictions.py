@@ -8,6 +8,7 @@ from toco.jobs.job import ItemRecord
 from toco.jobs.store import ObjectNotFound
 from toco.model.formats.item import LabelledItem
 from toco.model.formats.label_studio import RegionKind
+from toco.model.options import Thresholds
 from toco.service.annotation.shared_labels import Place
 from toco.service.api.state import AppState
 from toco.service.label_studio.labelling_config import parse_labelling_config
@@ -65,8 +66,11 @@ class Predictions:
         regions = builder.refined(without=without)
         found = [{"result": regions, "score": round(item.result.score, 4), "model_version": terms.version}]
         if terms.options.cams:
-            spec = self._state.catalogue.spec(job.options.model, job.workspace)
-            thresholds = spec.completed(job.options.label).thresholds
+            said = item.result.options.get("thresholds")
+            if said is None:  # of a version that did not note those of the model
+                thresholds = self._state.catalogue.spec(job.options.model, job.workspace).thresholds
+            else:
+                thresholds = Thresholds.model_validate(said)
             found.append(
                 {
                     "result": builder.unrefined(threshold=thresholds.plain),

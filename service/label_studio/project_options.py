@@ -51,7 +51,7 @@ class ProjectOptions(Frozen):
             spec: of the model.
             label: the labelling settings in force.
         """
-        said = self.model_dump_json(exclude={"model", "preset", "options"}) + label.model_dump_json()
+        said = self.model_dump_json(exclude={"model", "preset", "options"}) + spec.completed(label).model_dump_json()
         return f"{spec.version}+{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 

@@ -51,7 +51,7 @@ def draw_label(
 
 def encode_label(label=None, **settings):
     label = label or draw_label()
-    result = result_of(label, model_version="tiny@0123")
+    result = result_of(label, model_version="tiny@0123", options_digest="abc")
     return encode_artifacts(label, **settings) | {RESULT: encode_result(result)}
 
 

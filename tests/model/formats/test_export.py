@@ -198,6 +198,16 @@ def test_the_data_sheet_says_what_was_made_how_and_its_limits(three, make_item, 
     assert "| cat | 8 | 2 | 3 | " in sheet
 
 
+def test_the_data_sheet_has_the_options_where_all_photos_have_the_same(make_item, export, tmp_path):
+    same = [make_item("a.jpg"), make_item("b.jpg")]
+    export(same, "voc")
+    assert '- Options of the labels (abc): `{"batch_pixels": null, "cam": {' in (tmp_path / "voc/README.md").read_text()
+    other = make_item("c.jpg")
+    other.result.options["refine"] = "none"  # as photos of learnt words have other options in one run
+    export([*same, other], "voc-boxes")
+    assert "labelled with several sets of options" in (tmp_path / "voc-boxes/README.md").read_text()
+
+
 def test_without_an_audit_the_data_sheet_says_so(make_item, export, tmp_path):
     export([make_item()], "voc")
     assert "Nobody checked a sample of these masks" in (tmp_path / "voc/README.md").read_text()

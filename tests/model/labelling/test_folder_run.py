@@ -128,10 +128,11 @@ def test_whatever_changes_the_result_labels_anew(change, labeler, photos, out):
     assert (summary.done, summary.resumed) == (expected, 3 - expected)
 
 
-def test_a_model_of_the_same_weights_and_other_settings_labels_anew(labeler, photos, out, monkeypatch):
+@pytest.mark.parametrize("changed", [{"decoder_weight": 0.5}, {"mean": (0.5, 0.5, 0.5)}], ids=["options", "input"])
+def test_a_model_of_the_same_weights_and_other_settings_labels_anew(changed, labeler, photos, out, monkeypatch):
     (photos / "broken.jpg").unlink()
     run(labeler, photos, out)
-    monkeypatch.setattr(labeler, "spec", labeler.spec.model_copy(update={"decoder_weight": 0.5}))
+    monkeypatch.setattr(labeler, "spec", labeler.spec.model_copy(update=changed))
     assert (run(labeler, photos, out)[0].done, run(labeler, photos, out)[0].resumed) == (3, 3)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tests.model.learning.conftest import photo
+from toco.model.formats.artifacts import RESULT, read_result
+from toco.model.labelling.folder_run import ARTIFACTS, FolderRun, RunSummary
 from toco.model.labelling.labeler import Labeler, LabelRequest
 from toco.model.labelling.plan import PlannedPhoto
 from toco.model.learning.job import JobLabeler, learn_job
@@ -106,6 +108,17 @@ def test_a_learnt_word_owns_pixels_and_a_rare_one_leaves_them_open(labeler, judg
         assert set(np.unique(label.pseudo_mask)) <= {0, 255, index}
     assert (labels[12].pseudo_mask == 255).all()
     assert [word.is_open for word in labels[12].words] == [True]
+
+
+def test_each_photo_says_the_settings_of_what_labelled_it_and_the_run_has_one_digest(labeler, judged, photos, tmp_path):
+    both = JobLabeler(labeler, judged("learnt"))
+    two = [dataclasses.replace(photos[0], tags=("kitty",)), dataclasses.replace(photos[1], tags=("gadget",))]
+    FolderRun(both, OPTIONS, tmp_path).label(two, RunSummary())
+    known, word = (read_result((tmp_path / ARTIFACTS / p.name / RESULT).read_bytes()) for p in photos[:2])
+    assert known.options_digest == word.options_digest == both.spec.completed(OPTIONS).digest()
+    assert known.options == both.spec.completed(OPTIONS).model_dump(mode="json")
+    assert word.options["thresholds"] == judged("learnt").spec.thresholds.model_dump()
+    assert (word.options["cam"]["decoder_weight"], word.options["cam"]["doubted"]) == (0.0, None)
 
 
 def test_a_word_that_was_not_found_leaves_its_photos_open(labeler, judged, photos):

@@ -4,10 +4,12 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
 from toco.service.applications.http_protocol import HEAD_BYTES
 from toco.service.applications.listening import SPOKEN
@@ -20,6 +22,15 @@ def address():
     @app.get("/long")
     def long(word: str) -> int:
         return len(word)
+
+    @app.get("/slow")
+    def slow() -> StreamingResponse:
+        def pieces() -> Iterator[bytes]:
+            yield b"begun"
+            time.sleep(0.3)
+            yield b" and ended"
+
+        return StreamingResponse(pieces())
 
     server = uvicorn.Server(uvicorn.Config(app, port=0, **SPOKEN))
     thread = threading.Thread(target=server.run)
@@ -51,6 +62,7 @@ def problem_of(answer):
     found = json.loads(body)
     assert found["status"] == status
     assert found["fix"]
+    assert f"x-request-id: {found['request_id'].lower()}" in headers
     return status, found["code"]
 
 
@@ -63,7 +75,14 @@ def test_what_is_no_request_is_a_problem(address, sent):
 
 def test_a_head_without_end_is_a_problem_before_it_takes_memory(address):
     begun = b"GET /long?word=" + b"a" * (HEAD_BYTES + 1)
-    assert problem_of(told(address, [begun])) == (431, "head_too_large")
+    assert problem_of(told(address, [begun])) == (413, "head_too_large")
+
+
+def test_what_is_no_body_ends_an_answer_that_has_begun(address, caplog):
+    head = b"GET /slow HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    status, _, body = told(address, [head, b"no chunk\r\n"])
+    assert (status, b"ended" in body) == (200, False)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_long_query_is_read_however_it_comes(address):

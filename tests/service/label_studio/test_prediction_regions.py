@@ -192,6 +192,7 @@ def test_the_version_changes_with_all_that_changes_a_prediction():
         ProjectOptions().version(spec, balanced),
         ProjectOptions(regions=("brush",)).version(spec, fast),
         ProjectOptions(max_rle_bytes=1000).version(spec, fast),
+        ProjectOptions().version(spec.model_copy(update={"decoder_weight": 0.5}), fast),
         ProjectOptions().version(spec.model_copy(update={"weights_sha256": "cd" * 32}), fast),
     ]
     assert len(set(versions)) == len(versions)
