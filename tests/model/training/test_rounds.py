@@ -16,6 +16,8 @@ from toco.model.training.stopping import TrainingStopped
 from toco.model.training.trainer import Trainer
 from toco.model.weights_io.checkpoint import load_model
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = {"count": 2, "side": 64, "fit": {"rounds": 2, "steps": 5, "batch": 64}}
 
 

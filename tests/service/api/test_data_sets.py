@@ -7,6 +7,8 @@ import pytest
 
 from tests.service.api.test_jobs import finished, submit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two_jobs(http, jpeg):

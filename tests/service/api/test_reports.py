@@ -10,6 +10,8 @@ from tests.service.api.test_jobs import finished, submit
 from toco.service.client.async_client import AsyncClient
 from toco.service.client.client import ServiceError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def job(http, jpeg) -> str:
