@@ -44,15 +44,13 @@ def measure(data: Path, cache: Path | None) -> None:
     """Measure what is not in the JSON yet, and write it after each run."""
     found = CorrectedJob(data, cache)
     figures: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
-    if figures.get("settings") != AdjustSettings().model_dump() or figures.get("model") != found.labeler.spec.version:
-        figures = {
-            "settings": AdjustSettings().model_dump(),
-            "model": found.labeler.spec.version,
-            "preset": PRESET,
-            "job": found.job_size,
-            "photos": len(found.photos),
-            "runs": {},
-        }
+    asked = {
+        "settings": AdjustSettings().model_dump(),
+        "model": found.labeler.spec.version,
+        "options": found.labeler.spec.completed(found.options).digest(),
+    }
+    if not asked.items() <= figures.items():
+        figures = {**asked, "preset": PRESET, "job": found.job_size, "photos": len(found.photos), "runs": {}}
     before = found.masks(found.photos)
     figures.setdefault("before", found.judge(found.photos, before))
     figures.setdefault("order", product_order(found))
