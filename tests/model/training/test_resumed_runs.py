@@ -11,6 +11,8 @@ from toco.model.training.data import training_photos
 from toco.model.training.run_checkpoint import CHECKPOINT_FILE, CannotResume
 from toco.model.training.trainer import LOG_FILE, Trainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(

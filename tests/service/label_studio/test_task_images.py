@@ -13,6 +13,8 @@ from toco.jobs.store import InvalidObjectKey, ObjectNotFound, Store
 from toco.service.label_studio.task_images import NoImage, TaskImages
 from toco.service.label_studio.tool_api import LabelStudioApi, LabelStudioRefused
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 OPEN = {"outbound_allow_private": ["127.0.0.0/8"]}
 
