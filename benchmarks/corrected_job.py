@@ -98,11 +98,11 @@ class CorrectedJob:
         return {name: group.miou or 0.0 for name, group in breakdown.report().by_tags.items()}
 
     def _photo(self, sample: Sample, tags: tuple[str, ...], number: int, cache: Path | None) -> Photo:
-        decoded = self.labeler._decode(LabelRequest(sample.image, tags), self.options)  # noqa: SLF001 - see above
+        decoded = self.labeler._decode(LabelRequest(sample.image, tags), self.options)  # noqa: SLF001 - the first half of labelling, without the second
         asked = f"{self.labeler.spec.version}-{self.labeler.spec.completed(self.options).digest()}"
         kept = cache / asked / f"{number}.npz" if cache else None
         if kept is None or not kept.exists():
-            (maps,) = self.labeler._run_network([decoded], self.options)  # noqa: SLF001 - see above
+            (maps,) = self.labeler._run_network([decoded], self.options)  # noqa: SLF001 - the first half of labelling, without the second
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 cams, tokens = maps.cams.astype(np.float16), np.asarray(maps.tokens)

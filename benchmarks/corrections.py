@@ -35,7 +35,7 @@ def product_order(found: CorrectedJob) -> list[int]:
     candidates = []
     for place, photo in enumerate(found.photos):
         label = found.label(photo, found.options)
-        result = result_of(label, model_version=found.labeler.spec.version, options_digest="")
+        result = result_of(label, found.labeler.spec, found.options)
         candidates.append(Candidate(f"{place:06d}", result.doubt, result.tags))
     return [int(candidate.id) for candidate in teaching_order(candidates, limit=max(COUNTS))]
 

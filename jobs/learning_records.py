@@ -62,7 +62,7 @@ class LearningRecords:
             `fit` it; someone is at it (`busy`); there is nothing to do (`over`); or it is ours to say that it is given
             up (`exhausted`).
         """
-        return self._scripts.begin_fit(args=[job, owner, seconds, max_attempts])  # type: ignore[no-any-return] # as above
+        return self._scripts.begin_fit(args=[job, owner, seconds, max_attempts])  # type: ignore[no-any-return] # what the script says
 
     def renew_fit(self, job: str, *, owner: str, seconds: float) -> bool:
         """Keep the fit; False if it was lost, or the job cancelled or deleted."""

@@ -91,7 +91,7 @@ def photo_cost(
     held = working * classes * _FLOAT
     if complete.refine == "crf":
         iterations = complete.crf.iterations
-        parts.append(_crf(working, classes, iterations=iterations, levels=2 if options.ignore_band else 1))
+        parts.append(_crf(working, classes, iterations=iterations, levels=2 if complete.ignore_band else 1))
     if complete.segmentation is not None:
         kept = classes if complete.segmentation.gate else known
         parts.append(_segmentation(complete.segmentation, shape, pixels=working, kept=kept, known=known))

@@ -38,8 +38,8 @@ def end_process(code: int) -> None:
     Args:
         code: of the exit.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - Python calls both at its end, which does not come
-    atexit._run_exitfuncs()  # noqa: SLF001 - as above
+    threading._shutdown()  # type: ignore[attr-defined] # typeshed leaves it out # noqa: SLF001 - Python calls both at its end, which does not come
+    atexit._run_exitfuncs()  # noqa: SLF001 - Python calls both at its end, which does not come
     logging.shutdown()
     try:
         sys.stdout.flush()

@@ -1,6 +1,6 @@
 """Items with a label, made without a worker: the real records, the real store, drawn labels."""
 
-from tests.model.formats.conftest import OPTIONS, draw_label, draw_photo
+from tests.model.formats.conftest import OPTIONS, SPEC, draw_label, draw_photo
 from toco.jobs.job import JobOptions, JobRecord, NewItem
 from toco.jobs.records import Records
 from toco.jobs.store import Store, artifact_key, image_key
@@ -22,7 +22,7 @@ def labelled_job(records: Records, store: Store, count: int = 1, *, model: str =
         item = f"{n:06d}"
         store.put(image_key(job, item), draw_photo())
         drawn = draw_label(**label)
-        result = result_of(drawn, model_version=f"{model}@0", options_digest="abc")
+        result = result_of(drawn, SPEC.model_copy(update={"name": model, "weights_sha256": "0"}), OPTIONS)
         artifacts = encode_artifacts(drawn) | {RESULT: encode_result(result)}
         for name, content in artifacts.items():
             store.put(artifact_key(job, item, name), content)

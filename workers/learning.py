@@ -123,7 +123,7 @@ class TokenShard:
 
     def _store(self, item: ItemRecord, reader: "ModelTokens", tokens: int) -> None:
         from toco.model.learning.learn import thinned  # noqa: PLC0415 - imports torch: in the worker's child only
-        from toco.model.learning.token_file import tokens_bytes  # noqa: PLC0415 - as above
+        from toco.model.learning.token_file import tokens_bytes  # noqa: PLC0415 - imports torch: in the worker's child only
 
         settings, store = self._process.settings, self._process.store
         photo = read_image(
@@ -195,7 +195,7 @@ class WordFit:
 
     def _learn(self, record: JobRecord) -> bool:
         from toco.model.learning.learn import fit_sample  # noqa: PLC0415 - imports torch: in the worker's child only
-        from toco.model.learning.learnt_model import save_learnt_model  # noqa: PLC0415 - as above
+        from toco.model.learning.learnt_model import save_learnt_model  # noqa: PLC0415 - imports torch: in the worker's child only
 
         plan = record.learning.plan if record.learning else None
         if plan is None:

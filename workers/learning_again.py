@@ -117,7 +117,7 @@ def _teachers(process: WorkerProcess, job: str) -> tuple[list[ItemRecord], list[
 
 def _read(process: WorkerProcess, job: JobRecord, labeler: "Labeler", item: ItemRecord) -> "Corrected | None":
     from toco.model.labelling.labeler import LabelRequest  # noqa: PLC0415 - slow to import: in the worker's child only
-    from toco.model.learning.adjust import read_corrected  # noqa: PLC0415 - imports torch: likewise
+    from toco.model.learning.adjust import read_corrected  # noqa: PLC0415 - imports torch: in the worker's child only
 
     limits = process.settings
     tags = item.summary.tags if item.summary else ()

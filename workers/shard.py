@@ -233,9 +233,7 @@ class Shard:
         for name, content in artifacts.items():
             self._store.put(key_of(name), content)
         clock.lap("store")
-        spec = self._labeler.spec
-        asked = spec.completed(options.label).digest()
-        result = result_of(label, model_version=spec.version, options_digest=asked, timings=clock.seconds)
+        result = result_of(label, self._labeler.spec, options.label, timings=clock.seconds)
         artifacts[RESULT] = encode_result(result)
         self._store.put(key_of(RESULT), artifacts[RESULT])
         sizes = {name: len(content) for name, content in artifacts.items()}

@@ -5,7 +5,6 @@ References:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from toco.model.formats.splits import NO_SPLIT, TABLE
@@ -28,18 +27,18 @@ def data_sheet(
     statistics: Statistics,
     writer: ExportWriter,
     *,
+    label_options: Mapping[str, str],
     about: Sequence[str] = (),
     audit: Sequence[str] = (),
-    label_options: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the data sheet of one format of an export, as Markdown. It depends on nothing but what is exported.
 
     Args:
         statistics: of the data set.
         writer: of the format.
+        label_options: of the labels, as JSON, with their digest; two where there are several.
         about: what else is known of the data set: its name, its job, which photos were chosen.
         audit: what people who looked at a sample found; empty where nobody did.
-        label_options: of the labels, as JSON, with their digest; two where there are several.
     """
     lines = [
         f"# Data sheet: {statistics.photos} photos, {sum(entry.photos > 0 for entry in statistics.classes)} classes",

@@ -7,9 +7,10 @@ from pydantic import AliasChoices, Field, JsonValue
 
 from toco.model.method.label import Label, TagSource
 from toco.model.method.mask_merge import MaskCounts
-from toco.model.options import Frozen
+from toco.model.options import Frozen, LabelOptions
 from toco.model.photos.fingerprint import fingerprint
 from toco.model.photos.understanding import UnderstoodTag
+from toco.model.spec import ModelSpec
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -130,14 +131,14 @@ class ItemResult(Frozen):
 
 
 def result_of(
-    label: Label, *, model_version: str, options_digest: str, timings: Mapping[str, float] | None = None
+    label: Label, spec: ModelSpec, asked: LabelOptions, *, timings: Mapping[str, float] | None = None
 ) -> ItemResult:
     """Describe a label.
 
     Args:
         label: the label.
-        model_version: of the model that made it.
-        options_digest: of what the run was asked with, completed by that model's spec: one for all its photos.
+        spec: of the model of the run.
+        asked: what the run was asked with: one for all its photos.
         timings: seconds a stage, those outside the model included; None takes the model's alone.
     """
     (height, width), (low, narrow) = label.size, label.working_size
@@ -153,9 +154,9 @@ def result_of(
         weak_tags=label.weak_tags,
         masks=label.masks,
         empty_tags=tuple(row["name"] for row in rows if not row["area"]),
-        model_version=model_version,
+        model_version=spec.version,
         options=label.options.model_dump(mode="json"),
-        options_digest=options_digest,
+        options_digest=spec.completed(asked).digest(),
         size=Size(height=height, width=width),
         working_size=Size(height=low, width=narrow),
         photo_format=label.photo.format,

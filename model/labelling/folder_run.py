@@ -344,9 +344,7 @@ class FolderRun:
         """Write the artifacts of a photo, `result.json` last. Runs in a thread of its own."""
         try:
             artifacts = encode_artifacts(label, outputs=self._outputs)
-            result = result_of(
-                label, model_version=self._labeler.spec.version, options_digest=question["options_digest"]
-            )
+            result = result_of(label, self._labeler.spec, self._options)
         except TocoError as error:
             return error
         folder = self._folder(photo)

@@ -228,7 +228,7 @@ class AdjustedLabeler(Labeler):
         return found
 
     def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
-        return self._inner._refine(job, maps, options)  # noqa: SLF001 - see above
+        return self._inner._refine(job, maps, options)  # noqa: SLF001 - one labeler around the other
 
 
 def adjusted_cams(maps: PhotoMaps, adjustment: Adjustment) -> npt.NDArray[np.float32]:
@@ -244,7 +244,7 @@ def read_corrected(
 ) -> Corrected | None:
     """Run the network on a corrected photo; see `corrected_photo`. Raises TocoError if it cannot be read."""
     job = labeler._decode(request, options)  # noqa: SLF001 - the first half of labelling, without the second
-    (maps,) = labeler._run_network([job], options)  # noqa: SLF001 - see above
+    (maps,) = labeler._run_network([job], options)  # noqa: SLF001 - the first half of labelling, without the second
     return corrected_photo(maps, mask, labeler.vocabulary.indices)
 
 

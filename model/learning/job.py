@@ -120,7 +120,7 @@ class JobLabeler(Labeler):
 
     def _refine(self, job: PhotoJob, maps: PhotoMaps, options: LabelOptions) -> Label:
         labeler = self._labeler_of(job)
-        label = labeler._refine(self._as_asked_of(labeler, job), maps, options)  # noqa: SLF001 - see above
+        label = labeler._refine(self._as_asked_of(labeler, job), maps, options)  # noqa: SLF001 - both are parts of this labeler
         return dataclasses.replace(label, vocabulary=self.vocabulary)
 
     def _labeler_of(self, job: PhotoJob) -> Labeler:

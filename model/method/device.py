@@ -52,7 +52,7 @@ class Device:
     @property
     def dtype(self) -> "torch.dtype | None":
         """Autocast dtype, or None for plain float32."""
-        import torch  # noqa: PLC0415 - as above
+        import torch  # noqa: PLC0415 - slow; a processor labels without it
 
         return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.arithmetic]
 
@@ -78,7 +78,7 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
     if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
         bfloat16 = precision == "auto" and _cpu_has_bfloat16()
         return Device("cpu", "bfloat16" if bfloat16 else "float32" if precision == "auto" else precision)
-    import torch  # noqa: PLC0415 - as above
+    import torch  # noqa: PLC0415 - slow; a processor labels without it
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -41,7 +41,7 @@ def export_encoder(encoder: Encoder, folder: Path, *, eight_bits: bool = False) 
         eight_bits: whether its large products are to be computed in 8 bits (see `eight_bits`), not all in float32.
     """
     from openvino.frontend import FrontEndManager  # noqa: PLC0415 - needed once a model
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415 - as above
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415 - needed once a model
 
     folder.mkdir(parents=True)
     if eight_bits:

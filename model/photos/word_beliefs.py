@@ -44,9 +44,9 @@ def taught(
         groups: (n,) number of the group of photos that look alike.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - seconds of imports, and the doctor's alone
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - as above
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - as above
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - as above
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - seconds of imports, and the doctor's alone
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - seconds of imports, and the doctor's alone
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - seconds of imports, and the doctor's alone
 
     looks, decisions, chance = looks.astype(np.float64), np.zeros((len(tagged), 1)), np.random.default_rng(0)
     part = _parts(tagged, groups, chance)

@@ -131,7 +131,7 @@ def dinov2_from_onnx(path: Path) -> dict[str, Tensor]:
 def onnx_tensors(path: Path) -> dict[str, Tensor]:
     """Read the weights of an ONNX file by name; those of linear layers are named after their biases."""
     import onnx  # noqa: PLC0415 - only this importer needs it
-    from onnx import numpy_helper  # noqa: PLC0415 - likewise
+    from onnx import numpy_helper  # noqa: PLC0415 - only this importer needs it
 
     graph = onnx.load(str(path)).graph
     tensors = {entry.name: torch.from_numpy(numpy_helper.to_array(entry).copy()) for entry in graph.initializer}

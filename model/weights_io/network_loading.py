@@ -46,7 +46,7 @@ class GivenNetwork:
     def on_processor(self, runtime: RuntimeName) -> None:
         """See `Networks`."""
 
-    def on_torch(self, runtime: RuntimeName) -> "ToCoNetwork":  # noqa: ARG002 - as above
+    def on_torch(self, runtime: RuntimeName) -> "ToCoNetwork":  # noqa: ARG002 - of the protocol; it is on one already
         """See `Networks`."""
         return self._network
 
@@ -138,9 +138,9 @@ def _around(graphs: "ProcessorNetwork", folder: Path, spec: ModelSpec) -> "ToCoN
     """Return a torch module around an exported encoder: it looks at photos like any other; nobody trains it."""
     import torch  # noqa: PLC0415 - slow; labels are made without
 
-    from toco.model.method.network import ToCoNetwork  # noqa: PLC0415 - as above
-    from toco.model.method.openvino_encoder import OpenVinoEncoder  # noqa: PLC0415 - as above
-    from toco.model.weights_io.checkpoint import fit_state  # noqa: PLC0415 - as above
+    from toco.model.method.network import ToCoNetwork  # noqa: PLC0415 - slow; labels are made without
+    from toco.model.method.openvino_encoder import OpenVinoEncoder  # noqa: PLC0415 - slow; labels are made without
+    from toco.model.weights_io.checkpoint import fit_state  # noqa: PLC0415 - slow; labels are made without
 
     network = ToCoNetwork(cast("Encoder", OpenVinoEncoder(graphs.encoder)), len(spec.classes))
     fit_state(network, {name: torch.from_numpy(value) for name, value in graphs.heads.items()}, str(folder))

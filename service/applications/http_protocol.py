@@ -40,11 +40,8 @@ class ProblemProtocol(H11Protocol):
         Args:
             msg: in uvicorn's words.
         """
-        if self.conn.our_state not in (
-            h11.IDLE,
-            h11.SEND_RESPONSE,
-        ):  # an answer has begun: there is no place for another
-            self.transport.close()
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()  # an answer has begun: there is no place for another
             return
         request_id = new_id()
         held, _ = self.conn.trailing_data

@@ -203,9 +203,7 @@ def _local(model: str, preset: str, device: str, mapping: Mapped) -> tuple[Vocab
     def label_frame(frame: Image.Image, tags: tuple[str, ...] | None, tag_threshold: float) -> Labelled:
         options = preset_options(preset, tag_threshold=tag_threshold)
         label = labeler.label_one(np.array(frame), tags, options, mapping=mapping)
-        asked = labeler.spec.completed(options).digest()
-        result = result_of(label, model_version=labeler.spec.version, options_digest=asked)
-        return Labelled(label.pseudo_mask, result)
+        return Labelled(label.pseudo_mask, result_of(label, labeler.spec, options))
 
     return labeler.spec.vocabulary, label_frame
 

@@ -41,9 +41,9 @@ def export_task(host: str, token: str, task: int, file: Path) -> None:
     """
     try:
         from cvat_sdk import make_client  # noqa: PLC0415 - installed by those who use CVAT alone
-        from cvat_sdk.api_client.exceptions import ApiException  # noqa: PLC0415 - likewise
-        from cvat_sdk.core.exceptions import CvatSdkException  # noqa: PLC0415 - likewise
-        from cvat_sdk.core.proxies.types import Location  # noqa: PLC0415 - likewise
+        from cvat_sdk.api_client.exceptions import ApiException  # noqa: PLC0415 - installed by those who use CVAT alone
+        from cvat_sdk.core.exceptions import CvatSdkException  # noqa: PLC0415 - installed by those who use CVAT alone
+        from cvat_sdk.core.proxies.types import Location  # noqa: PLC0415 - installed by those who use CVAT alone
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - what the SDK sends by
     except ImportError:
         raise CvatSdkMissing(

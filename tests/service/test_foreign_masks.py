@@ -76,7 +76,7 @@ def test_the_command_line_and_python(folders, toco, quick, tiny_model, tmp_path)
     assert np.array_equal(label.pseudo_mask, merged)
 
 
-def test_masks_that_do_not_fit_refuse_their_photo_alone(folders, toco, quick, tmp_path):  # noqa: F811 - see above
+def test_masks_that_do_not_fit_refuse_their_photo_alone(folders, toco, quick, tmp_path):  # noqa: F811 - fixtures of that name
     photos, masks = folders
     Image.fromarray(np.ones((64, 48), np.uint8)).save(masks / "a.png")
     result = toco("label", photos, "--masks", masks, "--out", tmp_path / "out", *quick)

@@ -17,7 +17,7 @@ from toco.model.photos.understanding import UnderstoodTag
 from toco.model.spec import BackboneSpec, ModelSpec
 
 OPTIONS = preset_options("fast")
-COMPLETE = ModelSpec(name="drawn", backbone=BackboneSpec(name="vit"), classes=VOC.classes).completed(OPTIONS)
+SPEC = ModelSpec(name="tiny", backbone=BackboneSpec(name="vit"), classes=VOC.classes, weights_sha256="0123")
 CAT, PERSON = 8, 15
 
 
@@ -44,14 +44,14 @@ def draw_label(
         segmentation=np.where(mask == IGNORE, np.uint8(CAT), mask) if segmentation else None,
         tag_probabilities=np.linspace(0.9, 0.6, len(tags), dtype=np.float32),
         photo=DecodedImage(np.full((low, narrow, 3), 90, np.uint8), (height, width), kind, turned),
-        options=COMPLETE,
+        options=SPEC.completed(OPTIONS),
         timings={"network": 0.25, "refine": 0.5},
     )
 
 
 def encode_label(label=None, **settings):
     label = label or draw_label()
-    result = result_of(label, model_version="tiny@0123", options_digest="abc")
+    result = result_of(label, SPEC, OPTIONS)
     return encode_artifacts(label, **settings) | {RESULT: encode_result(result)}
 
 

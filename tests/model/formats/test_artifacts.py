@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.model.formats.conftest import OPTIONS, SPEC
 from toco.model.errors import InvalidArray, InvalidOption
 from toco.model.formats.artifacts import (
     PSEUDO_MASK,
@@ -93,7 +94,7 @@ def test_the_result_says_what_was_done(encode, make_label):
     assert (result.tags, result.tag_source, result.open_tags) == (("cat", "person"), "user", ("unicorn",))
     assert (result.model_version, result.options["preset"]) == ("tiny@0123", "fast")
     assert result.options["thresholds"] == {"high": 0.7, "low": 0.25, "plain": 0.5}  # the model's, as none were given
-    assert result.options_digest == "abc"
+    assert result.options_digest == SPEC.completed(OPTIONS).digest()
     assert (result.size.height, result.size.width) == (90, 120)
     assert (result.working_size.height, result.working_size.width, result.capped) == (45, 60, True)
     assert result.ignore_ratio == pytest.approx((label.pseudo_mask == 255).mean())

@@ -76,7 +76,7 @@ def test_a_word_that_seldom_shows_alone_is_weak_and_its_photos_are_doubtful(job,
     labeler = LearntLabeler(reader, model)
     for tags, weak in ((("moos", "rost"), ("moos",)), (("rost",), ())):
         label = labeler.label_one(photo(tags, 77), tags, PLAIN)
-        result = result_of(label, model_version="weak@0", options_digest="")
+        result = result_of(label, labeler.spec, PLAIN)
         assert result.weak_tags == weak
         assert (result.doubt > 0.5) is bool(weak)
 
