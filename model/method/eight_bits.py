@@ -107,7 +107,9 @@ def round_attention(graph: Any) -> int:
         if node.get_attributes()["causal"] or width.is_dynamic:
             continue
         means = opset13.reduce_mean(keys, opset13.constant(np.array([2])), keep_dims=True)
-        (queries, of_queries), (keys, of_keys) = (_eighth(each) for each in (queries, opset13.subtract(keys, means)))
+        (queries, of_queries), (keys, of_keys) = (
+            _in_eight_bits(each) for each in (queries, opset13.subtract(keys, means))
+        )
         scale = opset13.multiply(opset13.multiply(of_queries, of_keys), _float(width.get_length() ** -0.5))
         alike = opset13.multiply(opset13.matmul(queries, keys, False, True), scale)
         gathered = opset13.matmul(opset13.softmax(alike, -1), values, False, False)
@@ -118,7 +120,7 @@ def round_attention(graph: Any) -> int:
     return replaced
 
 
-def _eighth(tokens: Any) -> tuple[Any, Any]:
+def _in_eight_bits(tokens: Any) -> tuple[Any, Any]:
     """Return tokens (b, heads, n, d) over their largest value in each head, rounded to 8 bits, and that value."""
     largest = opset13.reduce_max(opset13.abs(tokens), opset13.constant(np.array([2, 3])), keep_dims=True)
     largest = opset13.maximum(largest, _float(_LEAST))

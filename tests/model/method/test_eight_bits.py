@@ -97,11 +97,11 @@ def test_large_channels_take_no_bits_from_the_others(tmp_path, monkeypatch):
     assert evened < 0.75 * as_it_is
 
 
-def attention(width=32, count=3):
+def attention(width=32, count=3, *, causal=False):
     """One attention of tokens (1, 2, n, width), as a graph; with more than three inputs it has a mask."""
     inputs = [opset13.parameter([-1, 2, -1, width], np.float32) for _ in range(3)]
     masks = [opset13.parameter([-1, 2, -1, -1], np.float32) for _ in range(count - 3)]
-    found = opset13.scaled_dot_product_attention(*inputs, *masks)
+    found = opset13.scaled_dot_product_attention(*inputs, *masks, causal=causal)
     return openvino.Model([found], [*inputs, *masks], "attention")
 
 
@@ -128,7 +128,9 @@ def test_tokens_without_any_size_attend_to_all_alike():
     assert np.allclose(found, values.mean(axis=2, keepdims=True), atol=1e-6)
 
 
-@pytest.mark.parametrize("graph", [lambda: attention(count=4), lambda: attention(width=-1)])
+@pytest.mark.parametrize(
+    "graph", [lambda: attention(count=4), lambda: attention(width=-1), lambda: attention(causal=True)]
+)
 def test_attention_with_a_mask_or_of_unknown_width_is_left_alone(graph):
     assert eight_bits.round_attention(graph()) == 0
 
