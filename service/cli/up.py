@@ -75,4 +75,6 @@ class _Labelling(threading.Thread):
                 self.error = error
                 self._supervisor.request_stop()
         else:
-            self._console.print(f"results {url}/v1/jobs/{job}/items", soft_wrap=True)
+            self._console.print(
+                f"Look at them: {url}/#/jobs/{job}   as JSON: {url}/v1/jobs/{job}/items", soft_wrap=True
+            )

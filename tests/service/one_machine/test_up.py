@@ -80,10 +80,11 @@ def test_everything_starts_labels_stops_and_remembers(tmp_path, models_folder, p
     tags = tmp_path / "tags.csv"
     tags.write_text("a.jpg,cat\nb.png,dog\nfarm/c.jpg,horse\n")
     with Up(tmp_path / "data", models_folder, "--label", str(photos), "--tags", str(tags)) as first:
-        said = first.until_said("results")
+        said = first.until_said("as JSON")
         assert "/docs" in said
         assert "pseudo_mask.png" in said
         job = httpx.get(f"{first.url}/v1/jobs").json()["jobs"][0]
+        assert f"{first.url}/#/jobs/{job['id']}" in said
         assert (job["state"], job["counts"]["done"]) == ("succeeded", 3)
 
         # The same data folder cannot be used twice; the commands find the service that runs.
@@ -174,7 +175,7 @@ def test_it_ends_while_it_labels_and_goes_on_when_it_is_started_again(tmp_path, 
         up.until_said("Ctrl-C")
         until(lambda: httpx.get(f"{up.url}/v1/jobs", timeout=30).json()["jobs"])
         assert up.end(signal.SIGINT) == 0
-        assert "results" not in up.process.stderr.read()
+        assert "as JSON" not in up.process.stderr.read()
     with Up(tmp_path / "data", models_folder) as again:
         again.until_said("Ctrl-C")
         until(lambda: httpx.get(f"{again.url}/v1/jobs", timeout=30).json()["jobs"][0]["counts"]["done"] == 300, 120)
